@@ -1,4 +1,4 @@
-"""The tables. SQLModel for shapes and everyday work; the hot path uses `Table.__table__` through SQLAlchemy Core.
+"""The tables. SQLModel for shapes and everyday work; the hot path uses `__table__` through SQLAlchemy Core.
 
 Only what SQLite, PostgreSQL and PostgreSQL-compatible distributed databases share: no sequences (the program
 assigns every key), no server-side defaults, times as integer microseconds since 1970 UTC.
@@ -6,19 +6,25 @@ assigns every key), no server-side defaults, times as integer microseconds since
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text
 from sqlmodel import Field, SQLModel
+
+_ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
+"""64 bits everywhere; by this name SQLite makes the key its own row number and keeps no second index."""
+
+_NO_ROW_ID = {"sqlite_with_rowid": False}
+"""On SQLite the row stands in the key's index and nowhere else: for narrow rows with a compound key."""
 
 
 class Head(SQLModel, table=True):
     """The one row (id 1) that everything which appends or changes rights locks first.
 
-    `rights` counts the changes to contracts, keys, certificates, choices, catalogue, policy and existing persons:
-    a batch that was decided at another count is decided anew under the lock.
+    `rights` counts the changes to contracts, keys, certificates, choices, catalogue, policy and existing
+    persons: a batch that was decided at another count is decided anew under the lock.
     """
 
     __tablename__ = "head"
-    id: int = Field(primary_key=True)
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     size: int = Field(sa_column=Column(BigInteger, nullable=False))
     root: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     note: str = Field(sa_column=Column(Text, nullable=False))
@@ -29,7 +35,7 @@ class Head(SQLModel, table=True):
 class LedgerEntry(SQLModel, table=True):
     """An entry's canonical bytes by its index in the tree; never updated, never deleted.
 
-    `type`, `contract`, `recipient` and `at` repeat what the bytes say, for search only; `verify` compares them.
+    `type`, `contract`, `recipient` and `at` repeat what the bytes say, for search; `verify` compares them.
     """
 
     __tablename__ = "ledger_entry"
@@ -37,7 +43,7 @@ class LedgerEntry(SQLModel, table=True):
         Index("ledger_entry_contract", "contract", "id"),
         Index("ledger_entry_recipient", "recipient", "id"),
     )
-    id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    id: int = Field(sa_column=Column(_ROW_ID, primary_key=True, autoincrement=False))
     entry: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     type: str = Field(sa_column=Column(Text, nullable=False))
     contract: str = Field(sa_column=Column(Text, nullable=False))
@@ -58,15 +64,16 @@ class LedgerCheckpoint(SQLModel, table=True):
     """A published checkpoint: a signed note with an Ed25519 signature and an ML-DSA-44 cosignature."""
 
     __tablename__ = "ledger_checkpoint"
-    size: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    size: int = Field(sa_column=Column(_ROW_ID, primary_key=True, autoincrement=False))
     note: str = Field(sa_column=Column(Text, nullable=False))
     at: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
 class LedgerPerson(SQLModel, table=True):
-    """Which entries speak of a person: what the commitments in the ledger hide. Goes with the person's erasure."""
+    """Which entries speak of a person: what the ledger's commitments hide. Goes with the person's erasure."""
 
     __tablename__ = "ledger_person"
+    __table_args__ = _NO_ROW_ID
     person: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     entry: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
 
@@ -74,12 +81,12 @@ class LedgerPerson(SQLModel, table=True):
 class Person(SQLModel, table=True):
     """A person's record: sealed fields under keys of their own (see vault.py for the two formats).
 
-    `choices` is a JSON object purpose -> "in" or "out", the choices now in force. `fingerprint` is a keyed digest of
-    all values, so that importing the same row again is seen without opening anything.
+    `choices` is a JSON object purpose -> "in" or "out", the choices now in force. `fingerprint` is a keyed
+    digest of all values, so that importing the same row again is seen without opening anything.
     """
 
     __tablename__ = "person"
-    id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    id: int = Field(sa_column=Column(_ROW_ID, primary_key=True, autoincrement=False))
     state: str = Field(sa_column=Column(Text, nullable=False))
     version: int = Field(sa_column=Column(BigInteger, nullable=False))
     keys: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
@@ -95,7 +102,7 @@ class BlindIndex(SQLModel, table=True):
     """Keyed digests for look-up by e-mail, phone and customer number; `kind` names which."""
 
     __tablename__ = "blind_index"
-    __table_args__ = (Index("blind_index_person", "person"),)
+    __table_args__ = (Index("blind_index_person", "person"), _NO_ROW_ID)
     kind: str = Field(sa_column=Column(Text, primary_key=True))
     digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
     person: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
@@ -114,6 +121,7 @@ class Choice(SQLModel, table=True):
     """The history of a person's choices; the latest per purpose is also in `Person.choices`."""
 
     __tablename__ = "choice"
+    __table_args__ = _NO_ROW_ID
     person: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     entry: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     purpose: str = Field(sa_column=Column(Text, nullable=False))
@@ -155,7 +163,7 @@ class ContractVersion(SQLModel, table=True):
 
 
 class RecipientKey(SQLModel, table=True):
-    """A subcontractor's encryption key; the one with the highest `serial` that is not retired is sealed to."""
+    """A subcontractor's encryption key; the highest `serial` that is not retired is sealed to."""
 
     __tablename__ = "recipient_key"
     id: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
@@ -193,9 +201,10 @@ class Request(SQLModel, table=True):
 
 
 class Volume(SQLModel, table=True):
-    """Persons disclosed under one grant of a contract within one window; `start` in seconds since 1970 UTC."""
+    """Persons disclosed under one grant of a contract in one window; `start` in seconds since 1970 UTC."""
 
     __tablename__ = "volume"
+    __table_args__ = _NO_ROW_ID
     contract: str = Field(sa_column=Column(Text, primary_key=True))
     purpose: str = Field(sa_column=Column(Text, primary_key=True))
     window: str = Field(sa_column=Column(Text, primary_key=True))
@@ -204,7 +213,7 @@ class Volume(SQLModel, table=True):
 
 
 class RefusalCount(SQLModel, table=True):
-    """Refusals of one caller in one window: the first few have entries of their own, the rest is counted here."""
+    """Refusals of one caller in one window: the first few have entries of their own, the rest is counted."""
 
     __tablename__ = "refusal_count"
     principal: str = Field(sa_column=Column(Text, primary_key=True))
@@ -228,10 +237,10 @@ class Certificate(SQLModel, table=True):
 
 
 class Catalogue(SQLModel, table=True):
-    """The reviewed TOML file of fields, purposes and policy, version by version; the highest serial is in force."""
+    """The reviewed TOML file of fields, purposes and policy, versioned; the highest serial is in force."""
 
     __tablename__ = "catalogue"
-    serial: int = Field(primary_key=True)
+    serial: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     toml: str = Field(sa_column=Column(Text, nullable=False))
     loaded_at: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -244,3 +253,8 @@ class PolicyVersion(SQLModel, table=True):
     id: str = Field(sa_column=Column(Text, primary_key=True))
     effective_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+def core(model: type[SQLModel]) -> Table:
+    """The SQLAlchemy Core table behind a model."""
+    return SQLModel.metadata.tables[str(model.__tablename__)]

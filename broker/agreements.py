@@ -1,0 +1,325 @@
+"""Contracts in the store: propose, accept, suspend, resume, amend, terminate, show; and recipients' keys.
+
+Every change is an entry and bumps the rights in the same transaction, so the ledger's order is the truth about what
+was in force when (DESIGN promise 2). Acceptance is a signature by the key of the certificate that the subcontractor
+calls with, over the canonical terms (POLICY 1e).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import func, insert, select, update
+
+from broker import contract_terms, requests
+from broker.clock import SECOND
+from broker.contracts import SIGNATURE_LABEL, State, Step, Terms, next_state, safe_contract
+from broker.errors import Reason, SlussError
+from broker.ledger import entry
+from broker.store import tables
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+    from broker.desk import Change, View
+    from broker.sealing import RecipientPublicKey
+    from broker.vault import Vault
+
+CONTRACT = tables.core(tables.Contract)
+VERSION = tables.core(tables.ContractVersion)
+KEY = tables.core(tables.RecipientKey)
+ENTRY = tables.core(tables.LedgerEntry)
+KEY_LABEL = b"sluss/v1 key\x00"
+HANDLE_KEY_BYTES = 32
+MAX_REASON = 500
+FIRST_PRINTABLE = 32
+EVENTS = {
+    Step.ACCEPT: "accepted",
+    Step.SUSPEND: "suspended",
+    Step.RESUME: "resumed",
+    Step.TERMINATE: "terminated",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ContractView:
+    """A contract as it is shown. `versions` are rows of `contract_version`, oldest first."""
+
+    row: Row[Any]
+    versions: tuple[Row[Any], ...]
+
+    @property
+    def terms(self) -> Terms:
+        """The terms in force, or the proposed ones before the first acceptance."""
+        shown = self.row.version or self.row.proposed
+        return contract_terms.parse(self.versions[shown - 1].terms)[2]
+
+
+def verify_signature(certificate_der: bytes, signature: bytes, message: bytes) -> None:
+    """Check an ECDSA P-256 signature with SHA-256 under a certificate's key (FIPS 186-5).
+
+    Raises:
+        SlussError: INVALID_SIGNATURE.
+    """
+    key = x509.load_der_x509_certificate(certificate_der).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise SlussError(Reason.INVALID_SIGNATURE)
+    try:
+        key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        raise SlussError(Reason.INVALID_SIGNATURE) from None
+
+
+class Agreements:
+    """The contracts. Each method works within a `View` or `Change` of the desk."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def propose(self, change: Change, terms: Terms, request_id: bytes) -> ContractView:
+        """A new contract, waiting for acceptance; the same request proposes once.
+
+        Raises:
+            SlussError: INVALID_TERMS and its kin, REQUEST_ID_REUSED.
+        """
+        contract_terms.check(terms, change.snapshot.catalogue)
+        body = hashlib.sha256(b"propose\x00" + contract_terms.canonical("", 1, terms)).digest()
+        known = requests.find_one(change.connection, change.principal.name, request_id, body)
+        if known is not None:
+            return show(change.connection, known.reply.decode("ascii"))
+        year = datetime.fromtimestamp(change.now_us // SECOND, UTC).year
+        contract = f"C-{year}-{change.tx.number_contract():04d}"
+        handle_key = self._vault.wrap_handle_key(contract, secrets.token_bytes(HANDLE_KEY_BYTES))
+        change.connection.execute(
+            insert(CONTRACT).values(
+                id=contract,
+                subcontractor=terms.subcontractor,
+                state=State.PROPOSED,
+                version=0,
+                proposed=1,
+                handle_key=handle_key,
+                reason="",
+                etag=1,
+                updated_at=change.now_us,
+            )
+        )
+        index = _add_version(change, contract, 1, terms, "proposed")
+        _remember(change, request_id, requests.Known(body, index, 1, contract.encode("ascii")))
+        return show(change.connection, contract)
+
+    def amend(self, change: Change, contract: str, terms: Terms, etag: str, request_id: bytes) -> ContractView:
+        """A new version, waiting for acceptance; it replaces one that waits already.
+
+        Raises:
+            SlussError: CONTRACT_UNKNOWN, ETAG_STALE, CONTRACT_WRONG_STATE, INVALID_TERMS and its kin.
+        """
+        row = _contract_row(change.connection, contract)
+        contract_terms.check(terms, change.snapshot.catalogue)
+        body = hashlib.sha256(b"amend\x00" + contract_terms.canonical(contract, 1, terms)).digest()
+        if requests.find_one(change.connection, change.principal.name, request_id, body) is not None:
+            return show(change.connection, contract)
+        _require_etag(row, etag, required=True)
+        next_state(contract, State(row.state), Step.AMEND)
+        if terms.subcontractor != row.subcontractor:
+            raise SlussError(Reason.INVALID_TERMS, "an amendment can't change the subcontractor", field="subcontractor")
+        version = show(change.connection, contract).versions[-1].version + 1
+        index = _add_version(change, contract, version, terms, "amended")
+        _move(change, row, {"proposed": version})
+        _remember(change, request_id, requests.Known(body, index, 1, contract.encode("ascii")))
+        return show(change.connection, contract)
+
+    def accept(
+        self, change: Change, contract: str, version: int, signature: bytes, certificate_der: bytes
+    ) -> tuple[ContractView, int]:
+        """The proposed version comes into force; gives the contract and the entry's index.
+
+        Raises:
+            SlussError: NOT_YOUR_CONTRACT, CONTRACT_WRONG_STATE, INVALID_SIGNATURE.
+        """
+        row = _own_row(change, contract)
+        following = next_state(contract, State(row.state), Step.ACCEPT)
+        if version != row.proposed or not version:
+            raise SlussError(
+                Reason.CONTRACT_WRONG_STATE,
+                f"version {version} does not wait for acceptance",
+                contract=contract,
+                state=row.state,
+                step="accept",
+            )
+        terms = change.connection.execute(
+            select(VERSION.c.terms).where(VERSION.c.contract == contract, VERSION.c.version == version)
+        ).scalar_one()
+        verify_signature(certificate_der, signature, SIGNATURE_LABEL + terms)
+        change.connection.execute(
+            update(VERSION)
+            .where(VERSION.c.contract == contract, VERSION.c.version == version)
+            .values(signature=signature, certificate=certificate_der, accepted_at=change.now_us)
+        )
+        _move(change, row, {"state": following, "version": version, "proposed": 0})
+        index = _log(change, row, Step.ACCEPT, version, hashlib.sha256(terms).digest(), "", signature)
+        return show(change.connection, contract), index
+
+    def step(self, change: Change, contract: str, step: Step, reason: str, etag: str) -> tuple[ContractView, int]:
+        """Suspend, resume or terminate; gives the contract and the entry's index.
+
+        Raises:
+            SlussError: CONTRACT_UNKNOWN, CONTRACT_WRONG_STATE, ETAG_STALE, INVALID_REQUEST.
+        """
+        row = _contract_row(change.connection, contract)
+        if not 1 <= len(reason) <= MAX_REASON or any(ord(char) < FIRST_PRINTABLE for char in reason):
+            raise SlussError(Reason.INVALID_REQUEST, f"reason: 1 to {MAX_REASON} printable characters", field="reason")
+        _require_etag(row, etag, required=False)
+        following = next_state(contract, State(row.state), step)
+        shown = show(change.connection, contract)
+        terms = shown.versions[(row.version or row.proposed) - 1].terms
+        _move(change, row, {"state": following, "reason": reason})
+        index = _log(change, row, step, row.version, hashlib.sha256(terms).digest(), reason)
+        return show(change.connection, contract), index
+
+    def register_key(self, change: Change, key: RecipientPublicKey, signature: bytes, certificate_der: bytes) -> int:
+        """The key is sealed to from now on; gives the entry's index. Registering the key in use again changes nothing.
+
+        Raises:
+            SlussError: INVALID_SIGNATURE; KEY_UNKNOWN for a key that was used before, or is someone else's.
+        """
+        verify_signature(certificate_der, signature, KEY_LABEL + bytes([key.suite]) + key.data)
+        name = change.principal.name
+        rows = change.connection.execute(select(KEY).where(KEY.c.subcontractor == name).order_by(KEY.c.serial)).all()
+        if rows and rows[-1].id == key.id:
+            return _last_key_entry(change.connection, name)
+        taken = change.connection.execute(select(KEY.c.id).where(KEY.c.id == key.id)).one_or_none()
+        if taken is not None:
+            raise SlussError(Reason.KEY_UNKNOWN, "a key is registered once, and never again after its rotation")
+        change.connection.execute(
+            update(KEY).where(KEY.c.subcontractor == name, KEY.c.retired_at == 0).values(retired_at=change.now_us)
+        )
+        change.connection.execute(
+            insert(KEY).values(
+                id=key.id,
+                subcontractor=name,
+                serial=len(rows) + 1,
+                suite=key.suite,
+                public_key=key.data,
+                registered_at=change.now_us,
+                retired_at=0,
+            )
+        )
+        change.tx.bump_rights()
+        event = "rotated" if rows else "registered"
+        body = entry.key(change.now_us, event, name, key.id, key.suite, name, "")
+        return change.tx.append(body)
+
+
+def show(connection: Connection, contract: str) -> ContractView:
+    """A contract with its versions.
+
+    Raises:
+        SlussError: CONTRACT_UNKNOWN.
+    """
+    row = _contract_row(connection, contract)
+    versions = connection.execute(select(VERSION).where(VERSION.c.contract == contract).order_by(VERSION.c.version))
+    return ContractView(row, tuple(versions))
+
+
+def show_to(view: View, contract: str) -> ContractView:
+    """A contract that the caller may see.
+
+    Raises:
+        SlussError: NOT_YOUR_CONTRACT to subcontractors, CONTRACT_UNKNOWN to others.
+    """
+    if view.principal.kind == "subcontractor":
+        _own_row(view, contract)
+    return show(view.connection, contract)
+
+
+def list_contracts(view: View, subcontractor: str, after: str, limit: int) -> list[ContractView]:
+    """Contracts with ids above `after` in order of id; a subcontractor sees its own."""
+    query = select(CONTRACT.c.id).where(CONTRACT.c.id > after).order_by(CONTRACT.c.id).limit(limit)
+    if view.principal.kind == "subcontractor":
+        query = query.where(CONTRACT.c.subcontractor == view.principal.name)
+    if subcontractor:
+        query = query.where(CONTRACT.c.subcontractor == subcontractor)
+    return [show(view.connection, contract) for contract in view.connection.execute(query).scalars()]
+
+
+def _contract_row(connection: Connection, contract: str) -> Row[Any]:
+    row = connection.execute(select(CONTRACT).where(CONTRACT.c.id == contract)).one_or_none()
+    if row is None:
+        raise SlussError(Reason.CONTRACT_UNKNOWN, contract=safe_contract(contract))
+    return row
+
+
+def _own_row(view: View, contract: str) -> Row[Any]:
+    row = view.connection.execute(select(CONTRACT).where(CONTRACT.c.id == contract)).one_or_none()
+    if row is None or row.subcontractor != view.principal.name:
+        raise SlussError(Reason.NOT_YOUR_CONTRACT, contract=safe_contract(contract))
+    return row
+
+
+def _last_key_entry(connection: Connection, subcontractor: str) -> int:
+    found: int = connection.execute(
+        select(func.max(ENTRY.c.id)).where(ENTRY.c.recipient == subcontractor, ENTRY.c.type == "key")
+    ).scalar_one()
+    return found
+
+
+def _require_etag(row: Row[Any], etag: str, *, required: bool) -> None:
+    if (etag or required) and etag != str(row.etag):
+        raise SlussError(Reason.ETAG_STALE, etag=str(row.etag))
+
+
+def _move(change: Change, row: Row[Any], values: dict[str, Any]) -> None:
+    change.connection.execute(
+        update(CONTRACT).where(CONTRACT.c.id == row.id).values(**values, etag=row.etag + 1, updated_at=change.now_us)
+    )
+    change.tx.bump_rights()
+
+
+def _add_version(change: Change, contract: str, version: int, terms: Terms, event: str) -> int:
+    body = contract_terms.canonical(contract, version, terms)
+    change.connection.execute(
+        insert(VERSION).values(
+            contract=contract,
+            version=version,
+            terms=body,
+            signature=b"",
+            certificate=b"",
+            proposed_by=change.principal.name,
+            proposed_at=change.now_us,
+            accepted_at=0,
+        )
+    )
+    change.tx.bump_rights()
+    digest = hashlib.sha256(body).digest()
+    by = change.principal.name
+    logged = entry.contract(change.now_us, event, contract, version, terms.subcontractor, by, "", digest)
+    return change.tx.append(logged)
+
+
+def _log(
+    change: Change, row: Row[Any], step: Step, version: int, digest: bytes, reason: str, signature: bytes = b""
+) -> int:
+    body = entry.contract(
+        change.now_us,
+        EVENTS[step],
+        row.id,
+        version,
+        row.subcontractor,
+        change.principal.name,
+        reason,
+        digest,
+        signature,
+    )
+    return change.tx.append(body)
+
+
+def _remember(change: Change, request_id: bytes, known: requests.Known) -> None:
+    requests.remember(change.connection, [((change.principal.name, request_id), known)], change.now_us)

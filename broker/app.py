@@ -1,0 +1,143 @@
+"""The composition root: settings -> store, keys, ledger, spine, services. The only place that knows all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, person_pb2
+from sqlalchemy import update
+
+from broker import epochs, requests, volumes
+from broker.agreements import Agreements
+from broker.batching import GroupCommit
+from broker.clock import SECOND, Clock, system_clock
+from broker.desk import Desk
+from broker.disclosure import Spine
+from broker.epochs import Epochs
+from broker.keys.file import FileProvider
+from broker.keys.provider import INDEX
+from broker.ledger.log import Ledger
+from broker.ledger.signer import LedgerKeys
+from broker.pages import Cursors
+from broker.persons import Persons as PersonDesk
+from broker.refusals import RefusalLog
+from broker.rights import Rights
+from broker.rpc.contracts import Contracts
+from broker.rpc.disclosures import Disclosures
+from broker.rpc.ledgers import Ledgers
+from broker.rpc.persons import Persons
+from broker.rpc.threads import Threads
+from broker.store import tables
+from broker.store.engine import open_engine
+from broker.store.migrations import check_revision
+from broker.vault import Vault
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import ServiceDescriptor
+
+    from broker.identity import Caller, Principal
+    from broker.settings import Settings
+
+HEAD = tables.core(tables.Head)
+CURSOR_LABEL = b"sluss/v1 cursors\x00"
+THREADS = 8
+KEPT_VOLUMES_S = 62 * 86_400
+"""Counts of volumes are kept for two of the longest windows."""
+
+
+class App:
+    """One broker process: what it is made of, and what it offers. Opens the store; `close` gives it back.
+
+    Raises:
+        SlussError: KEYS_UNAVAILABLE, LEDGER_UNAVAILABLE, or the store's revision is not this program's.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        folder = settings.folder
+        rings = FileProvider(folder.rings).rings()
+        self.engine = open_engine(settings.database_url)
+        check_revision(self.engine)
+        self.vault = Vault(rings)
+        self.ledger = Ledger(self.engine, LedgerKeys.load(folder.ledger_keys).signer(), settings.origin, clock)
+        self._refusals = RefusalLog(round(settings.refusal_window_s), settings.refusal_entries)
+        self.spine = Spine(
+            self.engine,
+            self.ledger,
+            Rights(self.vault),
+            self.vault,
+            self._refusals,
+            Epochs(self.vault, round(settings.epoch_s * SECOND), settings.epoch_disclosures),
+            clock,
+            settings.trust_domain,
+        )
+        self.desk = Desk(self.engine, self.ledger, self.vault, self._refusals, clock, settings.trust_domain)
+        self._batches = GroupCommit(self.spine.run, settings.commit_timeout_s)
+        self._threads = Threads(THREADS, settings.commit_timeout_s)
+        self._cursors = Cursors(rings[INDEX].digest(CURSOR_LABEL, b""))
+
+    def services(self) -> list[tuple[ServiceDescriptor, object]]:
+        """Every service with its servicer, for the guard."""
+        agreed = Agreements(self.vault)
+        persons = PersonDesk(self.vault)
+        call, cursors = self._threads, self._cursors
+        return [
+            (
+                disclosure_pb2.DESCRIPTOR.services_by_name["DisclosureService"],
+                Disclosures(self.desk, self._batches, agreed, cursors, call),
+            ),
+            (
+                contract_pb2.DESCRIPTOR.services_by_name["ContractService"],
+                Contracts(self.desk, agreed, cursors, call),
+            ),
+            (
+                person_pb2.DESCRIPTOR.services_by_name["PersonService"],
+                Persons(self.desk, persons, call),
+            ),
+            (
+                ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],
+                Ledgers(self.desk, self.ledger, cursors, call),
+            ),
+        ]
+
+    def authorise(self, caller: Caller) -> Principal:
+        """Who calls health or reflection, on the pins as they stand now.
+
+        Raises:
+            SlussError: as `identity.authorise`, LEDGER_UNAVAILABLE.
+        """
+        return self.desk.read(caller, lambda view: view.principal)
+
+    def probe(self) -> None:
+        """Try whether the ledger can be written: a durable write that changes nothing.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE.
+        """
+        with self.ledger.transaction() as tx:
+            tx.connection.execute(update(HEAD).values(rights=HEAD.c.rights))
+
+    def maintain(self) -> None:
+        """Close refusal windows that are over; destroy what the retry window no longer needs.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE.
+        """
+        self.ledger.run(self._refusals.close)
+        now_us = self._clock()
+        before_us = now_us - round(self._settings.retry_window_s * SECOND)
+        with self.ledger.transaction() as tx:
+            requests.forget_before(tx.connection, before_us)
+            epochs.destroy_expired(tx.connection, before_us - epochs.LIFETIME_US)
+            volumes.forget_before(tx.connection, now_us // SECOND - KEPT_VOLUMES_S)
+
+    def start(self) -> None:
+        """Check that the stored ledger is the one that was signed before the first call is taken."""
+        self.ledger.state()
+
+    def close(self) -> None:
+        """Let what runs end; give back the store."""
+        self._batches.close()
+        self._threads.close()
+        self.engine.dispose()

@@ -1,0 +1,213 @@
+"""The canonical bytes of a contract's terms: what the subcontractor signs and what `contracts.decide` reads.
+
+    {"contract":"C-2026-0001","grants":[{"fields":[{"field":"email","transform":"full"}],"population":{"everyone":true},
+     "purpose":"billing","retention_days":30,"volumes":[{"persons":1000,"window":"day"}]}],"onward_transfer":"forbidden",
+     "recipient":{"address":"...","name":"..."},"reference":"...","subcontractor":"subcontractor/acme-pay",
+     "use":"only for the purposes granted","v":1,"valid_from":"2026-01-01","valid_until":"2026-12-31","version":1}
+
+The ban on onward transfer and the limit of use (POLICY 1e) are members of the terms, so nobody can accept a contract
+without them. `parse` rejects by round trip: bytes that `canonical` would not write are no terms.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import orjson
+
+from broker.contracts import (
+    CHOICE_RULES,
+    ONWARD_TRANSFER,
+    FieldGrant,
+    Grant,
+    Population,
+    Predicate,
+    Terms,
+    Volume,
+    Window,
+)
+from broker.errors import Reason, SlussError
+from broker.ids import parse_person, person_text
+
+if TYPE_CHECKING:
+    from broker.catalogue import Catalogue
+
+USE = "only for the purposes granted"
+VERSION = 1
+SUBCONTRACTOR = re.compile(r"subcontractor/[a-z0-9][a-z0-9-]{0,62}")
+MAX_GRANTS = 64
+MAX_FIELDS = 64
+MAX_PERSONS = 1_000
+MAX_PREDICATES = 8
+MAX_PREDICATE_VALUES = 300
+MAX_RETENTION_DAYS = 3_650
+MAX_VOLUME = 10**9
+MAX_TEXT = 300
+
+
+def _population(population: Population) -> dict[str, Any]:
+    if population.everyone:
+        return {"everyone": True}
+    if population.persons:
+        return {"persons": sorted(person_text(person) for person in population.persons)}
+    return {
+        "predicates": [{"field": p.field, "values": sorted(p.values)} for p in population.predicates],
+    }
+
+
+def _grant(grant: Grant) -> dict[str, Any]:
+    return {
+        "purpose": grant.purpose,
+        "fields": [{"field": f.field, "transform": f.transform} for f in grant.fields],
+        "population": _population(grant.population),
+        "retention_days": grant.retention_days,
+        "volumes": [{"window": str(v.window), "persons": v.persons} for v in grant.volumes],
+    }
+
+
+def canonical(contract: str, version: int, terms: Terms) -> bytes:
+    """The canonical JSON (RFC 8785) of one version of a contract."""
+    body = {
+        "v": VERSION,
+        "contract": contract,
+        "version": version,
+        "subcontractor": terms.subcontractor,
+        "recipient": {"name": terms.recipient_name, "address": terms.recipient_address},
+        "valid_from": terms.valid_from.isoformat(),
+        "valid_until": terms.valid_until.isoformat(),
+        "grants": [_grant(grant) for grant in terms.grants],
+        "reference": terms.reference,
+        "onward_transfer": ONWARD_TRANSFER,
+        "use": USE,
+    }
+    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+
+
+def _parse_population(body: dict[str, Any]) -> Population:
+    if body.get("everyone"):
+        return Population(everyone=True)
+    if "persons" in body:
+        return Population(persons=frozenset(parse_person(person) for person in body["persons"]))
+    predicates = tuple(Predicate(p["field"], frozenset(p["values"])) for p in body["predicates"])
+    return Population(predicates=predicates)
+
+
+def _parse_grant(body: dict[str, Any]) -> Grant:
+    return Grant(
+        purpose=body["purpose"],
+        fields=tuple(FieldGrant(f["field"], f["transform"]) for f in body["fields"]),
+        population=_parse_population(body["population"]),
+        retention_days=body["retention_days"],
+        volumes=tuple(Volume(Window(v["window"]), v["persons"]) for v in body["volumes"]),
+    )
+
+
+def parse(data: bytes) -> tuple[str, int, Terms]:
+    """Contract id, version and terms behind canonical bytes.
+
+    Raises:
+        SlussError: UNSUPPORTED_VERSION or MALFORMED.
+    """
+    try:
+        body = orjson.loads(data)
+        if body["v"] != VERSION:
+            raise SlussError(Reason.UNSUPPORTED_VERSION, format="contract terms")
+        terms = Terms(
+            subcontractor=body["subcontractor"],
+            recipient_name=body["recipient"]["name"],
+            recipient_address=body["recipient"]["address"],
+            valid_from=date.fromisoformat(body["valid_from"]),
+            valid_until=date.fromisoformat(body["valid_until"]),
+            grants=tuple(_parse_grant(grant) for grant in body["grants"]),
+            reference=body["reference"],
+        )
+        contract, version = body["contract"], body["version"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise SlussError(Reason.MALFORMED, format="contract terms") from error
+    if canonical(contract, version, terms) != data:
+        raise SlussError(Reason.MALFORMED, format="contract terms")
+    return contract, version, terms
+
+
+def _invalid(field: str, why: str) -> NoReturn:
+    raise SlussError(Reason.INVALID_TERMS, f"{field}: {why}", field=field)
+
+
+def _check_text(field: str, text: str) -> None:
+    if not 1 <= len(text.strip()) <= MAX_TEXT:
+        _invalid(field, f"1 to {MAX_TEXT} characters are needed")
+    if any(ord(char) < 32 or 0x202A <= ord(char) <= 0x202E or 0x2066 <= ord(char) <= 0x2069 for char in text):  # noqa: PLR2004 - C0 controls, bidi overrides and isolates
+        _invalid(field, "control characters and direction marks are refused")
+
+
+def _check_population(where: str, population: Population, catalogue: Catalogue) -> None:
+    kinds = [population.everyone, bool(population.persons), bool(population.predicates)]
+    if sum(kinds) != 1:
+        _invalid(where, "name everyone, persons or predicates")
+    if len(population.persons) > MAX_PERSONS:
+        _invalid(where, f"at most {MAX_PERSONS} persons")
+    if len(population.predicates) > MAX_PREDICATES:
+        _invalid(where, f"at most {MAX_PREDICATES} predicates")
+    for predicate in population.predicates:
+        catalogue.field(predicate.field)
+        if catalogue.field(predicate.field).financial:
+            _invalid(where, f"{predicate.field} is financial and can't be a predicate")
+        if not 1 <= len(predicate.values) <= MAX_PREDICATE_VALUES:
+            _invalid(where, f"1 to {MAX_PREDICATE_VALUES} values are needed")
+
+
+def _check_fields(where: str, grant: Grant, catalogue: Catalogue) -> None:
+    from broker import transforms  # noqa: PLC0415 - the SDK parses terms without the rules of transforms
+
+    payment = catalogue.purpose(grant.purpose).payment
+    if not 1 <= len(grant.fields) <= MAX_FIELDS:
+        _invalid(f"{where}.fields", f"1 to {MAX_FIELDS} are needed")
+    names = [granted.field for granted in grant.fields]
+    if len(set(names)) != len(names):
+        _invalid(f"{where}.fields", "duplicates")
+    for granted in grant.fields:
+        field = catalogue.field(granted.field)
+        if granted.transform not in transforms.allowed(field.type):
+            _invalid(f"{where}.fields", f"{granted.transform} is no transform for {field.name}")
+        if field.financial and not payment:
+            _invalid(f"{where}.fields", f"{field.name} is financial and goes out for payment purposes only")
+
+
+def _check_volumes(where: str, grant: Grant) -> None:
+    windows = [volume.window for volume in grant.volumes]
+    if not windows or len(set(windows)) != len(windows):
+        _invalid(where, "at least one volume is needed, and one per window")
+    for volume in grant.volumes:
+        if not 1 <= volume.persons <= MAX_VOLUME:
+            _invalid(where, f"1 to {MAX_VOLUME} persons")
+
+
+def check(terms: Terms, catalogue: Catalogue) -> None:
+    """Refuse terms that could not be kept: unknown purposes, fields or transforms, impossible dates, no limit.
+
+    Raises:
+        SlussError: INVALID_TERMS with the place, PURPOSE_UNKNOWN, FIELD_UNKNOWN or FIELD_FORBIDDEN.
+    """
+    if not SUBCONTRACTOR.fullmatch(terms.subcontractor):
+        _invalid("subcontractor", "subcontractor/<id> is needed")
+    _check_text("recipient_name", terms.recipient_name)
+    _check_text("recipient_address", terms.recipient_address)
+    _check_text("reference", terms.reference)
+    if terms.valid_until < terms.valid_from:
+        _invalid("valid_until", "before valid_from")
+    if not 1 <= len(terms.grants) <= MAX_GRANTS:
+        _invalid("grants", f"1 to {MAX_GRANTS} are needed")
+    purposes = [grant.purpose for grant in terms.grants]
+    if len(set(purposes)) != len(purposes):
+        _invalid("grants", "one grant per purpose")
+    for number, grant in enumerate(terms.grants):
+        where = f"grants[{number}]"
+        if catalogue.purpose(grant.purpose).kind not in CHOICE_RULES:
+            _invalid(f"{where}.purpose", f"{grant.purpose} can't be granted by a contract")
+        _check_fields(where, grant, catalogue)
+        _check_population(f"{where}.population", grant.population, catalogue)
+        if not 1 <= grant.retention_days <= MAX_RETENTION_DAYS:
+            _invalid(f"{where}.retention_days", f"1 to {MAX_RETENTION_DAYS}")
+        _check_volumes(f"{where}.volumes", grant)

@@ -1,0 +1,425 @@
+"""Contracts, grants and the pure decision whether a subcontractor may have what it asks for.
+
+Nothing here reads a clock, a database or a key: `decide` takes the facts and answers with a `Decision` or raises a
+`SlussError` that names what is wrong with the caller's contract, purpose or fields. What is wrong with a person is
+never told: `admits` answers only yes or no (DESIGN promise 10).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from broker.errors import Reason, SlussError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from broker.catalogue import Catalogue
+
+CONTRACT_ID = re.compile(r"C-\d{4}-\d{4,9}")
+CODE = re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9_]{1,40}){0,7}")
+SIGNATURE_LABEL = b"sluss/v1 contract\x00"
+ONWARD_TRANSFER = "forbidden"
+MICROSECONDS = 1_000_000
+
+
+class State(StrEnum):
+    """The state of a contract; whether it is within its validity is another question."""
+
+    PROPOSED = "proposed"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    TERMINATED = "terminated"
+
+
+class Step(StrEnum):
+    """What can be done to a contract."""
+
+    ACCEPT = "accept"
+    AMEND = "amend"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    TERMINATE = "terminate"
+
+
+# (state, step) -> the state after it. A pair that is not listed is refused. Amending and accepting an amendment
+# leave a suspension in force: only `resume` ends it.
+TRANSITIONS: Mapping[tuple[State, Step], State] = {
+    (State.PROPOSED, Step.ACCEPT): State.ACTIVE,
+    (State.ACTIVE, Step.ACCEPT): State.ACTIVE,
+    (State.SUSPENDED, Step.ACCEPT): State.SUSPENDED,
+    (State.PROPOSED, Step.AMEND): State.PROPOSED,
+    (State.ACTIVE, Step.AMEND): State.ACTIVE,
+    (State.SUSPENDED, Step.AMEND): State.SUSPENDED,
+    (State.ACTIVE, Step.SUSPEND): State.SUSPENDED,
+    (State.SUSPENDED, Step.RESUME): State.ACTIVE,
+    (State.PROPOSED, Step.TERMINATE): State.TERMINATED,
+    (State.ACTIVE, Step.TERMINATE): State.TERMINATED,
+    (State.SUSPENDED, Step.TERMINATE): State.TERMINATED,
+}
+
+
+class Window(StrEnum):
+    """The span over which a volume is counted: UTC, aligned to the clock and the calendar."""
+
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+    def bounds(self, now_us: int) -> tuple[int, int]:
+        """Start and end of the window that holds `now_us`, in seconds since 1970 UTC."""
+        seconds = now_us // MICROSECONDS
+        if self is Window.MONTH:
+            first = datetime.fromtimestamp(seconds, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+            following = (first + timedelta(days=32)).replace(day=1)
+            return int(first.timestamp()), int(following.timestamp())
+        span = 3_600 if self is Window.HOUR else 86_400
+        start = seconds - seconds % span
+        return start, start + span
+
+
+@dataclass(frozen=True, slots=True)
+class FieldGrant:
+    """A field and the transform through which it leaves."""
+
+    field: str
+    transform: str
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """At most `persons` disclosed within one `window`."""
+
+    window: Window
+    persons: int
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """True for a person whose `field` has one of `values`; false where the field is not on record."""
+
+    field: str
+    values: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Whose data a grant covers: everyone, listed persons, or all for whom every predicate holds."""
+
+    everyone: bool = False
+    persons: frozenset[int] = frozenset()
+    predicates: tuple[Predicate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One purpose of a contract, its descendants included, and what may be had for it."""
+
+    purpose: str
+    fields: tuple[FieldGrant, ...]
+    population: Population
+    retention_days: int
+    volumes: tuple[Volume, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is agreed. Both days of validity are within it, UTC."""
+
+    subcontractor: str
+    recipient_name: str
+    recipient_address: str
+    valid_from: date
+    valid_until: date
+    grants: tuple[Grant, ...]
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContractFacts:
+    """A contract as the decision sees it; `terms` is None before the first acceptance."""
+
+    id: str
+    subcontractor: str
+    state: State
+    version: int
+    terms: Terms | None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonFacts:
+    """What the decision may know of a person. `value(field)` opens a stored value, or gives None."""
+
+    id: int
+    active: bool
+    choices: Mapping[str, str]
+    value: Callable[[str], str | None]
+
+
+class ChoiceRule(StrEnum):
+    """How a person's choices bear on a class of purposes (POLICY 1b, 1c, 1d)."""
+
+    NONE = "none"
+    UNLESS_OPTED_OUT = "unless_opted_out"
+    ONLY_IF_OPTED_IN = "only_if_opted_in"
+
+
+CHOICE_RULES: Mapping[str, ChoiceRule] = {
+    "primary": ChoiceRule.NONE,
+    "secondary_own": ChoiceRule.UNLESS_OPTED_OUT,
+    "secondary_third_party": ChoiceRule.ONLY_IF_OPTED_IN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A yes, with all that it rests on.
+
+    Attributes:
+        contract: the contract's id.
+        version: the contract version that decided.
+        purpose: the purpose asked for.
+        grant: the most specific grant that covers it.
+        fields: the fields asked for with their transforms, in order of name.
+        choice_rule: how persons' choices bear on the purpose.
+        retain_until: the day by which the recipient must have deleted the slices.
+        financial: whether a field of the financial category is among the fields.
+    """
+
+    contract: str
+    version: int
+    purpose: str
+    grant: Grant
+    fields: tuple[FieldGrant, ...]
+    choice_rule: ChoiceRule
+    retain_until: date
+    financial: bool
+
+
+def covers(granted: str, asked: str) -> bool:
+    """Whether `asked` is `granted` or a descendant of it."""
+    return asked == granted or asked.startswith(granted + ".")
+
+
+def safe_code(text: str) -> str:
+    """`text` if it has the form of a code, else `(malformed)`: what a caller sends by mistake is not repeated."""
+    return text if len(text) <= 80 and CODE.fullmatch(text) else "(malformed)"  # noqa: PLR2004 - longest code
+
+
+def safe_contract(text: str) -> str:
+    """`text` if it has the form of a contract id, else `(malformed)`."""
+    return text if CONTRACT_ID.fullmatch(text) else "(malformed)"
+
+
+def next_state(contract: str, state: State, step: Step) -> State:
+    """The state after a step.
+
+    Raises:
+        SlussError: CONTRACT_WRONG_STATE if the step is not possible in this state.
+    """
+    following = TRANSITIONS.get((state, step))
+    if following is None:
+        raise SlussError(
+            Reason.CONTRACT_WRONG_STATE,
+            f"a contract that is {state} cannot {step}",
+            contract=contract,
+            state=state,
+            step=step,
+        )
+    return following
+
+
+def require_live(contract: ContractFacts, now_us: int) -> Terms:
+    """The terms in force.
+
+    Raises:
+        SlussError: CONTRACT_NOT_ACCEPTED, CONTRACT_SUSPENDED, CONTRACT_TERMINATED, CONTRACT_NOT_YET_VALID or
+            CONTRACT_EXPIRED.
+    """
+    refused = {
+        State.PROPOSED: Reason.CONTRACT_NOT_ACCEPTED,
+        State.SUSPENDED: Reason.CONTRACT_SUSPENDED,
+        State.TERMINATED: Reason.CONTRACT_TERMINATED,
+    }.get(contract.state)
+    if refused is not None:
+        raise SlussError(refused, contract=contract.id)
+    if contract.terms is None:
+        raise SlussError(Reason.CONTRACT_NOT_ACCEPTED, contract=contract.id)
+    today = datetime.fromtimestamp(now_us // MICROSECONDS, UTC).date()
+    if today < contract.terms.valid_from:
+        first = contract.terms.valid_from.isoformat()
+        raise SlussError(Reason.CONTRACT_NOT_YET_VALID, contract=contract.id, valid_from=first)
+    if today > contract.terms.valid_until:
+        last = contract.terms.valid_until.isoformat()
+        raise SlussError(Reason.CONTRACT_EXPIRED, contract=contract.id, valid_until=last)
+    return contract.terms
+
+
+def find_grant(terms: Terms, contract: str, purpose: str) -> Grant:
+    """The most specific grant that covers `purpose`.
+
+    Raises:
+        SlussError: PURPOSE_OUT_OF_SCOPE if none does.
+    """
+    covering = [grant for grant in terms.grants if covers(grant.purpose, purpose)]
+    if not covering:
+        raise SlussError(Reason.PURPOSE_OUT_OF_SCOPE, contract=contract, purpose=purpose)
+    return max(covering, key=lambda grant: len(grant.purpose))
+
+
+def _granted_fields(
+    catalogue: Catalogue, grant: Grant, fields: tuple[str, ...], contract: str, purpose: str
+) -> tuple[FieldGrant, ...]:
+    transforms = {granted.field: granted for granted in grant.fields}
+    for name in fields:
+        catalogue.field(name)
+        if name not in transforms:
+            raise SlussError(
+                Reason.FIELD_OUT_OF_SCOPE,
+                f"the contract does not grant {name} for {purpose}",
+                contract=contract,
+                purpose=purpose,
+                field=name,
+            )
+    return tuple(transforms[name] for name in sorted(fields))
+
+
+def decide(
+    contract: ContractFacts,
+    catalogue: Catalogue,
+    principal: str,
+    purpose: str,
+    fields: tuple[str, ...],
+    now_us: int,
+) -> Decision:
+    """Whether the principal may have these fields for this purpose under this contract, now.
+
+    1. The contract is the caller's.
+    2. It is live.
+    3. The purpose exists and a grant covers it.
+    4. Every field exists and the grant lists it.
+    5. A financial field goes out for a payment purpose only (POLICY 4), whatever the contract says.
+
+    Args:
+        contract: the contract as it stands.
+        catalogue: the field catalogue and purpose table in force.
+        principal: the caller's name, `subcontractor/<id>`.
+        purpose: the purpose's code.
+        fields: names of fields, not empty, without duplicates (`checked_fields`).
+        now_us: microseconds since 1970 UTC.
+
+    Raises:
+        SlussError: with the reason that names what is out of scope.
+    """
+    # 1.
+    if contract.subcontractor != principal:
+        raise SlussError(Reason.NOT_YOUR_CONTRACT, contract=contract.id)
+    # 2.
+    terms = require_live(contract, now_us)
+    # 3.
+    known = catalogue.purpose(purpose)
+    rule = CHOICE_RULES.get(known.kind)
+    if rule is None:
+        raise SlussError(Reason.PURPOSE_OUT_OF_SCOPE, contract=contract.id, purpose=purpose)
+    grant = find_grant(terms, contract.id, purpose)
+    # 4.
+    granted = _granted_fields(catalogue, grant, fields, contract.id, purpose)
+    # 5.
+    financial = [name for name in fields if catalogue.field(name).financial]
+    if financial and not known.payment:
+        raise SlussError(
+            Reason.FIELD_OUT_OF_SCOPE,
+            f"{financial[0]} is financial and goes out for payment purposes only",
+            contract=contract.id,
+            purpose=purpose,
+            field=financial[0],
+        )
+    today = datetime.fromtimestamp(now_us // MICROSECONDS, UTC).date()
+    return Decision(
+        contract=contract.id,
+        version=contract.version,
+        purpose=purpose,
+        grant=grant,
+        fields=granted,
+        choice_rule=rule,
+        retain_until=today + timedelta(days=grant.retention_days),
+        financial=bool(financial),
+    )
+
+
+def _choice_allows(rule: ChoiceRule, purpose: str, choices: Mapping[str, str]) -> bool:
+    """Apply the choices on the purpose, its ancestors and its descendants; an opt-out among them always wins."""
+    if rule is ChoiceRule.NONE:
+        return True
+    opted_in = False
+    for code, state in choices.items():
+        if covers(code, purpose):
+            if state != "in":
+                return False
+            opted_in = True
+        elif covers(purpose, code) and state != "in":
+            return False
+    return opted_in or rule is ChoiceRule.UNLESS_OPTED_OUT
+
+
+def _population_holds(population: Population, person: PersonFacts) -> bool:
+    if population.everyone:
+        return True
+    if population.persons:
+        return person.id in population.persons
+    predicates = population.predicates
+    return bool(predicates) and all(person.value(p.field) in p.values for p in predicates)
+
+
+def admits(decision: Decision, person: PersonFacts) -> bool:
+    """Whether this person may be in a disclosure under the decision: on record, in the population, choices kept."""
+    return (
+        person.active
+        and _choice_allows(decision.choice_rule, decision.purpose, person.choices)
+        and _population_holds(decision.grant.population, person)
+    )
+
+
+def check_volume(decision: Decision, used: Mapping[Window, int], persons: int, now_us: int) -> None:
+    """Refuse a disclosure that would go over a volume of the grant.
+
+    Args:
+        decision: the decision.
+        used: persons already disclosed in the present window, per window.
+        persons: persons that the disclosure would add.
+        now_us: microseconds since 1970 UTC.
+
+    Raises:
+        SlussError: VOLUME_EXCEEDED, with `retry_after_s` until the window ends.
+    """
+    for volume in decision.grant.volumes:
+        left = volume.persons - used.get(volume.window, 0)
+        if persons > left:
+            ends = volume.window.bounds(now_us)[1]
+            raise SlussError(
+                Reason.VOLUME_EXCEEDED,
+                f"{persons} persons asked, {max(left, 0)} left of {volume.persons} per {volume.window}",
+                contract=decision.contract,
+                purpose=decision.grant.purpose,
+                window=volume.window,
+                limit=str(volume.persons),
+                left=str(max(left, 0)),
+                retry_after_s=str(max(ends - now_us // MICROSECONDS, 1)),
+            )
+
+
+def checked_fields(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """The fields of a request: 1 to 64, no duplicates.
+
+    Raises:
+        SlussError: INVALID_REQUEST.
+    """
+    if not 1 <= len(fields) <= 64:  # noqa: PLR2004 - disclosure.proto
+        raise SlussError(Reason.INVALID_REQUEST, "fields: 1 to 64 are needed", field="fields")
+    if len(set(fields)) != len(fields):
+        raise SlussError(Reason.INVALID_REQUEST, "fields: duplicates", field="fields")
+    return fields

@@ -1,0 +1,516 @@
+"""The spine: the only way out for data.
+
+    1. decide     whether the caller may have it, on a snapshot of all rights
+    2. read       the persons' records, for all requests of the batch at once
+    3. transform  each value into the form that the contract grants
+    4. seal       each person's slice to the recipient's key
+    5. append     under the head's lock: if any right has moved since 1, steps 1 to 4 are done anew; then retries,
+                  volumes, entries and refusals, in one transaction with one fsync and one signature
+    6. reply      with slices whose entries are durable, and their receipts
+
+Requests in flight go through these steps as one batch (DESIGN 7, group commit). A crash before 5's commit leaves no
+trace and nothing has left; a crash after it leaves entries of slices that nobody got, which errs on the side of
+the person. A retry takes the same steps but appends nothing: its bytes must equal those of the first answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from broker import requests, transforms
+from broker.asks import CHUNK, Answer, Ask, Named, Page, Sealed
+from broker.clock import Clock, rfc3339
+from broker.contracts import (
+    ONWARD_TRANSFER,
+    ChoiceRule,
+    Decision,
+    PersonFacts,
+    admits,
+    check_volume,
+    decide,
+    safe_contract,
+)
+from broker.errors import Reason, SlussError
+from broker.handles import handles_of, persons_of
+from broker.identity import Principal, authorise
+from broker.ids import new_disclosure_id
+from broker.ledger import entry
+from broker.refusals import UNKNOWN_PRINCIPAL, Refusal, RefusalLog
+from broker.sealing import Sealer
+from broker.slice_terms import unbase64
+from broker.store.engine import reading
+from broker.store.queries import persons_after, read_persons
+from broker.vault import COMMITMENT_LABEL
+from broker.volumes import Volumes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy import Connection, Engine, Row
+
+    from broker.epochs import Epochs
+    from broker.ledger.log import Ledger, Tx
+    from broker.rights import HeldContract, Rights, Snapshot
+    from broker.sealing import Epoch, RecipientPublicKey
+    from broker.vault import Vault
+
+Outcome = Answer | SlussError
+EPOCH_ID_BYTES = 16
+HASHED_KEY_LABEL = b"sluss/v1 hashed key\x00"
+
+
+@dataclass(slots=True)
+class _Plan:
+    """One request on its way through the steps. `refused` ends it."""
+
+    ask: Ask
+    principal: Principal | None = None
+    held: HeldContract | None = None
+    key: RecipientPublicKey | None = None
+    answer: Answer | None = None
+    persons: list[tuple[bytes, int]] = field(default_factory=list)
+    refused: SlussError | None = None
+    retry_of: requests.Known | None = None
+
+    @property
+    def name(self) -> requests.Name:
+        """Under which the request is remembered."""
+        return (self.principal.name if self.principal else UNKNOWN_PRINCIPAL), self.ask.request_id
+
+
+class Spine:
+    """Runs batches of requests through the steps. One thread at a time; several processes may share the store.
+
+    Args:
+        engine: the store.
+        ledger: the ledger in that store.
+        rights: the snapshots that decisions are made on.
+        vault: opens records.
+        refusals: how refusals are logged.
+        epochs: the epochs in use, this spine's own.
+        clock: microseconds since 1970 UTC.
+        trust_domain: of the callers' certificates.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        rights: Rights,
+        vault: Vault,
+        refusals: RefusalLog,
+        epochs: Epochs,
+        clock: Clock,
+        trust_domain: str,
+    ) -> None:
+        self._engine = engine
+        self._refusals = refusals
+        self._ledger = ledger
+        self._rights = rights
+        self._vault = vault
+        self._clock = clock
+        self._trust_domain = trust_domain
+        self._epochs = epochs
+
+    def run(self, asks: Sequence[Ask]) -> list[Outcome]:
+        """Answer a batch; one outcome per request, in order.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE when the store fails; then nothing of the batch leaves.
+        """
+        with reading(self._engine) as connection:
+            count, plans = self._prepare(connection, asks)
+        if any(plan.refused or not plan.ask.dry_run for plan in plans):
+            plans = self._append(count, plans)
+        retries = [plan for plan in plans if plan.retry_of and not plan.refused]
+        if retries:
+            with reading(self._engine) as connection:
+                for plan in retries:
+                    self._replay(connection, plan)
+            self._log_late_refusals([plan for plan in retries if plan.refused])
+        return [self._outcome(plan) for plan in plans]
+
+    # --- steps 1 to 4 -------------------------------------------------------------------------------
+
+    def _prepare(self, connection: Connection, asks: Sequence[Ask]) -> tuple[int, list[_Plan]]:
+        """Steps 1 to 4 on one snapshot, whose count of rights comes with the plans."""
+        snapshot = self._rights.at(connection)
+        now_us = self._clock()
+        plans = [_Plan(ask) for ask in asks]
+        for plan in plans:
+            _refusing(plan, lambda plan=plan: self._decide(connection, snapshot, plan, now_us))  # type: ignore[misc]  # mypy can't type a default argument of a lambda
+        rows = self._read(connection, plans)
+        for plan in plans:
+            if plan.answer and not plan.ask.dry_run:
+                self._seal_all(snapshot, plan, rows, now_us)
+        return snapshot.rights, plans
+
+    def _decide(self, connection: Connection, snapshot: Snapshot, plan: _Plan, now_us: int) -> None:
+        ask = plan.ask
+        principal = authorise(lambda spki: snapshot.pin(connection, spki), self._trust_domain, ask.caller, now_us)
+        plan.principal = principal
+        if ask.invalid is not None:
+            raise ask.invalid
+        held = _own_contract(connection, snapshot, ask.contract, principal.name)
+        decision = decide(held.facts, snapshot.catalogue, principal.name, ask.purpose, ask.fields, now_us)
+        plan.key = snapshot.recipient_key(connection, principal.name)
+        plan.held, plan.answer = held, Answer(decision)
+        if ask.dry_run:
+            used = Volumes(connection, now_us).used(decision)
+            check_volume(decision, used, ask.who.persons if isinstance(ask.who, Named) else 1, now_us)
+
+    def _read(self, connection: Connection, plans: Sequence[_Plan]) -> Mapping[int, Row[Any]]:
+        """Step 2: one query for all named persons, one per page; sets whom each plan is about."""
+        rows: dict[int, Row[Any]] = {}
+        wanted: list[int] = []
+        for plan in plans:
+            if plan.held is None or plan.answer is None or plan.ask.dry_run:
+                continue
+            who = plan.ask.who
+            if isinstance(who, Named):
+                persons = persons_of(plan.held.handle_key, who.handles)
+                plan.persons = [(h, p or 0) for h, p in zip(who.handles, persons, strict=True)]
+                wanted += [person for person in persons if person]
+            else:
+                page = persons_after(connection, who.after, who.limit)
+                rows.update((row.id, row) for row in page)
+                self._take_page(plan, [row.id for row in page])
+        rows.update((row.id, row) for row in read_persons(connection, wanted))
+        return rows
+
+    @staticmethod
+    def _take_page(plan: _Plan, persons: list[int]) -> None:
+        if plan.held is None or plan.answer is None:
+            raise AssertionError
+        handles = handles_of(plan.held.handle_key, persons)
+        plan.persons = list(zip(handles, persons, strict=True))
+        plan.answer.last = persons[-1] if persons else 0
+
+    def _seal_all(self, snapshot: Snapshot, plan: _Plan, rows: Mapping[int, Row[Any]], now_us: int) -> None:
+        """Steps 3 and 4 for one request, in disclosures of up to 256 persons."""
+        answer, held, key = plan.answer, plan.held, plan.key
+        if answer is None or held is None or key is None:
+            raise AssertionError
+        answer.looked_at = len(plan.persons)
+        available = []
+        for handle, person in plan.persons:
+            row = rows.get(person)
+            if row is not None and self._admits(answer.decision, row):
+                available.append((handle, row))
+            else:
+                answer.unavailable.append(handle)
+        maker = _SliceMaker(self._vault, snapshot, held, answer.decision)
+        for start in range(0, len(available), CHUNK):
+            epoch = self._epochs.current(held.facts.id, key, now_us)
+            terms = _terms(answer.decision, held, epoch, snapshot.policy(now_us), now_us)
+            answer.sealed.append(maker.make(epoch, terms, available[start : start + CHUNK]))
+        if answer.sealed:
+            answer.sealed[-1].unavailable = len(answer.unavailable)
+
+    def _admits(self, decision: Decision, row: Row[Any]) -> bool:
+        if decision.choice_rule is ChoiceRule.NONE and decision.grant.population.everyone:
+            return bool(row.state == "active")
+        facts = PersonFacts(
+            id=row.id,
+            active=row.state == "active",
+            choices=self._vault.choices(row),
+            value=lambda name: self._vault.open_fields(row, (name,), allow_financial=False).get(name),
+        )
+        return admits(decision, facts)
+
+    # --- step 5 -------------------------------------------------------------------------------------
+
+    def _append(self, count: int, plans: list[_Plan]) -> list[_Plan]:
+        """Append what was prepared, or what is prepared anew if any right has moved; then the receipts."""
+        with self._ledger.transaction() as tx:
+            if tx.head.rights != count:
+                _, plans = self._prepare(tx.connection, [plan.ask for plan in plans])
+            for_real = [plan for plan in plans if not plan.ask.dry_run]
+            self._find_retries(tx, for_real)
+            used = self._append_disclosures(tx, for_real, tx.at)
+            self._refusals.append(tx, [r for plan in for_real if (r := _refusal(plan)) is not None])
+            fresh = self._epochs.store(tx.connection, used)
+        self._epochs.stored(fresh)
+        for plan in for_real:
+            _refusing(plan, lambda plan=plan: self._add_proofs(tx, plan))  # type: ignore[misc]  # as above
+        return plans
+
+    def _find_retries(self, tx: Tx, plans: Sequence[_Plan]) -> None:
+        asked = [plan for plan in plans if plan.answer and not plan.refused]
+        known = requests.find(tx.connection, [plan.name for plan in asked])
+        in_batch: set[requests.Name] = set()
+        for plan in asked:
+            plan.retry_of = known.get(plan.name)
+            if plan.retry_of:
+                _refusing(plan, lambda plan=plan: requests.require_same(plan.retry_of, plan.ask.digest()))  # type: ignore[misc]  # as above
+            elif plan.name in in_batch:
+                plan.refused = SlussError(Reason.RATE_EXCEEDED, "the same request is in progress", retry_after_s="1")
+            in_batch.add(plan.name)
+
+    def _append_disclosures(self, tx: Tx, plans: Sequence[_Plan], now_us: int) -> set[tuple[str, bytes]]:
+        """Volumes, entries and request ids of what is disclosed; gives the epochs used, by contract and key."""
+        volumes = Volumes(tx.connection, now_us)
+        remembered: list[tuple[requests.Name, requests.Known]] = []
+        used: set[tuple[str, bytes]] = set()
+        for plan in plans:
+            answer = plan.answer
+            if plan.refused or plan.retry_of or answer is None or not answer.sealed:
+                continue
+            persons = sum(len(sealed.slices) for sealed in answer.sealed)
+            _refusing(plan, lambda p=plan, n=persons: volumes.take(p.answer.decision, n))  # type: ignore[misc]  # as above
+            if plan.refused or plan.key is None:
+                continue
+            for sealed in answer.sealed:
+                self._append_one(tx, plan, sealed, now_us)
+            used.add((answer.decision.contract, plan.key.id))
+            reply = answer.last.to_bytes(8, "big")
+            known = requests.Known(plan.ask.digest(), answer.sealed[0].index, len(answer.sealed), reply)
+            remembered.append((plan.name, known))
+        volumes.save()
+        requests.remember(tx.connection, remembered, now_us)
+        return used
+
+    @staticmethod
+    def _append_one(tx: Tx, plan: _Plan, sealed: Sealed, now_us: int) -> None:
+        pairs = list(zip(sealed.commitments, sealed.digests, strict=True))
+        sealed.entry = entry.disclosure(now_us, sealed.terms, pairs, sealed.unavailable)
+        sealed.index = tx.append(
+            sealed.entry,
+            contract=plan.ask.contract,
+            recipient=plan.principal.name if plan.principal else "",
+            persons=sealed.persons,
+        )
+
+    def _add_proofs(self, tx: Tx, plan: _Plan) -> None:
+        """Step 6 begins: the commit stands, so receipts can be given."""
+        if plan.refused or plan.retry_of or plan.answer is None:
+            return
+        for sealed in plan.answer.sealed:
+            sealed.receipt = tx.receipt(sealed.index)
+        plan.answer.size = tx.size
+        if plan.ask.seen_size:
+            plan.answer.consistency = tx.consistency(plan.ask.seen_size)
+
+    def refuse(self, found: Sequence[Refusal]) -> None:
+        """Log refusals that were decided outside a batch: role, signature, someone else's contract.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE.
+        """
+        with self._ledger.transaction() as tx:
+            self._refusals.append(tx, found)
+
+    # --- retries ------------------------------------------------------------------------------------
+
+    def _replay(self, connection: Connection, plan: _Plan) -> None:
+        _refusing(plan, lambda: self._answer_again(connection, plan))
+
+    def _answer_again(self, connection: Connection, plan: _Plan) -> None:
+        """Seal the persons of the first answer once more under its terms; other bytes than then are refused.
+
+        Raises:
+            SlussError: RECORD_CHANGED when the first answer can't be given again.
+        """
+        known, answer, held = plan.retry_of, plan.answer, plan.held
+        if known is None or answer is None or held is None:
+            raise AssertionError
+        snapshot = self._rights.at(connection)
+        last = int.from_bytes(known.reply, "big")
+        again = Answer(answer.decision, looked_at=answer.looked_at, last=last)
+        candidates = self._candidates(connection, plan, last)
+        maker = _SliceMaker(self._vault, snapshot, held, answer.decision)
+        stored = self._ledger.entries(known.first_entry, known.entries)
+        if len(stored) != known.entries:
+            raise SlussError(Reason.RECORD_CHANGED)
+        for found in stored:
+            first = entry.parse(found.entry)
+            epoch = self._epochs.load(connection, unbase64(first["terms"]["epoch"], EPOCH_ID_BYTES))
+            sealed = maker.remake(epoch, first, candidates)
+            sealed.entry, sealed.index = found.entry, found.index
+            again.sealed.append(sealed)
+        if isinstance(plan.ask.who, Named):
+            given = {made[1:17] for sealed in again.sealed for made in sealed.slices}
+            again.unavailable = [handle for handle in plan.ask.who.handles if handle not in given]
+        state = self._ledger.state(known.first_entry + known.entries)
+        for sealed in again.sealed:
+            sealed.receipt = state.receipt(sealed.index)
+        again.size = state.tree.size
+        if plan.ask.seen_size:
+            again.consistency = state.tree.consistency(plan.ask.seen_size)
+        plan.answer = again
+
+    def _candidates(self, connection: Connection, plan: _Plan, last: int) -> list[tuple[bytes, Row[Any]]]:
+        """Those of the persons asked for who may be disclosed now."""
+        held, answer, who = plan.held, plan.answer, plan.ask.who
+        if held is None or answer is None:
+            raise AssertionError
+        if isinstance(who, Named):
+            rows = {row.id: row for row in read_persons(connection, [p for _, p in plan.persons if p])}
+            pairs = [(handle, rows[person]) for handle, person in plan.persons if person in rows]
+        else:
+            page = _persons_between(connection, who.after, last, who.limit)
+            pairs = list(zip(handles_of(held.handle_key, [row.id for row in page]), page, strict=True))
+        return [(handle, row) for handle, row in pairs if self._admits(answer.decision, row)]
+
+    def _log_late_refusals(self, plans: Sequence[_Plan]) -> None:
+        found = [refusal for plan in plans if (refusal := _refusal(plan)) is not None]
+        if found:
+            self.refuse(found)
+
+    @staticmethod
+    def _outcome(plan: _Plan) -> Outcome:
+        if plan.refused is not None:
+            return plan.refused
+        if plan.answer is None:
+            raise AssertionError
+        return plan.answer
+
+
+class _SliceMaker:
+    """Steps 3 and 4: makes the slices of one request. Holds what all its persons share."""
+
+    def __init__(self, vault: Vault, snapshot: Snapshot, held: HeldContract, decision: Decision) -> None:
+        self._vault = vault
+        self._names = tuple(granted.field for granted in decision.fields)
+        self._financial = decision.financial
+        key = hmac.digest(held.handle_key, HASHED_KEY_LABEL, "sha256")
+        self._fields = [
+            (
+                ordinal,
+                granted.field,
+                None
+                if granted.transform == "full"
+                else transforms.compile(granted.transform, snapshot.catalogue.field(granted.field).type),
+            )
+            for ordinal, granted in enumerate(decision.fields)
+        ]
+        self._key = key
+        self._transforms = [{"name": g.field, "transform": g.transform} for g in decision.fields]
+        self._contract_version = decision.version
+
+    def make(self, epoch: Epoch, terms: dict[str, Any], persons: Sequence[tuple[bytes, Row[Any]]]) -> Sealed:
+        """One disclosure of up to 256 persons."""
+        disclosure = str(terms["disclosure"])
+        label = COMMITMENT_LABEL + disclosure.encode("ascii")
+        seal = Sealer(epoch, entry.canonical(terms)).seal
+        slices, commitments = [], []
+        for handle, row in persons:
+            values, secret = self._open(row)
+            slices.append(seal(handle, values))
+            commitments.append(hmac.digest(secret, label, "sha256"))
+        digests = [hashlib.sha256(made).digest() for made in slices]
+        ids = [row.id for _, row in persons]
+        return Sealed(disclosure, terms, epoch.blob, slices, commitments, digests, ids)
+
+    def remake(self, epoch: Epoch, first: dict[str, Any], persons: Sequence[tuple[bytes, Row[Any]]]) -> Sealed:
+        """The same disclosure again, from its entry.
+
+        Raises:
+            SlussError: RECORD_CHANGED if terms, persons or values are no longer what they were.
+        """
+        terms = first["terms"]
+        label = COMMITMENT_LABEL + terms["disclosure"].encode("ascii")
+        changed = SlussError(Reason.RECORD_CHANGED, disclosure=terms["disclosure"])
+        if terms["fields"] != self._transforms or terms["contract_version"] != self._contract_version:
+            raise changed
+        by_commitment = {}
+        for handle, row in persons:
+            secret = self._vault.person_secret(row)
+            by_commitment[entry.base64url(hmac.digest(secret, label, "sha256"))] = (handle, row)
+        chosen = [by_commitment.get(item["person"]) for item in first["slices"]]
+        present = [item for item in chosen if item is not None]
+        if len(present) != len(chosen):
+            raise changed
+        sealed = self.make(epoch, terms, present)
+        if [entry.base64url(digest) for digest in sealed.digests] != [i["sha256"] for i in first["slices"]]:
+            raise changed
+        return sealed
+
+    def _open(self, row: Row[Any]) -> tuple[list[tuple[int, str, bytes]], bytes]:
+        values, secret = self._vault.open_for_disclosure(row, self._names, allow_financial=self._financial)
+        key = self._key
+        items = []
+        for ordinal, name, transform in self._fields:
+            value = values.get(name)
+            if value is not None:
+                text = value if transform is None else transform(value, key)
+                items.append((ordinal, name, text.encode()))
+        return items, secret
+
+
+def _refusing(plan: _Plan, step: Callable[[], None]) -> None:
+    """Take a step; if it refuses, the plan is refused and the rest of the batch goes on."""
+    if plan.refused is not None:
+        return
+    try:
+        step()
+    except SlussError as error:
+        if error.reason is Reason.LEDGER_UNAVAILABLE:
+            raise
+        plan.refused = error
+
+
+def _persons_between(connection: Connection, after: int, last: int, limit: int) -> list[Row[Any]]:
+    """Active persons with ids above `after` up to `last`: the page of a first answer and who came between since."""
+    found: list[Row[Any]] = []
+    while after < last:
+        page = persons_after(connection, after, limit)
+        found += [row for row in page if row.id <= last]
+        after = page[-1].id if page else last
+    return found
+
+
+def _own_contract(connection: Connection, snapshot: Snapshot, contract: str, principal: str) -> HeldContract:
+    """The contract, if it is the caller's; a subcontractor is not told whether someone else's exists.
+
+    Raises:
+        SlussError: NOT_YOUR_CONTRACT.
+    """
+    try:
+        held = snapshot.contract(connection, contract)
+    except SlussError:
+        held = None
+    if held is None or held.facts.subcontractor != principal:
+        raise SlussError(Reason.NOT_YOUR_CONTRACT, contract=safe_contract(contract))
+    return held
+
+
+def _terms(decision: Decision, held: HeldContract, epoch: Epoch, policy: str, now_us: int) -> dict[str, Any]:
+    """The terms that travel in a disclosure (protos/SLICE.md)."""
+    return {
+        "v": 1,
+        "contract": decision.contract,
+        "contract_version": decision.version,
+        "disclosure": new_disclosure_id(),
+        "epoch": entry.base64url(epoch.id),
+        "fields": [{"name": f.field, "transform": f.transform} for f in decision.fields],
+        "issued": rfc3339(now_us),
+        "key": entry.base64url(epoch.key_id),
+        "onward_transfer": ONWARD_TRANSFER,
+        "policy": policy,
+        "purpose": decision.purpose,
+        "recipient": held.facts.subcontractor,
+        "retain_until": decision.retain_until.isoformat(),
+    }
+
+
+def _refusal(plan: _Plan) -> Refusal | None:
+    """What the ledger says of a plan that was refused, or that found nobody available."""
+    answer = plan.answer
+    if plan.refused is not None:
+        reason = plan.refused.reason
+        if reason is Reason.RATE_EXCEEDED:
+            return None
+    elif plan.retry_of is None and answer and answer.unavailable and not answer.sealed:
+        if isinstance(plan.ask.who, Page):
+            return None
+        reason = Reason.PERSON_UNAVAILABLE
+    else:
+        return None
+    ask = plan.ask
+    name = plan.principal.name if plan.principal else UNKNOWN_PRINCIPAL
+    persons = ask.who.persons if isinstance(ask.who, Named) else 0
+    return Refusal(name, ask.caller.method, reason, ask.contract, ask.purpose, ask.fields, persons)

@@ -1,0 +1,108 @@
+"""Request ids: what each was used for, so that a retry gives the same answer and no second entry (DESIGN promise 8).
+
+Read and written under the head's lock, in the transaction that appends the entries: two equal requests in flight, on
+one machine or on two, are one request and its retry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, delete, insert, select
+
+from broker.errors import Reason, SlussError
+from broker.store import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection
+
+REQUEST = tables.core(tables.Request)
+_IN = 500
+_FIND = select(REQUEST).where(
+    REQUEST.c.principal == bindparam("principal"), REQUEST.c.id.in_(bindparam("ids", expanding=True))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A request that was answered before.
+
+    Attributes:
+        body: SHA-256 of what was asked.
+        first_entry: index of the first entry that answered it.
+        entries: how many entries did.
+        reply: what else the answer held, as its service writes it.
+    """
+
+    body: bytes
+    first_entry: int
+    entries: int
+    reply: bytes
+
+
+Name = tuple[str, bytes]
+"""A principal's name and a request id."""
+
+
+def find(connection: Connection, names: Iterable[Name]) -> dict[Name, Known]:
+    """Those of the requests that were answered before."""
+    by_principal: dict[str, list[bytes]] = {}
+    for principal, request in names:
+        by_principal.setdefault(principal, []).append(request)
+    found = {}
+    for principal, ids in by_principal.items():
+        for start in range(0, len(ids), _IN):
+            rows = connection.execute(_FIND, {"principal": principal, "ids": ids[start : start + _IN]})
+            for row in rows:
+                found[principal, row.id] = Known(row.body, row.first_entry, row.entries, row.reply)
+    return found
+
+
+def find_one(connection: Connection, principal: str, request_id: bytes, body: bytes) -> Known | None:
+    """The earlier answer to a request, if there is one.
+
+    Raises:
+        SlussError: REQUEST_ID_REUSED if it had another body.
+    """
+    known = find(connection, [(principal, request_id)]).get((principal, request_id))
+    if known is not None:
+        require_same(known, body)
+    return known
+
+
+def require_same(known: Known, body: bytes) -> None:
+    """Refuse a request id that comes back with another body.
+
+    Raises:
+        SlussError: REQUEST_ID_REUSED.
+    """
+    if known.body != body:
+        raise SlussError(Reason.REQUEST_ID_REUSED)
+
+
+def remember(connection: Connection, rows: Sequence[tuple[Name, Known]], at_us: int) -> None:
+    """Store what requests were answered with."""
+    if rows:
+        connection.execute(
+            insert(REQUEST),
+            [
+                {
+                    "principal": principal,
+                    "id": request,
+                    "body": known.body,
+                    "first_entry": known.first_entry,
+                    "entries": known.entries,
+                    "reply": known.reply,
+                    "at": at_us,
+                }
+                for (principal, request), known in rows
+            ],
+        )
+
+
+def forget_before(connection: Connection, before_us: int) -> int:
+    """Forget requests older than the retry window; returns how many."""
+    return connection.execute(delete(REQUEST).where(REQUEST.c.at < before_us)).rowcount

@@ -1,0 +1,168 @@
+"""What everybody may do, as one consistent picture: contracts, keys, certificates, catalogue, policy versions.
+
+`head.rights` counts the changes to any of them. A `Snapshot` belongs to one count: whoever decided on a snapshot and
+finds the same count under the head's lock knows that nothing it rests on has changed (DESIGN promise 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from broker import contract_terms
+from broker.catalogue import Catalogue, parse_catalogue
+from broker.contracts import ContractFacts, State
+from broker.errors import Reason, SlussError
+from broker.sealing import RecipientPublicKey
+from broker.store import tables
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from broker.vault import Vault
+
+HEAD = tables.core(tables.Head)
+CONTRACT = tables.core(tables.Contract)
+VERSION = tables.core(tables.ContractVersion)
+CERTIFICATE = tables.core(tables.Certificate)
+KEY = tables.core(tables.RecipientKey)
+CATALOGUE = tables.core(tables.Catalogue)
+POLICY = tables.core(tables.PolicyVersion)
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A certificate's key, pinned. `revoked_at` and `not_after` in microseconds since 1970 UTC; 0 is never."""
+
+    principal: str
+    revoked_at: int
+    not_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldContract:
+    """A contract's facts for the decision, and the key that makes its handles."""
+
+    facts: ContractFacts
+    handle_key: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The rights at one count. Filled while they are asked for, within the transaction that found the count.
+
+    Attributes:
+        rights: the count of `head.rights` that it belongs to.
+        catalogue: fields and purposes in force.
+        policies: (effective_at in microseconds, version), oldest first.
+    """
+
+    rights: int
+    catalogue: Catalogue
+    policies: tuple[tuple[int, str], ...]
+    vault: Vault
+    _contracts: dict[str, HeldContract | None] = field(default_factory=dict)
+    _keys: dict[str, RecipientPublicKey | None] = field(default_factory=dict)
+    _pins: dict[bytes, Pin | None] = field(default_factory=dict)
+
+    def pin(self, connection: Connection, spki: bytes) -> Pin | None:
+        """Whose key this is."""
+        if spki not in self._pins:
+            row = connection.execute(
+                select(CERTIFICATE.c.principal, CERTIFICATE.c.revoked_at, CERTIFICATE.c.not_after).where(
+                    CERTIFICATE.c.spki == spki
+                )
+            ).one_or_none()
+            self._pins[spki] = None if row is None else Pin(*row)
+        return self._pins[spki]
+
+    def contract(self, connection: Connection, contract: str) -> HeldContract:
+        """A contract with the terms in force.
+
+        Raises:
+            SlussError: CONTRACT_UNKNOWN.
+        """
+        if contract not in self._contracts:
+            self._contracts[contract] = _load_contract(connection, self.vault, contract)
+        held = self._contracts[contract]
+        if held is None:
+            raise SlussError(Reason.CONTRACT_UNKNOWN, contract=contract)
+        return held
+
+    def recipient_key(self, connection: Connection, subcontractor: str) -> RecipientPublicKey:
+        """The key that is sealed to.
+
+        Raises:
+            SlussError: RECIPIENT_KEY_MISSING.
+        """
+        if subcontractor not in self._keys:
+            row = connection.execute(
+                select(KEY.c.suite, KEY.c.public_key)
+                .where(KEY.c.subcontractor == subcontractor, KEY.c.retired_at == 0)
+                .order_by(KEY.c.serial.desc())
+                .limit(1)
+            ).one_or_none()
+            self._keys[subcontractor] = None if row is None else RecipientPublicKey(row.suite, row.public_key)
+        key = self._keys[subcontractor]
+        if key is None:
+            raise SlussError(Reason.RECIPIENT_KEY_MISSING, principal=subcontractor)
+        return key
+
+    def policy(self, now_us: int) -> str:
+        """The policy version in force (POLICY 10).
+
+        Raises:
+            SlussError: INTERNAL if none is in force yet.
+        """
+        for effective, version in reversed(self.policies):
+            if effective <= now_us:
+                return version
+        raise SlussError(Reason.INTERNAL, "no policy version is in force")
+
+
+def _load_contract(connection: Connection, vault: Vault, contract: str) -> HeldContract | None:
+    row = connection.execute(select(CONTRACT).where(CONTRACT.c.id == contract)).one_or_none()
+    if row is None:
+        return None
+    terms = None
+    if row.version:
+        body = connection.execute(
+            select(VERSION.c.terms).where(VERSION.c.contract == contract, VERSION.c.version == row.version)
+        ).scalar_one()
+        terms = contract_terms.parse(body)[2]
+    facts = ContractFacts(row.id, row.subcontractor, State(row.state), row.version, terms)
+    return HeldContract(facts, vault.unwrap_handle_key(contract, row.handle_key))
+
+
+class Rights:
+    """The snapshot of the present count, kept until the count moves on."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._snapshot: Snapshot | None = None
+        self._catalogue: tuple[int, Catalogue] | None = None
+
+    def at(self, connection: Connection) -> Snapshot:
+        """The rights as this transaction sees them: one read if nothing has changed."""
+        count = connection.execute(select(HEAD.c.rights).where(HEAD.c.id == 1)).scalar_one()
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.rights != count:
+            policies = connection.execute(
+                select(POLICY.c.effective_at, POLICY.c.id).order_by(POLICY.c.effective_at, POLICY.c.id)
+            )
+            policies = tuple((row.effective_at, row.id) for row in policies)
+            snapshot = Snapshot(count, self._load_catalogue(connection), policies, self._vault)
+            self._snapshot = snapshot
+        return snapshot
+
+    def _load_catalogue(self, connection: Connection) -> Catalogue:
+        newest = select(CATALOGUE.c.serial).order_by(CATALOGUE.c.serial.desc()).limit(1)
+        serial = connection.execute(newest).scalar_one_or_none()
+        if serial is None:
+            raise SlussError(Reason.INTERNAL, "no field catalogue has been imported")
+        if self._catalogue is None or self._catalogue[0] != serial:
+            text = connection.execute(select(CATALOGUE.c.toml).where(CATALOGUE.c.serial == serial)).scalar_one()
+            self._catalogue = serial, parse_catalogue(text)
+        return self._catalogue[1]

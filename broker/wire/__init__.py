@@ -1,0 +1,1 @@
+"""Every conversion between the wire and the domain: one file a service."""
