@@ -19,7 +19,7 @@ from broker.keys.provider import INDEX
 from broker.ledger.log import Ledger
 from broker.ledger.signer import LedgerKeys
 from broker.pages import Cursors
-from broker.persons import Persons as PersonDesk
+from broker.persons.importing import Importer
 from broker.refusals import RefusalLog
 from broker.rights import Rights
 from broker.rpc.contracts import Contracts
@@ -56,7 +56,7 @@ class App:
         self._settings = settings
         self._clock = clock
         folder = settings.folder
-        rings = FileProvider(folder.rings).rings()
+        rings = FileProvider(folder.rings).rings
         self.engine = open_engine(settings.database_url)
         check_revision(self.engine)
         self.vault = Vault(rings)
@@ -80,7 +80,6 @@ class App:
     def services(self) -> list[tuple[ServiceDescriptor, object]]:
         """Every service with its servicer, for the guard."""
         agreed = Agreements(self.vault)
-        persons = PersonDesk(self.vault)
         call, cursors = self._threads, self._cursors
         return [
             (
@@ -93,7 +92,7 @@ class App:
             ),
             (
                 person_pb2.DESCRIPTOR.services_by_name["PersonService"],
-                Persons(self.desk, persons, call),
+                Persons(self.desk, Importer(self.engine, self.desk), call),
             ),
             (
                 ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],

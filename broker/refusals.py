@@ -119,8 +119,8 @@ def _entry(at_us: int, refusal: Refusal) -> bytes:
 
 
 def _read(connection: Connection, principal: str, start: int) -> dict[str, _Count]:
-    rows = connection.execute(select(COUNT).where(COUNT.c.principal == principal, COUNT.c.start == start))
-    return {row.reason: _Count(row.count, row.folded, stored=True) for row in rows}
+    rows = connection.execute(select(COUNT).where(COUNT.c.principal == principal, COUNT.c.start == start)).mappings()
+    return {row["reason"]: _Count(row["count"], row["folded"], stored=True) for row in rows}
 
 
 def _write(connection: Connection, principal: str, start: int, counts: dict[str, _Count]) -> None:

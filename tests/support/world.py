@@ -51,7 +51,9 @@ class Actor:
         self.pem = pki.issue(world.ca, request.csr, Principal(kind, identifier), DOMAIN, world.clock())
         facts = pki.describe(self.pem)
         self.key = load_pem_private_key(request.key, None)
-        self.evidence = Evidence(facts.uri, facts.spki, x509.load_pem_x509_certificate(self.pem).public_bytes(Encoding.DER))
+        self.evidence = Evidence(
+            facts.uri, facts.spki, x509.load_pem_x509_certificate(self.pem).public_bytes(Encoding.DER)
+        )
         with world.ledger.transaction() as tx:
             tx.connection.execute(
                 insert(CERTIFICATE).values(
@@ -80,7 +82,7 @@ class World:
     def __init__(self, engine, vault, clock=system_clock, keys=None, refusals=None):
         self.engine, self.vault, self.clock = engine, vault, clock
         self.keys = keys or LedgerKeys.generate(ORIGIN)
-        self.ca = pki.make_ca(DOMAIN, system_clock())
+        self.ca = pki.make_ca(DOMAIN, clock())
         self.agreed = Agreements(vault)
         self.refusals = refusals or RefusalLog()
         self.private_key = RecipientPrivateKey.generate()
@@ -136,14 +138,14 @@ class World:
         )
         return replace(found, **changes)
 
-    def contract(self, actor, operator, terms=None):
+    def contract(self, actor, operator, terms=None, key=None):
         """A live contract with a registered key; gives its id."""
         proposed = self.desk.change(
             operator.caller(),
             lambda c: self.agreed.propose(c, terms or self.terms(actor.name), uuid.uuid4().bytes),
         )
         self.accept(actor, proposed.row.id)
-        self.register_key(actor)
+        self.register_key(actor, key)
         return proposed.row.id
 
     def accept(self, actor, contract):

@@ -1,0 +1,1 @@
+"""Key rings and the providers they come from."""

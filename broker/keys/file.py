@@ -1,0 +1,110 @@
+"""The default key provider: every ring in one JSON file, mode 0600.
+
+    {"rings": {"records": {"1": "<base64url of 32 bytes>", "2": "..."}, "financial": {...}, ...}, "v": 1}
+
+Keep a copy of it apart from the backups of the database: together they are the data, alone each is nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from broker.errors import Reason, SlussError
+from broker.keys.provider import INDEX, RINGS
+from broker.keys.ring import KEY_LENGTH, LAST_VERSION, KeyRing
+from broker.keys.secret_file import read_secret, sole_writer, write_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FORMAT: Final = 1
+
+Keys = dict[str, dict[int, bytes]]
+
+
+class FileProvider:
+    """Rings from a file (see `provider.KeyProvider` for what it promises)."""
+
+    def __init__(self, path: Path) -> None:
+        """Loads the file at `path`.
+
+        Raises:
+            SlussError: KEYS_UNAVAILABLE if it is missing, malformed, or can be opened by others.
+        """
+        self._path = path
+        keys = _parse(read_secret(path))
+        self._rings = {name: KeyRing(name, keys[name], partial(self._versions, name)) for name in RINGS}
+
+    @classmethod
+    def create(cls, path: Path) -> FileProvider:
+        """Makes a file with one fresh key per ring, and loads it.
+
+        Raises:
+            SlussError: KEYS_UNAVAILABLE if the file exists (keys are never overwritten) or can't be written.
+        """
+        write_secret(path, _format({name: {1: os.urandom(KEY_LENGTH)} for name in RINGS}), replace=False)
+        return cls(path)
+
+    @property
+    def rings(self) -> Mapping[str, KeyRing]:
+        """The rings by name."""
+        return MappingProxyType(self._rings)
+
+    def rotate(self, name: str) -> int:
+        """Adds a version to the ring `name`: in the file first, then in memory. Returns its number.
+
+        Raises:
+            SlussError: INVALID_REQUEST for an unknown ring or `index`, KEYS_UNAVAILABLE if the file can't be
+                written; the ring is then as before.
+        """
+        if name not in RINGS or name == INDEX:
+            raise SlussError(Reason.INVALID_REQUEST, f"no key ring {name!r} that rotates")
+        with sole_writer(self._path):
+            keys = _parse(read_secret(self._path))
+            version = max(keys[name]) + 1
+            if version > LAST_VERSION:
+                raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key ring {name} has no versions left")
+            keys[name][version] = os.urandom(KEY_LENGTH)
+            write_secret(self._path, _format(keys), replace=True)
+        self._rings[name].take(keys[name])
+        return version
+
+    def _versions(self, name: str) -> Mapping[int, bytes]:
+        return _parse(read_secret(self._path))[name]
+
+
+def _format(keys: Keys) -> bytes:
+    rings = {
+        name: {str(version): base64.urlsafe_b64encode(key).decode() for version, key in sorted(versions.items())}
+        for name, versions in keys.items()
+    }
+    return orjson.dumps(
+        {"rings": rings, "v": FORMAT},
+        option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
+    )
+
+
+def _parse(content: bytes) -> Keys:
+    """The keys in a file's bytes; anything unexpected in it is refused, and never quoted."""
+    try:
+        document = orjson.loads(content)
+        if set(document) != {"rings", "v"} or document["v"] != FORMAT or set(document["rings"]) != set(RINGS):
+            raise ValueError  # noqa: TRY301 - one way out for every fault
+        return {name: _versions_of(versions) for name, versions in document["rings"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise SlussError(Reason.KEYS_UNAVAILABLE, "the key file is malformed") from None
+
+
+def _versions_of(versions: Mapping[str, Any]) -> dict[int, bytes]:
+    keys = {int(number): base64.b64decode(key, altchars=b"-_", validate=True) for number, key in versions.items()}
+    sizes = {len(key) for key in keys.values()}
+    if sorted(keys) != list(range(1, len(keys) + 1)) or sizes != {KEY_LENGTH} or len(keys) != len(versions):
+        raise ValueError
+    return keys

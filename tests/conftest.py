@@ -1,0 +1,98 @@
+"""Fixtures for every test: stores, both kinds, migrated; and the switch for long attacks."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from broker.keys.file import FileProvider
+from broker.store.engine import open_engine, truncate_log
+from broker.store.migrations import migrate
+from broker.vault import Vault
+from tests.support import postgres as postgres_support
+
+
+def pytest_addoption(parser):
+    parser.addoption("--campaign", action="store_true", help="run the long attacks whole")
+
+
+@pytest.fixture(scope="session")
+def campaign(request):
+    """True if long attacks are to run whole."""
+    return request.config.getoption("--campaign")
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """The URL of a running PostgreSQL server."""
+    with postgres_support.server_url() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """The URL of a migrated PostgreSQL database of the test's own."""
+    with postgres_support.database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("template") / "sluss.db"
+    engine = open_engine(f"sqlite:///{path}")
+    migrate(engine)
+    truncate_log(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template, tmp_path):
+    """The URL of a migrated SQLite database of the test's own."""
+    path = tmp_path / "sluss.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request):
+    """The URL of a migrated database: the test runs once on SQLite, once on PostgreSQL."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def sqlite_engine(sqlite_url):
+    """A migrated SQLite database."""
+    engine = open_engine(sqlite_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres_engine(postgres_url):
+    """A migrated PostgreSQL database."""
+    engine = open_engine(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store_engine(store_url):
+    """A migrated database: the test runs once on SQLite, once on PostgreSQL."""
+    engine = open_engine(store_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def key_provider(tmp_path):
+    """Fresh key rings in a file."""
+    return FileProvider.create(tmp_path / "keys.json")
+
+
+@pytest.fixture
+def vault(key_provider):
+    """A vault over fresh key rings."""
+    return Vault(key_provider.rings)

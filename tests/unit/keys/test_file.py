@@ -1,0 +1,183 @@
+"""The file provider: one file, for the owner's eyes only, never half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from broker.errors import Reason, SlussError
+from broker.keys import secret_file
+from broker.keys.file import FileProvider
+from broker.keys.provider import RINGS
+from broker.keys.secret_file import read_secret, write_secret
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "rings.json"
+
+
+@pytest.fixture
+def provider(path):
+    return FileProvider.create(path)
+
+
+def refused(path):
+    with pytest.raises(SlussError) as caught:
+        FileProvider(path)
+    assert caught.value.reason is Reason.KEYS_UNAVAILABLE
+    return caught.value.detail
+
+
+def test_new_file_has_every_ring_and_mode_0600(provider, path):
+    assert set(provider.rings) == set(RINGS) == {"records", "financial", "epochs", "index"}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [p.name for p in path.parent.iterdir()] == ["rings.json"]
+
+
+def test_rings_have_different_keys(path, provider):
+    keys = [key for ring in json.loads(path.read_bytes())["rings"].values() for key in ring.values()]
+    assert len(set(keys)) == len(RINGS)
+
+
+def test_loaded_again_it_opens_what_was_wrapped(provider, path):
+    blob = provider.rings["records"].wrap(b"secret", b"aad")
+    assert FileProvider(path).rings["records"].unwrap(blob, b"aad") == b"secret"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o601, 0o610, 0o777])
+def test_wider_mode_is_refused_and_the_cure_named(provider, path, mode):
+    path.chmod(mode)
+    assert "chmod 600" in refused(path)
+
+
+def test_file_of_another_user_is_refused(provider, path, monkeypatch):
+    monkeypatch.setattr(secret_file.os, "geteuid", lambda: 12345)
+    if path.stat().st_uid == 0:
+        os.chown(path, 4242, 4242)
+    assert "another user" in refused(path)
+
+
+def test_existing_file_is_never_overwritten(provider, path):
+    before = path.read_bytes()
+    with pytest.raises(SlussError, match="exists already"):
+        FileProvider.create(path)
+    assert path.read_bytes() == before
+
+
+def test_missing_file_is_refused(path):
+    assert "can't be read" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.update(v=2),
+        lambda d: d.update(extra=1),
+        lambda d: d.pop("v"),
+        lambda d: d["rings"].update(surprise={"1": "A" * 43}),
+        lambda d: d["rings"].pop("index"),
+        lambda d: d["rings"].update(records={}),
+        lambda d: d["rings"].update(records={"2": d["rings"]["records"]["1"]}),
+        lambda d: d["rings"].update(records={"1": "short"}),
+        lambda d: d["rings"].update(records={"1": "=" * 44}),
+        lambda d: d["rings"].update(records={"one": d["rings"]["records"]["1"]}),
+        lambda d: d["rings"].update(records={"1": d["rings"]["records"]["1"], "01": d["rings"]["records"]["1"]}),
+        lambda d: d["rings"].update(records=[1]),
+        lambda d: d.update(rings=None),
+    ],
+)
+def test_anything_unexpected_in_the_file_is_refused_and_not_quoted(provider, path, change):
+    document = json.loads(path.read_bytes())
+    key = document["rings"]["records"]["1"]
+    change(document)
+    path.write_text(json.dumps(document))
+    assert refused(path) == "the key file is malformed"
+    assert key not in refused(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b'"rings"'])
+def test_garbage_is_refused(provider, path, content):
+    path.write_bytes(content)
+    assert refused(path) == "the key file is malformed"
+
+
+def test_rotation_is_in_the_file_before_it_is_used(provider, path):
+    old = provider.rings["records"].wrap(b"secret", b"aad")
+    assert provider.rotate("records") == 2
+    fresh = FileProvider(path)
+    assert fresh.rings["records"].version == 2
+    assert fresh.rings["records"].unwrap(provider.rings["records"].wrap(b"new", b""), b"") == b"new"
+    assert fresh.rings["records"].unwrap(old, b"aad") == b"secret"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_failed_write_leaves_ring_and_file_as_they_were(provider, path, monkeypatch):
+    before = path.read_bytes()
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(secret_file.os, "fsync", full)
+    with pytest.raises(SlussError) as caught:
+        provider.rotate("records")
+    assert caught.value.reason is Reason.KEYS_UNAVAILABLE
+    assert provider.rings["records"].version == 1
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["rings.json"]
+
+
+@pytest.mark.parametrize("name", ["index", "surprise", ""])
+def test_index_and_unknown_rings_do_not_rotate(provider, name):
+    with pytest.raises(SlussError) as caught:
+        provider.rotate(name)
+    assert caught.value.reason is Reason.INVALID_REQUEST
+
+
+def test_rotation_in_another_process_reaches_this_one(provider, path):
+    code = f"""
+from pathlib import Path
+from broker.keys.file import FileProvider
+provider = FileProvider(Path({str(path)!r}))
+provider.rotate("epochs")
+print(provider.rings["epochs"].wrap(b"secret", b"aad").hex())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True)
+    blob = bytes.fromhex(done.stdout)
+    assert provider.rings["epochs"].unwrap(blob, b"aad") == b"secret"
+
+
+def test_rotations_of_several_processes_lose_no_version(provider, path):
+    code = f"""
+from pathlib import Path
+from broker.keys.file import FileProvider
+provider = FileProvider(Path({str(path)!r}))
+for _ in range(10):
+    provider.rotate("records")
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert FileProvider(path).rings["records"].version == 31
+
+
+def test_secret_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "secret"
+    write_secret(path, b"one", replace=False)
+    inode = path.stat().st_ino
+    write_secret(path, b"two", replace=True)
+    assert read_secret(path) == b"two"
+    assert path.stat().st_ino != inode
+
+
+def test_secret_in_a_missing_folder_is_a_named_error(tmp_path):
+    with pytest.raises(SlussError) as caught:
+        write_secret(tmp_path / "nowhere" / "secret", b"x", replace=False)
+    assert caught.value.reason is Reason.KEYS_UNAVAILABLE
