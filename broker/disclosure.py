@@ -20,6 +20,8 @@ import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from broker import requests, transforms
 from broker.asks import CHUNK, Answer, Ask, Named, Page, Sealed
 from broker.clock import Clock, rfc3339
@@ -395,7 +397,7 @@ class _SliceMaker:
         """One disclosure of up to 256 persons."""
         disclosure = str(terms["disclosure"])
         label = COMMITMENT_LABEL + disclosure.encode("ascii")
-        seal = Sealer(epoch, entry.canonical(terms)).seal
+        seal = Sealer(epoch, orjson.dumps(terms, option=orjson.OPT_SORT_KEYS)).seal
         slices, commitments = [], []
         for handle, row in persons:
             values, secret = self._open(row)

@@ -11,6 +11,7 @@ from broker.store.engine import open_engine, truncate_log
 from broker.store.migrations import migrate
 from broker.vault import Vault
 from tests.support import postgres as postgres_support
+from tests.support.broker import BrokerProcess
 
 
 def pytest_addoption(parser):
@@ -96,3 +97,17 @@ def key_provider(tmp_path):
 def vault(key_provider):
     """A vault over fresh key rings."""
     return Vault(key_provider.rings)
+
+
+@pytest.fixture
+def broker(tmp_path):
+    """A running broker of the test's own, on SQLite."""
+    with BrokerProcess(tmp_path / "home") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_broker(tmp_path_factory):
+    """A running broker that the tests of a module share; each makes contracts and persons of its own."""
+    with BrokerProcess(tmp_path_factory.mktemp("broker") / "home") as running:
+        yield running

@@ -1,0 +1,35 @@
+"""`sluss demo`: the whole of Sluss in one sitting, with a real broker, real certificates and an invented population.
+
+register   the verb, plugged into `sluss`
+tell       the story: a folder, a broker, the chapters, the end
+"""
+
+# Only what registering needs is imported here: every `sluss` command loads this module.
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = ("sluss demo", "sluss demo --dir /tmp/try --persons 10000", "sluss demo --json")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `demo` to the command."""
+
+    def demo(
+        folder: Annotated[
+            Path, typer.Option("--dir", help="Where to make everything; a folder of its own.", metavar="DIR")
+        ] = Path("sluss-demo"),
+        count: Annotated[
+            int, typer.Option("--persons", help="Persons in the customer file.", min=10, max=1_000_000)
+        ] = 1000,
+        *,
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
+        keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Keep the folder, to go on exploring.")] = True,
+    ) -> None:
+        """See it work: a broker, a contract, slices, refusals, a suspension, and a ledger that nobody can alter."""
+        from broker.demo.play import play  # noqa: PLC0415 - the story loads only when it is told
+
+        raise typer.Exit(play(app, folder, count, as_json=as_json, keep=keep))
+
+    app.command("demo", epilog="\n\n".join(["Examples:", *EXAMPLES]))(demo)

@@ -1,0 +1,1 @@
+"""The ledger: a Merkle tree (RFC 6962) over canonical entries; checkpoints, receipts, writer and verifier."""

@@ -1,0 +1,1 @@
+"""What an operator does on the broker's machine: a home, certificates, the catalogue, verification."""

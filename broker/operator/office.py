@@ -1,0 +1,76 @@
+"""A home folder opened for the operator: settings, store and ledger; a broker may run beside it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from broker import settings as told
+from broker.errors import Reason, SlussError
+from broker.keys.secret_file import read_secret
+from broker.ledger.log import Ledger
+from broker.ledger.signer import LedgerKeys
+from broker.pki import KeyPair
+from broker.store.engine import open_engine
+from broker.store.migrations import check_revision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from broker.ledger.checkpoint import Signer
+    from broker.settings import Settings
+
+BY: Final = "operator/host"
+"""In entries, who did it: whoever holds the home folder. Names of people stay out of the ledger."""
+
+LIST_TIMEOUT_S: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """An open home.
+
+    Attributes:
+        settings: the broker's settings.
+        engine: its store.
+        signer: its ledger's keys.
+        ledger: its ledger.
+    """
+
+    settings: Settings
+    engine: Engine
+    signer: Signer
+    ledger: Ledger
+
+    def authority(self) -> KeyPair:
+        """The certificate authority with its private key.
+
+        Raises:
+            SlussError: KEYS_UNAVAILABLE.
+        """
+        folder = self.settings.folder
+        try:
+            return KeyPair(folder.ca_certificate.read_bytes(), read_secret(folder.ca_key))
+        except OSError:
+            raise SlussError(Reason.KEYS_UNAVAILABLE, "the authority's certificate can't be read") from None
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[Office]:
+    """Opens the home folder; gives the store back at the end.
+
+    Raises:
+        SlussError: INVALID_REQUEST: not a home; KEYS_UNAVAILABLE; LEDGER_UNAVAILABLE; UNSUPPORTED_VERSION.
+    """
+    settings = told.load(home)
+    signer = LedgerKeys.load(settings.folder.ledger_keys).signer()
+    engine = open_engine(settings.database_url, timeout_s=LIST_TIMEOUT_S)
+    try:
+        check_revision(engine)
+        yield Office(settings, engine, signer, Ledger(engine, signer, settings.origin))
+    finally:
+        engine.dispose()

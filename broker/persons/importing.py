@@ -1,0 +1,244 @@
+"""Customer files: batches of rows, each merged into the person whom its customer number names (POLICY 1a).
+
+    1. authorise and plan   on one snapshot: check the values, find the persons, see what each row changes
+    2. seal                 outside every transaction
+    3. write                one transaction: new persons alone need no lock but the store's own; a batch that
+                            changes existing persons runs under the head's lock, in ledger order
+    4. reply                what is answered is durable
+
+If the catalogue or a person has moved between 1 and 3, the batch is planned anew; a caller whose certificate has
+been revoked meanwhile stores nothing. A crash before 3's commit leaves no trace, after it the batch: sending it
+again changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from broker.clock import SECOND
+from broker.errors import Reason
+from broker.ids import new_person_id
+from broker.persons import checking, rows
+from broker.persons.model import ACTIVE, Fault, Outcome, Result
+from broker.store.engine import StoreError, writing
+from broker.values import index_form, mask
+from broker.vault import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sqlalchemy import Connection, Engine, Row
+
+    from broker.catalogue import Catalogue
+    from broker.desk import Change, Desk, View
+    from broker.identity import Caller
+    from broker.persons import model
+    from broker.vault import Vault
+
+ATTEMPTS: Final = 8
+"""How often a batch is planned, or its rights are read, before the caller is asked to retry."""
+
+
+class _StaleError(Exception):
+    """The store has moved on since the plan: roll back and plan anew."""
+
+
+class Importer:
+    """Imports batches. Safe to use from several threads; several processes may share the store."""
+
+    def __init__(self, engine: Engine, desk: Desk) -> None:
+        self._engine = engine
+        self._desk = desk
+
+    def run(self, caller: Caller, parse: Callable[[], model.Batch]) -> list[Result]:
+        """Import a batch: one result per row, in order, durable unless it is a dry run.
+
+        Args:
+            caller: authorised anew for each batch.
+            parse: gives the batch; called once the caller is authorised.
+
+        Raises:
+            SlussError: of authorisation, of `parse`, INVALID_REQUEST for a malformed source, or
+                LEDGER_UNAVAILABLE, after which sending the batch again is safe.
+        """
+        for _ in range(ATTEMPTS):
+            plan = self._desk.read(caller, lambda view: _Plan.of(view, parse()))
+            if plan.batch.dry_run:
+                return plan.results(dry_run=True)
+            plan.seal()
+            try:
+                self._write(caller, plan)
+            except _StaleError:
+                continue
+            return plan.results()
+        raise StoreError
+
+    def _write(self, caller: Caller, plan: _Plan) -> None:
+        if plan.changed:
+            self._desk.change(caller, plan.change)
+        elif plan.new:
+            self._insert(caller, plan)
+
+    def _insert(self, caller: Caller, plan: _Plan) -> None:
+        """Insert new persons at a count of rights at which the caller was authorised.
+
+        Raises:
+            _StaleError: the plan no longer holds.
+        """
+        rights = plan.rights
+        for _ in range(ATTEMPTS):
+            with writing(self._engine) as connection:
+                if rows.rights(connection) == rights:
+                    return plan.insert(connection)
+            rights, digest = self._desk.read(
+                caller, lambda view: (view.snapshot.rights, view.snapshot.catalogue.digest)
+            )
+            if digest != plan.catalogue.digest:
+                raise _StaleError
+        raise StoreError
+
+
+@dataclass(slots=True)
+class _Person:
+    """A person while a batch is planned: what is stored, and what the rows so far add to it."""
+
+    id: int
+    row: Row[Any] | None
+    values: dict[str, Value] | None
+    touched: dict[str, Value | None] = field(default_factory=dict)
+
+    def take(self, vault: Vault, accepted: Mapping[str, str], source: str, at: int) -> Outcome:
+        """Merge a row: values that are on record already keep their source and time."""
+        if self.values is None:
+            if self.row is None:
+                self.values = {name: Value(text, source, at) for name, text in accepted.items()}
+                return Outcome.CREATED
+            # Nothing is opened for a row that holds all of the record and nothing else.
+            if vault.fingerprint(self.id, accepted) == self.row.fingerprint:
+                return Outcome.UNCHANGED
+            self.values = vault.open_record(self.row)
+        fresh = {
+            name: Value(text, source, at)
+            for name, text in accepted.items()
+            if name not in self.values or self.values[name].text != text
+        }
+        self.values.update(fresh)
+        self.touched.update(fresh)
+        return Outcome.UPDATED if fresh else Outcome.UNCHANGED
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The merged values by field."""
+        return {name: value.text for name, value in (self.values or {}).items()}
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What a batch will do, decided at one count of rights."""
+
+    batch: model.Batch
+    rights: int
+    catalogue: Catalogue
+    vault: Vault
+    now_us: int
+    planned: list[tuple[Result, _Person | None]] = field(default_factory=list)
+    persons: dict[bytes, _Person] = field(default_factory=dict)
+    new: list[rows.NewPerson] = field(default_factory=list)
+    changed: list[rows.ChangedPerson] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, view: View, batch: model.Batch) -> _Plan:
+        """Step 1."""
+        checking.check_source(batch.source)
+        snapshot = view.snapshot
+        plan = cls(batch, snapshot.rights, snapshot.catalogue, snapshot.vault, view.now_us)
+        checked = [plan.check(row) for row in batch.rows]
+        numbers = dict.fromkeys(number for _, number, _ in checked if number)
+        known = rows.by_numbers(view.connection, list(numbers))
+        for row, (accepted, number, faults) in zip(batch.rows, checked, strict=True):
+            plan.add(row.line, accepted, number, faults, known.get(number))
+        return plan
+
+    def check(self, row: model.Row) -> tuple[dict[str, str], bytes, list[Fault]]:
+        """A row's values in normal form, the digest of its customer number, and its faults."""
+        accepted, faults = checking.accept(self.catalogue, row.values)
+        name = checking.number_field(self.catalogue)
+        if name in accepted:
+            form = index_form(checking.NUMBER, accepted[name])
+            return accepted, self.vault.index_digest(checking.NUMBER, form), faults
+        if all(fault.field != name for fault in faults):
+            faults.append(checking.no_number(self.catalogue))
+        return accepted, b"", faults
+
+    def add(
+        self, line: int, accepted: dict[str, str], number: bytes, faults: list[Fault], row: Row[Any] | None
+    ) -> None:
+        """Decide what becomes of a row, after those before it."""
+        if not faults and row is not None and row.state != ACTIVE:
+            faults = [self._not_available(accepted)]
+        if faults:
+            self.planned.append((Result(line, Outcome.FAULTY, faults), None))
+            return
+        person = self.persons.get(number)
+        if person is None:
+            person = self.persons[number] = _Person(row.id if row else new_person_id(), row, None)
+        outcome = person.take(self.vault, accepted, self.batch.source, self.now_us // SECOND)
+        self.planned.append((Result(line, outcome), person))
+
+    def _not_available(self, accepted: Mapping[str, str]) -> Fault:
+        name = checking.number_field(self.catalogue)
+        detail = f"{name}: the person is not available"
+        return Fault(name, Reason.PERSON_UNAVAILABLE, detail, mask(accepted[name]))
+
+    def seal(self) -> None:
+        """Step 2."""
+        financial = rows.financial_names(self.catalogue, self.vault)
+        for person in self.persons.values():
+            if person.row is None:
+                sealed = self.vault.seal_record(person.id, person.values or {}, financial)
+                self.new.append(rows.NewPerson(person.id, sealed, self._indexes(person)))
+            elif person.touched:
+                marked = rows.financial_names(self.catalogue, self.vault, person.row)
+                sealed = self.vault.update(person.row, person.touched, marked)
+                moved = self._indexes(person) if self._is_indexed(person.touched) else None
+                self.changed.append(rows.ChangedPerson(person.id, person.row.version, sealed, moved))
+
+    def _indexes(self, person: _Person) -> frozenset[rows.Index]:
+        return rows.indexes(self.vault, self.catalogue, person.texts)
+
+    def _is_indexed(self, names: Mapping[str, object]) -> bool:
+        return any(self.catalogue.fields[name].index for name in names)
+
+    def insert(self, connection: Connection) -> None:
+        """Step 3 for new persons.
+
+        Raises:
+            _StaleError: somebody registered one of the numbers meanwhile.
+        """
+        if not rows.insert_persons(connection, self.new, self.now_us):
+            raise _StaleError
+
+    def change(self, change: Change) -> None:
+        """Step 3 under the head's lock: every change to an existing person is made there, so versions stand still.
+
+        Raises:
+            _StaleError: a person was changed or erased, or the catalogue replaced, meanwhile.
+        """
+        versions = rows.versions(change.connection, [person.id for person in self.changed])
+        if versions != {person.id: person.version for person in self.changed}:
+            raise _StaleError
+        if change.snapshot.catalogue.digest != self.catalogue.digest:
+            raise _StaleError
+        if not rows.update_persons(change.connection, self.changed, change.now_us):
+            raise _StaleError
+        if self.new:
+            self.insert(change.connection)
+        change.tx.bump_rights()
+
+    def results(self, *, dry_run: bool = False) -> list[Result]:
+        """Step 4: one result per row, in order."""
+        return [
+            result if person is None or dry_run else Result(result.line, result.outcome, (), person.id)
+            for result, person in self.planned
+        ]

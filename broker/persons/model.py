@@ -1,0 +1,155 @@
+"""What is asked of the persons' room and what it answers. Texts of values are kept out of every `repr`. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from broker.errors import Reason
+
+Given = tuple[str, str]
+"""A field's name and the text given for it, both unchecked."""
+
+ACTIVE: Final = "active"
+"""The only state in which a person is visible."""
+
+OPTED_IN: Final = "in"
+OPTED_OUT: Final = "out"
+
+MAX_VALUES: Final = 256
+"""Values in one registration, correction or row."""
+MAX_ROWS: Final = 1000
+MAX_HANDLES: Final = 10_000
+MAX_FOUND: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceMade:
+    """A choice; `state` is `OPTED_IN` or `OPTED_OUT`, or empty when the caller did not say."""
+
+    purpose: str
+    state: str
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A person to register."""
+
+    request_id: bytes
+    values: Sequence[Given] = field(repr=False)
+    source: str
+    choices: Sequence[ChoiceMade] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Values to set and fields to remove, based on the record at `etag`."""
+
+    person: int
+    values: Sequence[Given] = field(repr=False)
+    remove: Sequence[str]
+    source: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A choice to record."""
+
+    request_id: bytes
+    person: int
+    choice: ChoiceMade
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registered person."""
+
+    person: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recorded choice: the index of its entry, and the policy version that it is pinned to."""
+
+    entry: int
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredField:
+    """A value on record; `collected_at` in seconds since 1970 UTC, `text` empty unless asked for.
+
+    `category` is empty for a field that the catalogue no longer has.
+    """
+
+    name: str
+    category: str
+    source: str
+    collected_at: int
+    text: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A person as shown: times in microseconds since 1970 UTC, choices in force by purpose."""
+
+    person: int
+    etag: str
+    created_at: int
+    updated_at: int
+    fields: Sequence[StoredField]
+    choices: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a customer file and the line that it stands on."""
+
+    line: int
+    values: Sequence[Given] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows to import together; `dry_run` stores nothing."""
+
+    rows: Sequence[Row]
+    source: str
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a value: never the value itself, only its masked form."""
+
+    field: str
+    reason: Reason
+    detail: str
+    masked: str
+
+
+class Outcome(StrEnum):
+    """What became of a row; equal, name by name, to `ImportResult.Outcome`."""
+
+    CREATED = "CREATED"
+    UPDATED = "UPDATED"
+    UNCHANGED = "UNCHANGED"
+    FAULTY = "FAULTY"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of a row; `person` is 0 for a faulty row and in a dry run."""
+
+    line: int
+    outcome: Outcome
+    faults: Sequence[Fault] = ()
+    person: int = 0

@@ -1,0 +1,82 @@
+"""Rectification: values set, added and removed, on the record that the caller has seen (POLICY 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.clock import SECOND
+from broker.errors import Reason, SlussError
+from broker.persons import checking, rows
+from broker.vault import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from broker.desk import Change
+    from broker.persons.model import Correction
+
+
+def update(change: Change, asked: Correction) -> str:
+    """Correct a record; the new etag. What is on record already keeps its source and time, and the etag.
+
+    Rights are bumped: a person's data decides which populations the person is in.
+
+    Raises:
+        SlussError: PERSON_UNKNOWN, ETAG_STALE, PERSON_EXISTS; INVALID_VALUE, FIELD_UNKNOWN, FIELD_FORBIDDEN
+            for all faults together; INVALID_REQUEST.
+    """
+    vault, catalogue = change.snapshot.vault, change.snapshot.catalogue
+    # 1. on which record
+    row = rows.active(change.connection, asked.person)
+    if asked.etag != str(row.version):
+        raise SlussError(Reason.ETAG_STALE, etag=str(row.version))
+    # 2. what changes
+    stored = vault.open_record(row)
+    changes = _changes(change, asked, stored)
+    if not changes:
+        return str(row.version)
+    # 3. seal and write, indexes with it
+    sealed = vault.update(row, changes, rows.financial_names(catalogue, vault, row))
+    texts = _texts(stored, changes)
+    changed = rows.ChangedPerson(row.id, row.version, sealed, rows.indexes(vault, catalogue, texts))
+    if not rows.update_persons(change.connection, [changed], change.now_us):
+        raise SlussError(Reason.PERSON_EXISTS)
+    # 4. whatever was decided on the old record is decided anew
+    change.tx.bump_rights()
+    return str(row.version + 1)
+
+
+def _changes(change: Change, asked: Correction, stored: Mapping[str, Value]) -> dict[str, Value | None]:
+    """What differs from the record.
+
+    Raises:
+        SlussError: as `update`.
+    """
+    catalogue = change.snapshot.catalogue
+    checking.check_source(asked.source)
+    values = checking.require(catalogue, asked.values)
+    for name in asked.remove:
+        if name not in stored:
+            catalogue.field(name)
+    _check_removal(asked, values, checking.number_field(catalogue))
+    at = change.now_us // SECOND
+    changes: dict[str, Value | None] = {
+        name: Value(text, asked.source, at)
+        for name, text in values.items()
+        if name not in stored or stored[name].text != text
+    }
+    return changes | dict.fromkeys(name for name in asked.remove if name in stored)
+
+
+def _check_removal(asked: Correction, values: Mapping[str, str], number: str) -> None:
+    if number in asked.remove:
+        raise SlussError(Reason.INVALID_REQUEST, f"{number} names the person and can't be removed", field=number)
+    both = sorted(values.keys() & set(asked.remove))
+    if both:
+        raise SlussError(Reason.INVALID_REQUEST, f"{both[0]}: both set and removed", field=both[0])
+    if not values and not asked.remove:
+        raise SlussError(Reason.INVALID_REQUEST, "values: nothing to set and nothing to remove", field="values")
+
+
+def _texts(stored: Mapping[str, Value], changes: Mapping[str, Value | None]) -> dict[str, str]:
+    return {name: value.text for name, value in {**stored, **changes}.items() if value is not None}

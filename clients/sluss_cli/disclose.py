@@ -1,0 +1,305 @@
+"""`sluss disclose` and `sluss open`: ask for slices, prove them, open them, keep them for their owner."""
+
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sluss_client.results import Chunk, OpenedPerson, Result, UnavailablePerson
+
+from broker.errors import SlussError
+from broker.handles import parse_handle
+from sluss_cli.exits import Exit
+from sluss_cli.problems import Problem, usage
+from sluss_cli.progress import progress
+from sluss_cli.row_file import Progress, ResumableFile, Row, RowFormat, write_private
+from sluss_cli.session import Session
+from sluss_cli.values import read_lines
+from sluss_cli.verb import verb
+
+UNARY_HANDLES = 10_000
+"""Handles that one call takes; a longer list goes as a stream."""
+
+Purpose = Annotated[str, typer.Option("--purpose", help="What for, such as billing.collection.", metavar="PURPOSE")]
+Fields = Annotated[
+    list[str],
+    typer.Option("--field", "-f", help="A field; several, or with commas between.", metavar="FIELD"),
+]
+Handles = Annotated[list[str] | None, typer.Option("--handle", help="A person's handle; several.", metavar="HANDLE")]
+Everyone = Annotated[bool, typer.Option("--all", help="Everybody in the grant's population, as a stream.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="A new file, readable by you only.", metavar="FILE")]
+Format = Annotated[str, typer.Option("--format", help="csv or jsonl; default: by the name of --out.", metavar="FORMAT")]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked for."""
+
+    contract: str
+    purpose: str
+    fields: list[str]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Where the answer goes besides the terminal.
+
+    Checked before anything is asked for: a disclosure can't be undone because a file was in the way.
+    """
+
+    out: Path | None
+    format: str
+    sealed: Path | None
+
+    def check(self) -> None:
+        """Refuses to overwrite, and an unknown format."""
+        RowFormat(self.format, [])
+        for path in (self.out, self.sealed):
+            if path is not None and path.exists():
+                raise usage("the file exists already; it is not overwritten", file=str(path))
+            if path is not None and not path.parent.is_dir():
+                raise usage("no such folder", file=str(path.parent))
+
+    def write(self, ask: Ask, opened: Sequence[OpenedPerson]) -> None:
+        """Writes what was asked to be kept."""
+        if self.sealed is not None and opened:
+            parts = dict.fromkeys(person.sealed for person in opened)
+            write_private(self.sealed, b"".join(_framed(part) for part in parts))
+        if self.out is not None:
+            shape = RowFormat(self.format, ask.fields)
+            write_private(self.out, shape.header() + shape.rows([_row(person) for person in opened]))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs to the command."""
+    verb(
+        app,
+        "disclose",
+        examples=(
+            "sluss disclose C-2026-0001 --purpose billing -f email,phone --handle h_AAAAAAAAAAAAAAAAAAAAAA",
+            "sluss disclose C-2026-0001 --purpose billing -f email --handles-file list.txt --out slices.csv",
+            "sluss disclose C-2026-0001 --purpose billing -f email --all --out slices.jsonl",
+            "sluss disclose C-2026-0001 --purpose billing -f email --all --out slices.jsonl --resume",
+            "sluss disclose C-2026-0001 --purpose billing -f email --handles-file list.txt --dry-run",
+        ),
+    )(disclose)
+    verb(app, "open", examples=("sluss open slice.sealed", "sluss open slice.sealed --json"))(open_)
+
+
+def disclose(
+    session: Session,
+    contract: Annotated[str, typer.Argument(help="The contract, such as C-2026-0001.", metavar="CONTRACT")],
+    *,
+    purpose: Purpose,
+    fields: Fields,
+    handles: Handles = None,
+    handles_file: Annotated[str, typer.Option(help="One handle per line; - is standard input.", metavar="FILE")] = "",
+    everyone: Everyone = False,
+    out: Out = None,
+    format_: Format = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stream that was cut off.")] = False,
+    sealed: Annotated[
+        Path | None,
+        typer.Option(help="Also keep the disclosure as it came; `sluss open` reads it.", metavar="FILE"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say whether it would be allowed, and how.")] = False,
+) -> None:
+    """Ask for slices. Each answer is proven to be in the ledger before it is opened."""
+    ask = Ask(contract, purpose, _split(fields))
+    wanted = _handles(handles, handles_file)
+    if everyone == bool(wanted):
+        raise usage("say whom: --handle or --handles-file, or --all for everybody that the contract covers")
+    if dry_run:
+        if everyone:
+            raise usage("a dry run takes handles; any will do, since it tells nothing about a person")
+        _dry_run(session, ask, wanted)
+    elif everyone or resume or len(wanted) > UNARY_HANDLES:
+        if out is None or sealed is not None:
+            raise usage("a stream goes to a file: name it with --out; --sealed is for up to 10,000 handles")
+        _stream(session, ask, wanted, out, _format(format_, out), resume=resume)
+    else:
+        _single(session, ask, wanted, Keep(out, _format(format_, out), sealed))
+
+
+def _split(fields: Sequence[str]) -> list[str]:
+    names = [name.strip() for item in fields for name in item.split(",") if name.strip()]
+    double = {name for name in names if names.count(name) > 1}
+    if double:
+        raise usage("a field is named twice", field=min(double))
+    return names
+
+
+def _handles(given: Sequence[str] | None, file: str) -> list[str]:
+    wanted = [*(given or ()), *(read_lines(file) if file else ())]
+    if file and not wanted:
+        raise usage("no handles in the file", file=file)
+    for number, handle in enumerate(wanted, 1):
+        _check_handle(number, handle)
+    if len(set(wanted)) < len(wanted):
+        raise usage("a handle is named twice")
+    return wanted
+
+
+def _check_handle(number: int, handle: str) -> None:
+    try:
+        parse_handle(handle)
+    except SlussError:
+        raise usage(f"handle {number} is not h_ and 22 characters, as `sluss person handles` prints it") from None
+
+
+def _format(name: str, out: Path | None) -> str:
+    if name:
+        return name
+    return "csv" if out is not None and out.suffix == ".csv" else "jsonl"
+
+
+def _dry_run(session: Session, ask: Ask, handles: Sequence[str]) -> None:
+    answer = session.subcontractor.dry_run(ask.contract, ask.purpose, ask.fields, handles)
+    fields = {field.field: field.transform for field in answer.fields}
+    session.output.result(
+        {
+            "allowed": True,
+            "granted_purpose": answer.granted_purpose,
+            "fields": fields,
+            "retain_until": answer.retain_until,
+            "contract_version": answer.contract_version,
+        }
+    )
+    session.output.line(
+        f"Allowed by the grant of {answer.granted_purpose}, contract version {answer.contract_version}."
+    )
+    session.output.line(f"To be deleted by {answer.retain_until}. Nothing was disclosed, nothing written.")
+    session.output.table(("field", "form in which it would leave"), list(fields.items()))
+
+
+def _single(session: Session, ask: Ask, handles: Sequence[str], keep: Keep) -> None:
+    keep.check()
+    results = session.subcontractor.disclose(ask.contract, ask.purpose, ask.fields, handles)
+    opened = [result for result in results if isinstance(result, OpenedPerson)]
+    missing = [result for result in results if isinstance(result, UnavailablePerson)]
+    keep.write(ask, opened)
+    session.output.result(_document(results))
+    if keep.out is None:
+        _print(session, ask.fields, opened)
+    else:
+        session.output.line(f"Wrote {len(opened)} slices to {keep.out}, readable by you only.")
+    _say_missing(session, [person.handle for person in missing])
+
+
+def _document(results: Sequence[Result]) -> dict[str, object]:
+    return {
+        "slices": [_slice_document(result) for result in results if isinstance(result, OpenedPerson)],
+        "unavailable": [
+            {"handle": result.handle, "reason": result.reason}
+            for result in results
+            if isinstance(result, UnavailablePerson)
+        ],
+    }
+
+
+def _slice_document(person: OpenedPerson) -> dict[str, object]:
+    terms = person.terms
+    return {
+        "handle": person.handle,
+        "values": dict(person.values),
+        "entry_index": person.entry_index,
+        "terms": {
+            "contract": terms.contract,
+            "contract_version": terms.contract_version,
+            "disclosure": terms.disclosure,
+            "purpose": terms.purpose,
+            "fields": dict(terms.fields),
+            "policy": terms.policy,
+            "issued": terms.issued,
+            "retain_until": terms.retain_until,
+            "onward_transfer": "forbidden",
+        },
+    }
+
+
+def _row(person: OpenedPerson) -> Row:
+    return Row(person.handle, person.values, person.terms.retain_until, person.entry_index)
+
+
+def _print(session: Session, fields: Sequence[str], opened: Sequence[OpenedPerson]) -> None:
+    if not opened:
+        return
+    rows = [(person.handle, *(person.values.get(field, "") for field in fields)) for person in opened]
+    session.output.table(("handle", *fields), rows)
+    for entry, terms in {person.entry_index: person.terms for person in opened}.items():
+        session.output.line(
+            f"Ledger entry {entry}, proven by its receipt: for {terms.purpose} under {terms.contract}."
+            f" Delete by {terms.retain_until}; passing on is forbidden."
+        )
+
+
+def _say_missing(session: Session, handles: Sequence[str]) -> None:
+    if not handles:
+        return
+    session.output.note(f"PERSON_UNAVAILABLE: {len(handles)} of the handles got no slice; no reason is ever given")
+    raise typer.Exit(int(Exit.FOUND_WRONG))
+
+
+def _stream(session: Session, ask: Ask, handles: Sequence[str], out: Path, format_: str, *, resume: bool) -> None:
+    mark = Progress(str(uuid.uuid4()), ask.contract, ask.purpose, ask.fields, format_)
+    missing: list[str] = []
+    with ResumableFile(out, mark, resume=resume) as file, progress(session.output, "slices") as advance:
+        chunks = session.subcontractor.bulk(
+            ask.contract,
+            ask.purpose,
+            ask.fields,
+            handles or None,
+            resume=file.progress.cursor or None,
+            request_id=file.progress.request_id,
+        )
+        for chunk in _resumable(chunks, out):
+            file.append([_row(person) for person in chunk.persons], chunk.cursor)
+            missing += [person.handle for person in chunk.unavailable]
+            advance(chunk.done, chunk.total)
+        file.complete()
+        rows = file.progress.rows
+    session.output.result({"file": str(out), "slices": rows, "unavailable": missing})
+    session.output.line(f"Wrote {rows} slices to {out}, readable by you only.")
+    _say_missing(session, missing)
+
+
+def _resumable(chunks: Iterator[Chunk], out: Path) -> Iterator[Chunk]:
+    try:
+        yield from chunks
+    except BaseException:
+        sys.stderr.write(f"Cut off. What came is in {out}; the same command with --resume goes on.\n")
+        raise
+
+
+def open_(
+    session: Session,
+    file: Annotated[Path, typer.Argument(help="What `sluss disclose --sealed FILE` kept.", metavar="FILE")],
+) -> None:
+    """Open kept slices with this profile's keys; they are verified again first. Works without the broker."""
+    opened = [person for part in _unframed(file.read_bytes()) for person in session.subcontractor.open_stored(part)]
+    session.output.result(_document(opened))
+    _print(session, sorted({field for person in opened for field in person.values}), opened)
+
+
+_LENGTH = 4
+
+
+def _framed(part: bytes) -> bytes:
+    return len(part).to_bytes(_LENGTH, "big") + part
+
+
+def _unframed(data: bytes) -> Iterator[bytes]:
+    """The disclosures of a kept file, each after its length in 4 bytes.
+
+    Raises:
+        Problem: INTEGRITY, if the file was cut.
+    """
+    while data:
+        end = _LENGTH + int.from_bytes(data[:_LENGTH], "big")
+        if len(data) < max(end, _LENGTH + 1):
+            raise Problem(Exit.INTEGRITY, "MALFORMED", "the file of kept slices is cut off or no such file")
+        yield data[_LENGTH:end]
+        data = data[end:]

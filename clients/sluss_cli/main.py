@@ -1,0 +1,78 @@
+"""The `sluss` command: global options, the verbs of every client, and the plug-ins of where it is installed.
+
+Exit codes: 0 all right; 1 ran and found something wrong; 2 the command line, a file or the profile is not
+right; 3 refused by the broker; 4 no answer, safe to try again; 5 an answer that does not prove itself; 130
+interrupted.
+"""
+
+from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import version as installed
+from typing import Annotated
+
+import typer
+
+from sluss_cli import contract, disclose, imports, key, ledger, person, profile
+from sluss_cli.verb import JsonOption, ProfileOption
+
+PLUGINS = "sluss.commands"
+"""Entry-point group of functions that take this app and add verbs: the operator's, the demo's."""
+
+_OURS = {"broker", "sluss", "sluss_cli", "sluss_client"}
+
+HELP = """Personal data to subcontractors: a slice at a time, under contract, every disclosure in a ledger.
+
+Exit codes: 0 all right; 1 something wrong was found; 2 usage; 3 refused by the broker;
+4 no answer, safe to try again; 5 an answer that does not prove itself.
+"""
+
+
+def build(plugins: str = PLUGINS) -> typer.Typer:
+    """The whole command, with the plug-ins of an entry-point group."""
+    app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_show_locals=False, rich_markup_mode="rich")
+    app.callback()(_options)
+    for name, group in (
+        ("contract", contract.app),
+        ("person", person.app),
+        ("key", key.app),
+        ("ledger", ledger.app),
+        ("profile", profile.app),
+    ):
+        app.add_typer(group, name=name)
+    imports.register(app)
+    disclose.register(app)
+    for plugin in sorted(entry_points(group=plugins), key=lambda point: point.name, reverse=True):
+        _plug_in(app, plugin)
+    return app
+
+
+def _plug_in(app: typer.Typer, plugin: EntryPoint) -> None:
+    """Adds a plug-in's verbs; one whose own requirements are not installed here (the server's) is left out."""
+    try:
+        add = plugin.load()
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] in _OURS:
+            raise
+        return
+    add(app)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it with the value alone
+    if value:
+        typer.echo(f"sluss {installed('sluss')}")
+        raise typer.Exit
+
+
+def _options(
+    profile_dir: ProfileOption = None,
+    *,
+    as_json: JsonOption = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options that every verb takes as well, before or after its name."""
+
+
+def main() -> None:
+    """The entry point. Nothing but a bug of ours ends in a traceback, and even that shows no values."""
+    build()(prog_name="sluss")

@@ -1,0 +1,188 @@
+"""Opened slices in a file of the recipient's: CSV or JSON lines, readable by its owner only, resumable.
+
+Beside `OUT` stands `OUT.resume` until the bulk disclosure is complete. It is replaced after every chunk whose
+rows are on disk, so a run that is cut off goes on where it stopped, and no person stands in the file twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
+
+import orjson
+
+from sluss_cli.problems import usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+FORMATS: Final = ("csv", "jsonl")
+_EXTRA: Final = ("retain_until", "entry")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One person's opened slice.
+
+    Attributes:
+        handle: in text form.
+        values: field -> value, for the fields that are on record.
+        retain_until: the date by which the recipient must have deleted them.
+        entry: index of the ledger entry that recorded the disclosure.
+    """
+
+    handle: str
+    values: Mapping[str, str]
+    retain_until: str
+    entry: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a bulk disclosure got.
+
+    Attributes:
+        request_id: of the call: the same one on resumption.
+        contract: of the request, as are the next three: another request can't go on in the same file.
+        purpose: see contract.
+        fields: see contract.
+        format: of the file.
+        cursor: of the last chunk whose rows are on disk.
+        length: bytes of the file that belong to it; what stands after them is a torn chunk.
+        rows: rows in the file.
+    """
+
+    request_id: str
+    contract: str
+    purpose: str
+    fields: list[str]
+    format: str
+    cursor: str = ""
+    length: int = 0
+    rows: int = 0
+
+
+class RowFormat:
+    """Rows as bytes.
+
+    Args:
+        name: `csv` or `jsonl`.
+        fields: in the order of the columns.
+    """
+
+    def __init__(self, name: str, fields: Sequence[str]) -> None:
+        if name not in FORMATS:
+            raise usage("--format is csv or jsonl", format=name)
+        self._csv = name == "csv"
+        self._fields = list(fields)
+
+    def header(self) -> bytes:
+        """What stands before the rows."""
+        return self._line(["handle", *self._fields, *_EXTRA]) if self._csv else b""
+
+    def rows(self, rows: Sequence[Row]) -> bytes:
+        """The rows."""
+        return b"".join(self._row(row) for row in rows)
+
+    def _row(self, row: Row) -> bytes:
+        if not self._csv:
+            return orjson.dumps(asdict(row), option=orjson.OPT_APPEND_NEWLINE)
+        values = [row.values.get(field, "") for field in self._fields]
+        return self._line([row.handle, *values, row.retain_until, str(row.entry)])
+
+    def _line(self, cells: Sequence[str]) -> bytes:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(cells)
+        return text.getvalue().encode()
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Writes a new file with mode 0600; refuses to overwrite."""
+    with _create(path) as file:
+        file.write(data)
+        _sync(file)
+
+
+class ResumableFile:
+    """A row file that grows chunk by chunk. A context manager."""
+
+    def __init__(self, path: Path, progress: Progress, *, resume: bool) -> None:
+        self.progress = progress
+        self._path = path
+        self._mark = path.with_name(path.name + ".resume")
+        self._format = RowFormat(progress.format, progress.fields)
+        self._file = self._reopen() if resume else self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, rows: Sequence[Row], cursor: str) -> None:
+        """Rows of one chunk: on disk first, then the mark: a crash between the two repeats the chunk."""
+        self._file.write(self._format.rows(rows))
+        _sync(self._file)
+        self._advance(cursor, self.progress.rows + len(rows))
+
+    def complete(self) -> None:
+        """All chunks have come: the mark goes."""
+        self._mark.unlink(missing_ok=True)
+
+    def _start(self) -> BinaryIO:
+        if self._mark.exists():
+            raise usage("an unfinished run has left its mark: add --resume, or remove it", file=str(self._mark))
+        file = _create(self._path)
+        file.write(self._format.header())
+        _sync(file)
+        self._file = file
+        self._advance("", 0)
+        return file
+
+    def _reopen(self) -> BinaryIO:
+        try:
+            mark = Progress(**orjson.loads(self._mark.read_bytes()))
+        except FileNotFoundError:
+            raise usage("nothing to resume", file=str(self._mark)) from None
+        except (TypeError, orjson.JSONDecodeError):
+            raise usage("the mark of the unfinished run is damaged", file=str(self._mark)) from None
+        asked = self.progress
+        if (mark.contract, mark.purpose, mark.fields, mark.format) != (
+            asked.contract,
+            asked.purpose,
+            asked.fields,
+            asked.format,
+        ):
+            raise usage("the unfinished run asked for something else", file=str(self._mark))
+        self.progress = mark
+        file = self._path.open("r+b")
+        if file.seek(0, os.SEEK_END) < mark.length:
+            file.close()
+            raise usage("the file is shorter than its mark says; start again", file=str(self._path))
+        file.truncate(mark.length)
+        file.seek(mark.length)
+        return file
+
+    def _advance(self, cursor: str, rows: int) -> None:
+        marked = asdict(self.progress) | {"cursor": cursor, "length": self._file.tell(), "rows": rows}
+        self.progress = Progress(**marked)
+        new = self._mark.with_name(self._mark.name + ".new")
+        new.unlink(missing_ok=True)
+        write_private(new, orjson.dumps(marked))
+        new.replace(self._mark)
+
+
+def _create(path: Path) -> BinaryIO:
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except FileExistsError:
+        raise usage("the file exists already; it is not overwritten", file=str(path)) from None
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,119 @@
+"""What a verb works with: its profile, its channel to the broker and where it prints."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import grpc
+from sluss.v1 import contract_pb2_grpc, disclosure_pb2_grpc, ledger_pb2_grpc, person_pb2_grpc
+from sluss_client.channel import channel
+from sluss_client.errors import (
+    BrokerUnavailable,
+    IntegrityError,
+    Refused,
+    SlussClientError,
+    TransportError,
+    from_rpc_error,
+)
+from sluss_client.profile import Profile
+from sluss_client.subcontractor import Subcontractor
+
+from sluss_cli.exits import Exit
+from sluss_cli.problems import Problem, of_system, usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from sluss_cli.output import Output
+
+DEADLINE_S = 30.0
+"""Seconds that a single call may take."""
+_BROKEN = {"INTERNAL", "UNKNOWN"}
+"""Reasons by which a broker says that it failed, and not that the answer is no."""
+
+
+class Session:
+    """One run of one verb. A context manager: leaving it closes what was opened.
+
+    Attributes:
+        output: where results go.
+    """
+
+    def __init__(self, profile_dir: Path | None, output: Output) -> None:
+        self.output = output
+        self._profile_dir = profile_dir
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @property
+    def folder(self) -> Path:
+        """The profile folder that the caller named."""
+        if self._profile_dir is None:
+            raise usage("who calls? Name a profile folder: --profile DIR, or SLUSS_PROFILE in the environment")
+        return self._profile_dir
+
+    @cached_property
+    def profile(self) -> Profile:
+        """The profile, read from its folder."""
+        try:
+            return Profile.load(self.folder)
+        except FileNotFoundError as error:
+            problem = of_system(error)
+            raise usage(f"no profile here: {problem.detail}", **problem.metadata) from None
+
+    @cached_property
+    def _channel(self) -> grpc.Channel:
+        return self._open.enter_context(channel(self.profile))
+
+    @cached_property
+    def contracts(self) -> contract_pb2_grpc.ContractServiceStub:
+        """The contract service."""
+        return contract_pb2_grpc.ContractServiceStub(self._channel)
+
+    @cached_property
+    def disclosures(self) -> disclosure_pb2_grpc.DisclosureServiceStub:
+        """The disclosure service."""
+        return disclosure_pb2_grpc.DisclosureServiceStub(self._channel)
+
+    @cached_property
+    def persons(self) -> person_pb2_grpc.PersonServiceStub:
+        """The person service."""
+        return person_pb2_grpc.PersonServiceStub(self._channel)
+
+    @cached_property
+    def ledger(self) -> ledger_pb2_grpc.LedgerServiceStub:
+        """The ledger service."""
+        return ledger_pb2_grpc.LedgerServiceStub(self._channel)
+
+    @cached_property
+    def subcontractor(self) -> Subcontractor:
+        """The SDK, which proves every answer before it opens anything."""
+        return self._open.enter_context(Subcontractor.from_profile(self.folder))
+
+
+def of_client(error: Exception) -> Problem | None:
+    """The problem behind an exception of gRPC or the SDK; None for any other exception."""
+    if isinstance(error, grpc.RpcError):
+        error = from_rpc_error(error)
+    if isinstance(error, BrokerUnavailable):
+        return Problem(Exit.UNAVAILABLE, error.reason, error.detail, error.metadata)
+    if isinstance(error, Refused):
+        code = Exit.UNAVAILABLE if error.reason in _BROKEN else Exit.REFUSED
+        return Problem(code, error.reason, error.detail, error.metadata)
+    if isinstance(error, TransportError):
+        return Problem(Exit.UNAVAILABLE, "NO_ANSWER", str(error))
+    if isinstance(error, IntegrityError):
+        return Problem(Exit.INTEGRITY, type(error).__name__, str(error))
+    if isinstance(error, SlussClientError):
+        return usage(str(error))
+    return None

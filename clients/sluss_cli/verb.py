@@ -1,0 +1,115 @@
+"""The frame of every verb: `--profile`, `--json`, examples in the help, a sentence on failure, an exit code.
+
+A verb is a function whose first parameter is a `Session`; the decorator gives the rest its options:
+
+    @verb(app, "show", examples=("sluss person show P-04CVZ6HGRM5PX",))
+    def show(session: Session, person: Annotated[str, typer.Argument(help="The person's id.")]) -> None:
+"""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from broker.errors import SlussError
+from sluss_cli.output import Output
+from sluss_cli.problems import Problem, of_sluss, of_system, usage
+from sluss_cli.session import Session, of_client
+
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile",
+        "-p",
+        envvar="SLUSS_PROFILE",
+        help="The profile folder: who calls, and where.",
+        metavar="DIR",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+
+_SHARED = (
+    inspect.Parameter("profile_dir", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ProfileOption),
+    inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption),
+    inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+)
+
+
+def group(help_text: str) -> typer.Typer:
+    """A group of verbs that shows its help when called bare."""
+    return typer.Typer(help=help_text, no_args_is_help=True, pretty_exceptions_show_locals=False)
+
+
+def verb(
+    app: typer.Typer, name: str, *, examples: Sequence[str]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Registers a function as a verb of `app`.
+
+    Args:
+        app: the group.
+        name: the verb as it is typed.
+        examples: command lines that work; they end the help, and a test parses each.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        framed = _framed(function)
+        framed.examples = tuple(examples)  # type: ignore[attr-defined] # read by the test of the examples
+        return app.command(name, epilog="\n\n".join(["Examples:", *examples]))(framed)
+
+    return register
+
+
+def _framed(function: Callable[..., None]) -> Callable[..., None]:
+    own = [*inspect.signature(function, eval_str=True).parameters.values()][1:]
+
+    @functools.wraps(function)
+    def framed(*, context: typer.Context, profile_dir: Path | None, as_json: bool, **arguments: Any) -> None:
+        inherited = context.find_root().params
+        output = Output(as_json=as_json or bool(inherited.get("as_json")))
+        with reported(output), Session(profile_dir or inherited.get("profile_dir"), output) as session:
+            function(session, **arguments)
+
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    framed.__signature__ = inspect.Signature([*parameters, *_SHARED])  # type: ignore[attr-defined] # typer reads it
+    framed.__annotations__ = {each.name: each.annotation for each in (*parameters, *_SHARED)}
+    del framed.__wrapped__  # typer would follow it to the signature without the shared options
+    return framed
+
+
+@contextmanager
+def reported(output: Output) -> Iterator[None]:
+    """Ends the command with one sentence and its exit code when something goes wrong."""
+    try:
+        yield
+    except Problem as problem:
+        _end(output, problem)
+    except SlussError as error:
+        _end(output, of_sluss(error))
+    except BrokenPipeError:
+        _quiet_pipe()
+    except OSError as error:
+        _end(output, of_system(error))
+    except UnicodeDecodeError:
+        _end(output, usage("the file is not UTF-8 text"))
+    except Exception as error:
+        told = of_client(error)
+        if told is None:
+            raise
+        _end(output, told)
+
+
+def _end(output: Output, problem: Problem) -> None:
+    output.result(problem.document())
+    output.note(problem.sentence())
+    raise typer.Exit(int(problem.exit)) from None
+
+
+def _quiet_pipe() -> None:
+    """The reader (`| head`) has gone: nothing more to say, and no error about saying it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    raise typer.Exit(0)

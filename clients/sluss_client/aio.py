@@ -1,0 +1,230 @@
+"""The subcontractor's client for asyncio: the verbs of `Subcontractor`, awaited.
+
+    async with AsyncSubcontractor.from_profile("/etc/sluss/acme-pay") as sluss:
+        results = await sluss.disclose("C-2026-0001", "billing.collection", ["email"], handles)
+        async for chunk in sluss.bulk("C-2026-0001", "billing.collection", ["email"]):
+            ...
+
+What is asked, verified, retried and opened is decided in the modules that both clients share. Verifying and
+saving run on a thread, so that signatures and fsync do not hold up the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import grpc
+from sluss.v1 import (
+    contract_pb2,
+    contract_pb2_grpc,
+    disclosure_pb2,
+    disclosure_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
+)
+
+from broker.sealing import SUITE_XWING
+from sluss_client.channel import aio_channel
+from sluss_client.contract import acceptance_message, offer_of
+from sluss_client.core import MAX_CHUNK, BulkCall, Core, DiscloseCall
+from sluss_client.errors import TransportError, from_rpc_error
+from sluss_client.profile import Profile
+from sluss_client.results import Offer, RegisteredKey
+from sluss_client.retry import ATTEMPT_S, DEADLINE_S, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from pathlib import Path
+
+    from grpc import aio
+
+    from sluss_client.heads import Head, Lane
+    from sluss_client.keys import StoredKey
+    from sluss_client.results import Chunk, OpenedPerson, Result
+
+_Q = TypeVar("_Q")
+_R = TypeVar("_R")
+
+
+class AsyncSubcontractor:
+    """A subcontractor at a broker. An asynchronous context manager, to be made while the event loop runs."""
+
+    def __init__(self, profile: Profile, line: aio.Channel | None = None) -> None:
+        self._core = Core(profile)
+        self._line = line or aio_channel(profile)
+        self._contracts = contract_pb2_grpc.ContractServiceStub(self._line)
+        self._disclosures = disclosure_pb2_grpc.DisclosureServiceStub(self._line)
+        self._ledger = ledger_pb2_grpc.LedgerServiceStub(self._line)
+
+    @classmethod
+    def from_profile(cls, path: str | Path) -> Self:
+        """A client for a profile folder."""
+        return cls(Profile.load(path))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._line.close()
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that the client was made from."""
+        return self._core.profile
+
+    # --- contracts and keys ---
+
+    async def describe_scope(self, contract: str) -> disclosure_pb2.DescribeScopeResponse:
+        """See `Subcontractor.describe_scope`."""
+        request = disclosure_pb2.DescribeScopeRequest(contract_id=contract)
+        return await self._retried(self._disclosures.DescribeScope, request)
+
+    async def proposed_terms(self, contract: str) -> Offer:
+        """See `Subcontractor.proposed_terms`."""
+        request = contract_pb2.GetContractRequest(contract_id=contract)
+        return offer_of(await self._retried(self._contracts.GetContract, request), self.profile.principal)
+
+    async def accept_contract(self, contract: str, offer: Offer | None = None) -> contract_pb2.AcceptContractResponse:
+        """See `Subcontractor.accept_contract`."""
+        offer = offer or await self.proposed_terms(contract)
+        request = contract_pb2.AcceptContractRequest(
+            contract_id=offer.contract_id,
+            version=offer.version,
+            signature=self.profile.sign(acceptance_message(offer)),
+        )
+        return await self._once(self._contracts.AcceptContract, request)
+
+    async def register_key(self, suite: int = SUITE_XWING) -> RegisteredKey:
+        """See `Subcontractor.register_key`."""
+        keys = self._core.store.all()
+        return await self._register(keys[-1] if keys else self._core.store.generate(suite))
+
+    async def rotate_key(self, suite: int = SUITE_XWING) -> RegisteredKey:
+        """See `Subcontractor.rotate_key`."""
+        return await self._register(self._core.store.generate(suite))
+
+    async def _register(self, stored: StoredKey) -> RegisteredKey:
+        self._core.reload_keys()
+        reply = await self._once(self._disclosures.RegisterKey, self._core.registration(stored))
+        return RegisteredKey(reply.key_id, reply.entry_index)
+
+    # --- disclosures ---
+
+    async def disclose(
+        self,
+        contract: str,
+        purpose: str,
+        fields: Sequence[str],
+        handles: Iterable[str | bytes],
+        *,
+        request_id: str | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> list[Result]:
+        """See `Subcontractor.disclose`."""
+        call = DiscloseCall(self._core, contract, purpose, fields, handles=handles, request_id=request_id)
+        with self._core.heads.lane() as lane:
+            reply = await self._retried(self._disclosures.Disclose, call.request(lane.head.size), deadline_s)
+            results = await asyncio.to_thread(call.finish, reply, lane)
+        await self._settle()
+        return results
+
+    async def dry_run(
+        self, contract: str, purpose: str, fields: Sequence[str], handles: Iterable[str | bytes]
+    ) -> disclosure_pb2.DryRun:
+        """See `Subcontractor.dry_run`."""
+        call = DiscloseCall(self._core, contract, purpose, fields, handles=handles)
+        return (await self._retried(self._disclosures.Disclose, call.request(0, dry_run=True))).dry_run
+
+    async def bulk(
+        self,
+        contract: str,
+        purpose: str,
+        fields: Sequence[str],
+        handles: Iterable[str | bytes] | None = None,
+        *,
+        resume: str | None = None,
+        request_id: str | None = None,
+        chunk_size: int = MAX_CHUNK,
+    ) -> AsyncIterator[Chunk]:
+        """See `Subcontractor.bulk`."""
+        call = BulkCall(
+            self._core,
+            contract,
+            purpose,
+            fields,
+            handles=handles,
+            resume=resume,
+            request_id=request_id,
+            chunk_size=chunk_size,
+        )
+        with self._core.heads.lane() as lane:
+            async for chunk in self._streams(call, lane):
+                yield chunk
+        await self._settle()
+
+    async def _streams(self, call: BulkCall, lane: Lane) -> AsyncIterator[Chunk]:
+        retry = Retry()
+        while True:
+            stream = self._disclosures.DiscloseBulk(call.request(lane.head.size))
+            try:
+                async for message in stream:
+                    yield await asyncio.to_thread(call.chunk, message, lane)
+                    retry.progressed()
+            except grpc.RpcError as error:
+                delay = retry.wait_s(from_rpc_error(error))
+            else:
+                call.finished()
+                return
+            finally:
+                stream.cancel()
+            await asyncio.sleep(delay)
+
+    async def open_stored(self, sealed: bytes) -> list[OpenedPerson]:
+        """See `Subcontractor.open_stored`."""
+        return await asyncio.to_thread(self._core.open_stored, sealed)
+
+    # --- the ledger ---
+
+    async def check_ledger(self) -> Head:
+        """See `Subcontractor.check_ledger`."""
+        with self._core.heads.lane() as lane:
+            await self._checkpoint(lane)
+            return lane.head
+
+    async def _settle(self) -> None:
+        heads = self._core.heads
+        with suppress(TransportError):
+            for _ in range(3 * heads.unsettled()):
+                if heads.unsettled():
+                    with heads.lane() as lane:
+                        await self._checkpoint(lane)
+
+    async def _checkpoint(self, lane: Lane) -> None:
+        request = ledger_pb2.GetCheckpointRequest(seen_size=lane.head.size)
+        reply = await self._retried(self._ledger.GetCheckpoint, request)
+        await asyncio.to_thread(self._core.take_checkpoint, reply, lane)
+
+    # --- calls ---
+
+    async def _retried(
+        self, method: aio.UnaryUnaryMultiCallable[_Q, _R], request: _Q, deadline_s: float = DEADLINE_S
+    ) -> _R:
+        retry = Retry(deadline_s)
+        while True:
+            try:
+                return await method(request, timeout=retry.attempt_s)
+            except grpc.RpcError as error:
+                delay = retry.wait_s(from_rpc_error(error))
+            await asyncio.sleep(delay)
+
+    async def _once(self, method: aio.UnaryUnaryMultiCallable[_Q, _R], request: _Q) -> _R:
+        try:
+            return await method(request, timeout=ATTEMPT_S)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None

@@ -1,0 +1,49 @@
+"""gRPC channels from a profile: mutual TLS, keepalive, room for a bulk message. For every kind of principal.
+
+with channel(Profile.load("/etc/sluss/billing")) as line:
+    persons = person_pb2_grpc.PersonServiceStub(line)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+if TYPE_CHECKING:
+    from grpc import aio
+
+    from sluss_client.profile import Profile
+
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Bytes of the largest reply that is accepted: 10,000 slices of 6 KB."""
+
+_KEEPALIVE_MS = 60_000
+
+
+def credentials(profile: Profile) -> grpc.ChannelCredentials:
+    """Our certificate and key, and the authority that the broker's certificate must come from."""
+    key, certificate = profile.identity()
+    return grpc.ssl_channel_credentials(profile.ca(), key, certificate)
+
+
+def options(profile: Profile) -> list[tuple[str, int | str]]:
+    """Channel arguments. gRPC's own retries are off: the SDK retries under one request id."""
+    chosen: list[tuple[str, int | str]] = [
+        ("grpc.max_receive_message_length", MAX_MESSAGE),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.enable_retries", 0),
+    ]
+    if profile.server_name:
+        chosen.append(("grpc.ssl_target_name_override", profile.server_name))
+    return chosen
+
+
+def channel(profile: Profile) -> grpc.Channel:
+    """A channel, to be used as a context manager or closed."""
+    return grpc.secure_channel(profile.endpoint, credentials(profile), options(profile))
+
+
+def aio_channel(profile: Profile) -> aio.Channel:
+    """A channel for asyncio, to be made while the event loop runs."""
+    return grpc.aio.secure_channel(profile.endpoint, credentials(profile), options(profile))

@@ -1,0 +1,258 @@
+"""The subcontractor's client.
+
+    with Subcontractor.from_profile("/etc/sluss/acme-pay") as sluss:
+        for person in sluss.disclose("C-2026-0001", "billing.collection", ["email", "phone"], handles):
+            ...
+
+Every reply is verified before anything of it is opened (`core.py`, `watch.py`). May be shared among threads.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import grpc
+from sluss.v1 import (
+    contract_pb2,
+    contract_pb2_grpc,
+    disclosure_pb2,
+    disclosure_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
+)
+
+from broker.sealing import SUITE_XWING
+from sluss_client.channel import channel
+from sluss_client.contract import acceptance_message, offer_of
+from sluss_client.core import MAX_CHUNK, BulkCall, Core, DiscloseCall
+from sluss_client.errors import TransportError, from_rpc_error
+from sluss_client.profile import Profile
+from sluss_client.results import Offer, RegisteredKey
+from sluss_client.retry import ATTEMPT_S, DEADLINE_S, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from sluss_client.heads import Head, Lane
+    from sluss_client.keys import StoredKey
+    from sluss_client.results import Chunk, OpenedPerson, Result
+
+_Q = TypeVar("_Q")
+_R = TypeVar("_R")
+
+
+class Subcontractor:
+    """A subcontractor at a broker. A context manager; see `AsyncSubcontractor` for asyncio.
+
+    Every verb raises exceptions of `sluss_client.errors` and nothing else. `deadline_s` is seconds for all
+    attempts together.
+    """
+
+    def __init__(self, profile: Profile, line: grpc.Channel | None = None) -> None:
+        self._core = Core(profile)
+        self._line = line or channel(profile)
+        self._contracts = contract_pb2_grpc.ContractServiceStub(self._line)
+        self._disclosures = disclosure_pb2_grpc.DisclosureServiceStub(self._line)
+        self._ledger = ledger_pb2_grpc.LedgerServiceStub(self._line)
+
+    @classmethod
+    def from_profile(cls, path: str | Path) -> Self:
+        """A client for a profile folder."""
+        return cls(Profile.load(path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._line.close()
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that the client was made from."""
+        return self._core.profile
+
+    # --- contracts and keys ---
+
+    def describe_scope(self, contract: str) -> disclosure_pb2.DescribeScopeResponse:
+        """What may be asked for under a contract, now. No personal data."""
+        request = disclosure_pb2.DescribeScopeRequest(contract_id=contract)
+        return self._retried(self._disclosures.DescribeScope, request)
+
+    def proposed_terms(self, contract: str) -> Offer:
+        """The version that waits for our signature, read from the very bytes that will be signed."""
+        request = contract_pb2.GetContractRequest(contract_id=contract)
+        return offer_of(self._retried(self._contracts.GetContract, request), self.profile.principal)
+
+    def accept_contract(self, contract: str, offer: Offer | None = None) -> contract_pb2.AcceptContractResponse:
+        """Sign the proposed terms with the key of our certificate.
+
+        Args:
+            contract: the contract id.
+            offer: what `proposed_terms` returned and somebody has read; fetched if left out.
+        """
+        offer = offer or self.proposed_terms(contract)
+        request = contract_pb2.AcceptContractRequest(
+            contract_id=offer.contract_id,
+            version=offer.version,
+            signature=self.profile.sign(acceptance_message(offer)),
+        )
+        return self._once(self._contracts.AcceptContract, request)
+
+    def register_key(self, suite: int = SUITE_XWING) -> RegisteredKey:
+        """Register the newest encryption key of the profile; makes one of `suite` if there is none."""
+        keys = self._core.store.all()
+        return self._register(keys[-1] if keys else self._core.store.generate(suite))
+
+    def rotate_key(self, suite: int = SUITE_XWING) -> RegisteredKey:
+        """Make a new encryption key and register it. Older keys stay, to open what was sealed to them."""
+        return self._register(self._core.store.generate(suite))
+
+    def _register(self, stored: StoredKey) -> RegisteredKey:
+        self._core.reload_keys()
+        reply = self._once(self._disclosures.RegisterKey, self._core.registration(stored))
+        return RegisteredKey(reply.key_id, reply.entry_index)
+
+    # --- disclosures ---
+
+    def disclose(
+        self,
+        contract: str,
+        purpose: str,
+        fields: Sequence[str],
+        handles: Iterable[str | bytes],
+        *,
+        request_id: str | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> list[Result]:
+        """Slices of up to 10,000 persons: one result per handle, in the order asked.
+
+        Args:
+            contract: contract id.
+            purpose: purpose code.
+            fields: field names.
+            handles: `h_...` or 16 bytes each.
+            request_id: UUID4; the same id with the same arguments gives the same slices and no second
+                entry. Give one of your own to go on safely after a crash.
+            deadline_s: for all attempts.
+
+        Raises:
+            Refused, TransportError, IntegrityError: see `sluss_client.errors`.
+        """
+        call = DiscloseCall(self._core, contract, purpose, fields, handles=handles, request_id=request_id)
+        with self._core.heads.lane() as lane:
+            reply = self._retried(self._disclosures.Disclose, call.request(lane.head.size), deadline_s)
+            results = call.finish(reply, lane)
+        self._settle()
+        return results
+
+    def dry_run(
+        self, contract: str, purpose: str, fields: Sequence[str], handles: Iterable[str | bytes]
+    ) -> disclosure_pb2.DryRun:
+        """What `disclose` would do, succeeding or refused as it would be. Nothing is disclosed."""
+        call = DiscloseCall(self._core, contract, purpose, fields, handles=handles)
+        return self._retried(self._disclosures.Disclose, call.request(0, dry_run=True)).dry_run
+
+    def bulk(
+        self,
+        contract: str,
+        purpose: str,
+        fields: Sequence[str],
+        handles: Iterable[str | bytes] | None = None,
+        *,
+        resume: str | None = None,
+        request_id: str | None = None,
+        chunk_size: int = MAX_CHUNK,
+    ) -> Iterator[Chunk]:
+        """Slices of many persons, chunk by chunk. A broken stream goes on after its last chunk.
+
+        Args:
+            contract: contract id.
+            purpose: purpose code.
+            fields: field names.
+            handles: up to 100,000; None for everybody in the grant's population.
+            resume: the `cursor` of the last chunk that was dealt with, to go on in another process.
+            request_id: UUID4; give the same one when resuming, so that a chunk that was in flight is not
+                disclosed twice.
+            chunk_size: persons per chunk, 1 to 256.
+        """
+        call = BulkCall(
+            self._core,
+            contract,
+            purpose,
+            fields,
+            handles=handles,
+            resume=resume,
+            request_id=request_id,
+            chunk_size=chunk_size,
+        )
+        with self._core.heads.lane() as lane:
+            yield from self._streams(call, lane)
+        self._settle()
+
+    def _streams(self, call: BulkCall, lane: Lane) -> Iterator[Chunk]:
+        retry = Retry()
+        while True:
+            stream = self._disclosures.DiscloseBulk(call.request(lane.head.size))
+            try:
+                for message in stream:
+                    yield call.chunk(message, lane)
+                    retry.progressed()
+            except grpc.RpcError as error:
+                delay = retry.wait_s(from_rpc_error(error))
+            else:
+                call.finished()
+                return
+            finally:
+                stream.cancel()
+            time.sleep(delay)
+
+    def open_stored(self, sealed: bytes) -> list[OpenedPerson]:
+        """Verify and open a stored disclosure (`Chunk.sealed`, `OpenedPerson.sealed`). Makes no call."""
+        return self._core.open_stored(sealed)
+
+    # --- the ledger ---
+
+    def check_ledger(self) -> Head:
+        """Fetch the latest checkpoint and prove that it extends what was seen."""
+        with self._core.heads.lane() as lane:
+            self._checkpoint(lane)
+            return lane.head
+
+    def _settle(self) -> None:
+        """Let heads that were seen side by side meet in one tree; left for later if the broker is busy."""
+        heads = self._core.heads
+        with suppress(TransportError):
+            for _ in range(3 * heads.unsettled()):
+                if heads.unsettled():
+                    with heads.lane() as lane:
+                        self._checkpoint(lane)
+
+    def _checkpoint(self, lane: Lane) -> None:
+        request = ledger_pb2.GetCheckpointRequest(seen_size=lane.head.size)
+        self._core.take_checkpoint(self._retried(self._ledger.GetCheckpoint, request), lane)
+
+    # --- calls ---
+
+    def _retried(self, method: grpc.UnaryUnaryMultiCallable[_Q, _R], request: _Q, deadline_s: float = DEADLINE_S) -> _R:
+        """A call that may be made again: a read, or a write under a request id."""
+        retry = Retry(deadline_s)
+        while True:
+            try:
+                return method(request, timeout=retry.attempt_s)
+            except grpc.RpcError as error:
+                delay = retry.wait_s(from_rpc_error(error))
+            time.sleep(delay)
+
+    def _once(self, method: grpc.UnaryUnaryMultiCallable[_Q, _R], request: _Q) -> _R:
+        """A call that is not made again."""
+        try:
+            return method(request, timeout=ATTEMPT_S)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None

@@ -1,0 +1,107 @@
+"""What is verified of a disclosure before anything of it is opened. Pure.
+
+1. the receipt proves that the entry is in the ledger, by a key of the profile
+2. the entry is a canonical disclosure, about the very contract, purpose and fields that were asked, for us
+3. the slices are the ones that the entry names, one by one
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from broker.errors import SlussError
+from broker.ledger import entry as entries
+from broker.ledger.receipt import parse_receipt, verify_receipt
+from broker.sealing import Terms
+from sluss_client.errors import ReceiptInvalid, SliceInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from sluss.v1.disclosure_pb2 import Disclosure
+
+    from broker.ledger.checkpoint import Checkpoint, Verifier
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a disclosure has to be about.
+
+    Attributes:
+        recipient: ourselves.
+        key_ids: our encryption keys.
+        contract: the contract asked under; None for whatever the entry says.
+        purpose: the purpose asked for; None likewise.
+        fields: the fields asked for; None likewise.
+    """
+
+    recipient: str
+    key_ids: AbstractSet[bytes]
+    contract: str | None = None
+    purpose: str | None = None
+    fields: AbstractSet[str] | None = None
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A disclosure that has proved itself.
+
+    Attributes:
+        terms: what it is bound to.
+        terms_bytes: their canonical bytes.
+        index: the entry's index in the ledger.
+        checkpoint: the tree that the receipt stands on.
+        note: its signed note.
+    """
+
+    terms: Terms
+    terms_bytes: bytes
+    index: int
+    checkpoint: Checkpoint
+    note: str
+
+
+def verify_disclosure(disclosure: Disclosure, expected: Expectation, verifier: Verifier) -> Verified:
+    """Steps 1 to 3.
+
+    Raises:
+        ReceiptInvalid: the entry is not proven, or about something else.
+        SliceInvalid: the slices are not those of the entry.
+    """
+    # 1. the receipt
+    try:
+        checkpoint = verify_receipt(disclosure.receipt, disclosure.entry, verifier)
+        receipt = parse_receipt(disclosure.receipt)
+        # 2. the entry
+        entry = entries.parse(disclosure.entry)
+        if entry["type"] != "disclosure":
+            raise ReceiptInvalid("the entry is no disclosure")
+        terms_bytes = entries.canonical(entry["terms"])
+        terms = Terms.parse(terms_bytes)
+    except SlussError as error:
+        raise ReceiptInvalid(error.detail) from None
+    _check_terms(terms, expected)
+    # 3. the slices
+    _check_slices(disclosure, entry)
+    return Verified(terms, terms_bytes, receipt.index, checkpoint, receipt.note)
+
+
+def _check_terms(terms: Terms, expected: Expectation) -> None:
+    if terms.recipient != expected.recipient:
+        raise ReceiptInvalid("the entry names another recipient")
+    if terms.key not in expected.key_ids:
+        raise ReceiptInvalid("the entry names an encryption key that is not in the profile")
+    if expected.contract is not None and terms.contract != expected.contract:
+        raise ReceiptInvalid("the entry names another contract")
+    if expected.purpose is not None and terms.purpose != expected.purpose:
+        raise ReceiptInvalid("the entry names another purpose")
+    if expected.fields is not None and not {name for name, _ in terms.fields} <= expected.fields:
+        raise ReceiptInvalid("the entry names fields that were not asked for")
+
+
+def _check_slices(disclosure: Disclosure, entry: dict[str, Any]) -> None:
+    digests = entries.digest_texts([hashlib.sha256(data).digest() for data in disclosure.slices])
+    if digests != [item["sha256"] for item in entry["slices"]]:
+        raise SliceInvalid("the slices are not those that the entry names")

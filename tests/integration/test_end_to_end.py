@@ -1,0 +1,38 @@
+"""The whole way: process, mutual TLS, SDK, ledger."""
+
+from __future__ import annotations
+
+import pytest
+from sluss_client import errors
+
+from tests.support.broker import grant
+
+
+def test_a_subcontractor_gets_what_its_contract_grants_and_opens_it(shared_broker):
+    contract, client = shared_broker.live_contract()
+    person = shared_broker.register(email="Asa@Example.com", name__given="Åsa")
+    (handle,) = shared_broker.handles(contract, person)
+    (result,) = client.disclose(contract, "billing", ["email", "name.given"], [handle])
+    assert dict(result.values) == {"email": "Asa@example.com", "name.given": "Åsa"}
+
+
+def test_a_purpose_outside_the_contract_is_refused_and_logged(shared_broker):
+    contract, client = shared_broker.live_contract()
+    with pytest.raises(errors.Refused) as caught:
+        client.disclose(contract, "offers", ["email"], [bytes(16)])
+    assert caught.value.reason == "PURPOSE_OUT_OF_SCOPE"
+    assert caught.value.metadata["contract"] == contract
+
+
+def test_bulk_discloses_everyone_once(shared_broker):
+    contract, client = shared_broker.live_contract(grant("billing", ("email=full",)))
+    for number in range(20):
+        shared_broker.register(email=f"bulk{number}@example.com")
+    emails = [
+        person.values["email"]
+        for chunk in client.bulk(contract, "billing", ["email"], chunk_size=7)
+        for person in chunk.people
+        if "email" in person.values
+    ]
+    assert len(emails) == len(set(emails))
+    assert {f"bulk{number}@example.com" for number in range(20)} <= set(emails)

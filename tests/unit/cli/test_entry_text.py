@@ -1,0 +1,87 @@
+import pytest
+from sluss_cli.entry_text import UNREADABLE, parse_entry, sentence
+
+from broker.ledger import entry
+
+NOW = 1_795_000_000_000_000
+D = bytes(32)
+TERMS = {
+    "contract": "C-2026-0001",
+    "contract_version": 2,
+    "disclosure": "D-" + "0" * 32,
+    "epoch": "AAAAAAAAAAAAAAAAAAAAAA",
+    "fields": [{"name": "email", "transform": "full"}, {"name": "payment.card_number", "transform": "last4"}],
+    "issued": "2026-11-23T22:33:57.123456Z",
+    "key": entry.base64url(D),
+    "onward_transfer": "forbidden",
+    "policy": "2026-01",
+    "purpose": "billing.collection",
+    "recipient": "subcontractor/acme-pay",
+    "retain_until": "2026-12-23",
+    "v": 1,
+}
+ENTRIES = {
+    "disclosure": (
+        entry.disclosure(NOW, TERMS, [(D, D), (D, D)], 1),
+        [
+            "subcontractor/acme-pay",
+            "2 persons",
+            "billing.collection",
+            "C-2026-0001",
+            "email (full)",
+            "2026-12-23",
+        ],
+    ),
+    "refusal": (
+        entry.refusal(
+            NOW,
+            "subcontractor/a",
+            "PURPOSE_OUT_OF_SCOPE",
+            "C-2026-0001",
+            "marketing",
+            ["email"],
+            "Disclose",
+            3,
+        ),
+        ["subcontractor/a", "refused", "PURPOSE_OUT_OF_SCOPE", "marketing", "email", "C-2026-0001"],
+    ),
+    "refusals": (
+        entry.refusals(NOW, NOW - 60_000_000, NOW, "subcontractor/a", {"PURPOSE_UNKNOWN": 41}),
+        ["41 times PURPOSE_UNKNOWN", "subcontractor/a"],
+    ),
+    "contract": (
+        entry.contract(NOW, "suspended", "C-2026-0001", 1, "subcontractor/a", "operator/ops", "incident 4711", D),
+        ["C-2026-0001", "suspended", "operator/ops", "incident 4711"],
+    ),
+    "key": (
+        entry.key(NOW, "registered", "subcontractor/a", D, 2, "subcontractor/a", ""),
+        ["registered", "subcontractor/a"],
+    ),
+    "certificate": (
+        entry.certificate(NOW, "revoked", "subcontractor/a", D, "operator/ops", "stolen laptop"),
+        ["revoked", "stolen laptop"],
+    ),
+    "choice": (
+        entry.choice(NOW, D, "offers.email", "out", "phone", "desk", "2026-01", "internal/registration"),
+        ["said no", "offers.email", "phone", "2026-01"],
+    ),
+    "catalogue": (entry.catalogue(NOW, D, "operator/ops"), ["catalogue", "operator/ops"]),
+    "policy": (entry.policy(NOW, "2026-02", NOW, D, "operator/ops"), ["2026-02", "operator/ops"]),
+    "genesis": (entry.genesis(NOW, "example.com/sluss", D, bytes(1312)), ["example.com/sluss", "began"]),
+}
+
+
+def test_every_entry_type_of_the_format_has_a_sentence():
+    assert ENTRIES.keys() == entry.TYPES
+
+
+@pytest.mark.parametrize("kind", sorted(ENTRIES))
+def test_sentence_names_who_what_and_why(kind):
+    data, words = ENTRIES[kind]
+    said = sentence(parse_entry(data))
+    assert [word for word in words if word not in said] == []
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"not json", b'{"type":"disclosure","v":2}'])
+def test_unknown_entry_is_called_unreadable_and_does_not_break_the_page(data):
+    assert sentence(parse_entry(data)) == UNREADABLE

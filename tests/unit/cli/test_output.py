@@ -1,0 +1,59 @@
+import orjson
+import pytest
+from sluss_cli.output import Output, safe
+
+HOSTILE = "a\x1b[2J\x07b\u202ec\u2066d\x9b0m\r\ne\nf\x00"
+
+
+def test_control_characters_never_reach_a_terminal():
+    shown = safe(HOSTILE)
+    assert all(ord(char) >= 0x20 for char in shown)
+    assert not set(shown) & set("\x7f\x9b\u202e\u2066")
+
+
+@pytest.mark.parametrize("text", ["Zoë", "שלום", "مرحبا", "李", "Ωμέγα", "Łódź"])
+def test_scripts_of_any_language_pass_unchanged(text):
+    assert safe(text) == text
+
+
+def test_every_way_of_printing_is_safe(capsys):
+    output = Output(as_json=False)
+    output.line(HOSTILE)
+    output.heading(HOSTILE)
+    output.facts({"name": HOSTILE})
+    output.table(("one",), [(HOSTILE,)])
+    output.note(HOSTILE)
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+
+
+def test_json_prints_one_document_and_nothing_else(capsys):
+    output = Output(as_json=True)
+    output.line("not this")
+    output.heading("nor this")
+    output.facts({"nor": "this"})
+    output.table(("nor",), [("this",)])
+    output.result({"a": [1, HOSTILE]})
+    assert orjson.loads(capsys.readouterr().out) == {"a": [1, HOSTILE]}
+
+
+def test_pipe_gets_aligned_columns_without_borders_or_colour(capsys):
+    Output(as_json=False).table(("field", "form"), [("email", "full"), ("payment.card_number", "last4")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "FIELD                FORM",
+        "email                full",
+        "payment.card_number  last4",
+    ]
+
+
+def test_terminal_gets_a_table_without_markup_being_read(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    Output(as_json=False).table(("field",), [("[red]not red[/red]",)])
+    assert "[red]not red[/red]" in capsys.readouterr().out
+
+
+def test_empty_table_says_so(capsys):
+    Output(as_json=False).table(("a",), [], empty="no contracts")
+    assert capsys.readouterr().out == "no contracts\n"

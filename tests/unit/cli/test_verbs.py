@@ -1,0 +1,201 @@
+import shlex
+import stat
+
+import orjson
+import pytest
+import typer
+from sluss_cli import main
+from sluss_cli.contract import _ask
+from sluss_cli.contract_file import EXAMPLE
+from sluss_cli.exits import Exit
+from sluss_cli.output import Output
+from sluss_cli.problems import Problem
+from sluss_cli.session import Session
+from sluss_client.keys import KeyStore
+
+HANDLE = "h_AAAAAAAAAAAAAAAAAAAAAA"
+ASK = ("disclose", "C-2026-0001", "--purpose", "billing", "-f", "email")
+
+
+def verbs(command, path=()):
+    """Every verb with its path."""
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield path, command
+        return
+    for name, child in children.items():
+        yield from verbs(child, (*path, name))
+
+
+def every_verb():
+    return [(" ".join(path), path, verb) for path, verb in verbs(typer.main.get_command(main.build(plugins="")))]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "verb"), every_verb(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_help_of_every_verb_ends_with_examples_that_parse(sluss, app, name, path, verb):
+    shown = sluss(*path, "--help")
+    assert shown.exit_code == 0
+    assert "Examples" in shown.output
+    examples = [line for line in verb.epilog.split("\n\n") if line.startswith("sluss ")]
+    assert examples
+    for example in examples:
+        words = shlex.split(example.split(" > ")[0].split(" | ")[0])
+        assert tuple(words[1 : 1 + len(path)]) == path
+        parsed = verb.make_context(name, words[1 + len(path) :])
+        assert parsed.params
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "verb"), every_verb(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_verb_takes_json_and_profile_and_explains_every_option(name, path, verb):
+    options = {option for parameter in verb.params for option in parameter.opts}
+    assert {"--json", "--profile"} <= options
+    assert [parameter.name for parameter in verb.params if not getattr(parameter, "help", "")] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("contract", "list"), "--profile"),
+        (("contract", "list", "--profile", "/nowhere/at/all"), "no profile here"),
+        (("contract", "propose"), "--example"),
+        (("contract", "propose", "/nowhere.toml"), "no such file"),
+        (("person", "look-up"), "exactly one"),
+        (("person", "look-up", "--email", "a@b.c", "--phone", "+46"), "exactly one"),
+        (("person", "register"), "nothing to register"),
+        (("person", "register", "--set", "canary"), "value 1"),
+        (("person", "register", "--from", "/nowhere"), "no such file"),
+        (("person", "update", "P-1"), "nothing to change"),
+        (("person", "choice", "P-1", "offers.email", "maybe"), "`in` or `out`"),
+        (("person", "handles", "C-2026-0001"), "at least one person"),
+        (("key", "register", "--suite", "rot13"), "suite"),
+        (("disclose", "C-1"), "--purpose"),
+        (ASK, "say whom"),
+        ((*ASK, "--all", "--handle", HANDLE), "say whom"),
+        ((*ASK, "--all"), "--out"),
+        ((*ASK, "--all", "--dry-run"), "dry run takes handles"),
+        ((*ASK, "--handle", "canary"), "handle"),
+        ((*ASK, "--handle", HANDLE, "--handle", HANDLE), "twice"),
+        ((*ASK, "-f", "email", "--handle", HANDLE), "named twice"),
+        ((*ASK, "--handle", HANDLE, "--format", "xml"), "csv or jsonl"),
+        ((*ASK, "--handle", HANDLE, "--out", "/nowhere/at/all/out.csv"), "no such folder"),
+        ((*ASK, "--handles-file", "/dev/null"), "no handles"),
+        (("import", "/nowhere.csv"), "--guess"),
+        (("import", "/nowhere.csv", "--guess"), "no such file"),
+        (("ledger", "receipt", "x"), "integer"),
+        (("ledger", "show", "--limit", "-5"), "--limit"),
+        (("profile", "create", "DIR", "--principal", "subcontractor/a"), "missing"),
+        (("profile", "show", "/nowhere/at/all"), "no such file"),
+        (("open", "/nowhere.sealed"), "no such file"),
+        (("bogus",), "bogus"),
+    ],
+)
+def test_bad_input_ends_with_exit_code_2_and_says_what_is_wrong(sluss, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    result = sluss(*words)
+    assert result.exit_code == Exit.USAGE, result.output
+    assert said in result.output
+    assert "canary" not in result.stdout
+
+
+def test_error_with_json_is_one_document_with_reason_and_exit_code(sluss):
+    result = sluss("--json", "person", "look-up")
+    document = orjson.loads(result.stdout)
+    assert document["exit"] == result.exit_code == Exit.USAGE
+    assert document["error"]["reason"] == "USAGE"
+
+
+@pytest.mark.parametrize("place", ["before", "after", "environment"])
+def test_profile_and_json_are_taken_before_and_after_the_verb(sluss, profile, monkeypatch, place):
+    if place == "before":
+        result = sluss("--profile", profile, "--json", "profile", "show")
+    elif place == "after":
+        result = sluss("profile", "show", "--profile", profile, "--json")
+    else:
+        monkeypatch.setenv("SLUSS_PROFILE", str(profile))
+        result = sluss("profile", "show", "--json", env={"SLUSS_PROFILE": str(profile)})
+    assert orjson.loads(result.stdout)["principal"] == "subcontractor/acme-pay"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("contract", "list"),
+        ("contract", "suspend", "C-2026-0001", "--reason", "why"),
+        ("person", "show", "P-04CVZ6HGRM5PX"),
+        ("ledger", "show"),
+        ("ledger", "checkpoint"),
+    ],
+)
+def test_broker_that_does_not_answer_is_exit_code_4_and_one_sentence(sluss, profile, words):
+    result = sluss(*words, "--profile", profile)
+    assert result.exit_code == Exit.UNAVAILABLE, result.output
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_private_key_open_to_others_is_refused_before_any_call(sluss, profile):
+    (profile / "key.pem").chmod(0o644)
+    result = sluss("contract", "list", "--profile", profile)
+    assert result.exit_code == Exit.USAGE
+    assert "key.pem" in result.output
+
+
+def test_kept_slices_that_were_cut_are_exit_code_5(sluss, profile, tmp_path):
+    for damage in (b"\x00", b"\x00\x00\x00\x09abc", b"\x00\x00\x00\x00"):
+        (tmp_path / "cut.sealed").write_bytes(damage)
+        result = sluss("open", tmp_path / "cut.sealed", "--profile", profile)
+        assert result.exit_code == Exit.INTEGRITY, result.output
+
+
+def test_file_in_the_way_is_found_before_anything_is_disclosed(sluss, profile, tmp_path):
+    (tmp_path / "out.csv").write_text("mine")
+    for option in ("--out", "--sealed"):
+        result = sluss(*ASK, "--handle", HANDLE, option, tmp_path / "out.csv", "--profile", profile)
+        assert result.exit_code == Exit.USAGE, result.output
+        assert "exists already" in result.output
+    assert (tmp_path / "out.csv").read_text() == "mine"
+
+
+def test_example_contract_is_printed_as_it_is(sluss):
+    assert sluss("contract", "propose", "--example").stdout == EXAMPLE
+    assert orjson.loads(sluss("contract", "propose", "--example", "--json").stdout) == {"example": EXAMPLE}
+
+
+def test_profile_goes_from_hand_out_to_certificate(sluss, profile, issue, tmp_path):
+    made = tmp_path / "other"
+    assert sluss("profile", "create", made, "--principal", "subcontractor/acme-pay", "--like", profile).exit_code == 0
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    request = sluss("profile", "request", made).stdout
+    assert "BEGIN CERTIFICATE REQUEST" in request
+    (tmp_path / "certificate.pem").write_bytes(issue(request.encode()))
+    assert sluss("profile", "install", made, tmp_path / "certificate.pem").exit_code == 0
+    shown = orjson.loads(sluss("profile", "show", made, "--json").stdout)
+    assert shown["certificate"]["uri"].endswith("/subcontractor/acme-pay")
+    assert stat.S_IMODE((made / "key.pem").stat().st_mode) == 0o600
+
+
+def test_certificate_of_somebody_else_is_not_installed(sluss, profile, issue, tmp_path):
+    request = sluss("profile", "request", profile).stdout
+    (tmp_path / "other.pem").write_bytes(issue(request.encode(), "somebody-else"))
+    result = sluss("profile", "install", profile, tmp_path / "other.pem")
+    assert result.exit_code == Exit.USAGE
+    assert "another principal" in result.output
+
+
+def test_secrets_are_never_shown(sluss, profile):
+    stored = KeyStore(profile / "keys.json").generate()
+    for words in (("profile", "show"), ("key", "list")):
+        for more in ((), ("--json",)):
+            shown = sluss(*words, *more, "--profile", profile).output
+            assert stored.id.hex() in shown
+            assert stored.key.data.hex() not in shown
+            assert "PRIVATE" not in shown
+
+
+def test_declining_the_terms_signs_nothing_and_json_never_asks():
+    with pytest.raises(Problem) as caught:
+        _ask(Session(None, Output(as_json=True)))
+    assert caught.value.exit is Exit.USAGE
