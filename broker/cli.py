@@ -37,7 +37,9 @@ catalogue = typer.Typer(
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the verbs to the `sluss` command, if what the server needs is installed."""
+    """Adds the verbs to the `sluss` command, once, if what the server needs is installed."""
+    if any(found.name == "init" for found in app.registered_commands):
+        return
     if any(find_spec(name) is None for name in SERVER_NEEDS):
         return
     app.command("init", epilog=INIT)(init)

@@ -200,7 +200,7 @@ async def _serve_shared(
 
 
 def _tell(parent: Connection, problem: tuple[str, str] | None) -> None:
-    """Reason and detail of what kept the worker from listening; None if it listens. A parent that is gone needs no telling."""
+    """Reason and detail of what kept the worker from listening; None if it listens. The parent may be gone."""
     with contextlib.suppress(OSError):
         parent.send(problem)
 

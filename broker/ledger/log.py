@@ -31,7 +31,7 @@ from broker.ledger.receipt import format_receipt
 from broker.ledger.rows import EntryRow, HeadRow
 from broker.ledger.scan import scan
 from broker.ledger.tiles import TileCache, Tree
-from broker.store.engine import StoreError, reading, store_errors
+from broker.store.engine import StoreError, commit, reading, store_errors, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -225,12 +225,7 @@ class Ledger:
         known = self._state
         # Until commit() returns it is not known which state the store is in.
         self._state = None
-        try:
-            tx.connection.commit()
-        except BaseException:
-            # The transaction may still be open on this connection: another's commit must not complete it.
-            tx.connection.invalidate()
-            raise
+        commit(tx.connection)
         if done is not None:
             done.tree.committed()
         self._state = done or known
@@ -390,7 +385,7 @@ class Ledger:
             return last[1]
         now = self._clock()
         note = self._signer.cosign(head.note, now // SECOND)
-        with store_errors(), self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             rows.insert_checkpoint(connection, head.size, note, now)
         return note
 
@@ -405,7 +400,7 @@ class Ledger:
             if rows.read_head(connection) is not None and rows.read_entries(connection, 0, 1):
                 return False
         empty = HeadRow(0, EMPTY_ROOT, signer.sign(0, EMPTY_ROOT), 0, 0)
-        with store_errors(), self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             rows.insert_head(connection, empty)
         return self.run(self._append_genesis)
 

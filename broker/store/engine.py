@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-__all__ = ["StoreError", "open_engine", "reading", "store_errors", "truncate_log", "writing"]
+__all__ = ["StoreError", "commit", "open_engine", "reading", "store_errors", "truncate_log", "writing"]
 
 POOL_WAIT_S: Final = 0.3
 """Seconds to wait for a free connection; with the wait for an answer (1.5 s) it stays below 2 s."""
@@ -67,8 +67,22 @@ def writing(engine: Engine) -> Iterator[Connection]:
     Raises:
         SlussError: as `store_errors` says.
     """
-    with store_errors(), engine.begin() as connection:
+    with store_errors(), engine.connect() as connection:
+        connection.begin()
         yield connection
+        commit(connection)
+
+
+def commit(connection: Connection) -> None:
+    """Commit; after a failure the connection is closed for good.
+
+    A transaction whose commit failed may still be open on it, and another's commit must not complete it.
+    """
+    try:
+        connection.commit()
+    except BaseException:
+        connection.invalidate()
+        raise
 
 
 @contextmanager

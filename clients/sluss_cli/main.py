@@ -5,6 +5,7 @@ right; 3 refused by the broker; 4 no answer, safe to try again; 5 an answer that
 interrupted.
 """
 
+from copy import copy
 from importlib.metadata import EntryPoint, entry_points
 from importlib.metadata import version as installed
 from typing import Annotated
@@ -37,12 +38,19 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("ledger", ledger.app),
         ("profile", profile.app),
     ):
-        app.add_typer(group, name=name)
+        app.add_typer(_own(group), name=name)
     imports.register(app)
     disclose.register(app)
     for plugin in sorted(entry_points(group=plugins), key=lambda point: point.name, reverse=True):
         _plug_in(app, plugin)
     return app
+
+
+def _own(group: typer.Typer) -> typer.Typer:
+    """A copy of a group: a plug-in that adds to it changes this command only."""
+    own = copy(group)
+    own.registered_commands = [*group.registered_commands]
+    return own
 
 
 def _plug_in(app: typer.Typer, plugin: EntryPoint) -> None:

@@ -24,7 +24,14 @@ def environment(tmp_path):
 
 def run(words, folder, environment, **options):
     return subprocess.run(
-        [*SLUSS, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=90, **options
+        [*SLUSS, *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        **options,
     )
 
 

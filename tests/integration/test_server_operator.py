@@ -401,6 +401,37 @@ def test_verify_wants_one_ledger(home):
     run("ledger", "verify", "--home", home, "--checkpoint", home / "missing", exits=2)
 
 
+def test_a_clients_verify_keeps_its_own_way_and_gains_the_offline_ones(home, monkeypatch, tmp_path):
+    client = pytest.importorskip("sluss_cli.main")
+    monkeypatch.delenv("SLUSS_PROFILE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    whole = client.build(plugins="none")
+    cli.register(whole)
+    cli.register(whole)
+
+    def verify(*words):
+        return Ended(CliRunner().invoke(whole, ["ledger", "verify", *map(str, words)]))
+
+    assert verify("--home", home, "--json").json["size"] == 6
+    assert verify("--json", "--home", tmp_path).code == 2
+    online = verify("--profile", tmp_path / "nobody", "--json")
+    assert online.code == 2, "asks a broker as the profile says, and there is no profile"
+    assert "profile" in online.err.lower()
+    assert "--contract" in verify("--help").out
+    assert "--checkpoint" in verify("--help").out
+
+
+def test_init_on_postgresql_makes_the_same_broker(postgres_engine, tmp_path):
+    url = postgres_engine.url.render_as_string(hide_password=False)
+    home = tmp_path / "home"
+    run("init", "--home", home, *INIT, "--database", url)
+    assert not (home / "sluss.db").exists()
+    issued = run("certificate", "issue", "legal", "bo", "--out", tmp_path / "bo", "--home", home, "--json").json
+    assert entries(home)[issued["entry"]]["principal"] == "legal/bo"
+    assert run("ledger", "verify", "--home", home, "--json").json["size"] == 6
+    assert "holds a ledger already" in run("init", "--home", tmp_path / "b", *INIT, "--database", url, exits=2).err
+
+
 # --- every verb ------------------------------------------------------------------------------------
 
 
@@ -470,9 +501,14 @@ def test_the_module_loads_without_the_server_and_adds_nothing_then():
 
 # --- serve -----------------------------------------------------------------------------------------
 
-MAIN = (
-    "import typer; from broker import cli; app = typer.Typer(); cli.register(app)\nif __name__ == '__main__': app()\n"
-)
+MAIN = """
+import typer
+from broker import cli
+app = typer.Typer()
+cli.register(app)
+if __name__ == "__main__":
+    app()
+"""
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from broker.errors import Reason, SlussError
 from broker.persons import checking, rows
 from broker.persons.importing import Importer
 from broker.persons.model import Batch, Outcome, Row
-from tests.unit.persons.world import CANARIES, World, caller
+from tests.unit.persons.world import CANARIES, World, caller, catalogue_without
 
 CREATED, UPDATED, UNCHANGED, FAULTY = Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.FAULTY
 
@@ -247,6 +247,34 @@ def test_what_moves_between_plan_and_write_is_planned_anew(world, monkeypatch, m
         assert (texts["name.given"], texts["title"]) == ("Berta", "Dr")
     if meanwhile == "registered":
         assert world.texts(results[0].person) == {**row(2), "name.family": "Berg"}
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_catalogue_that_is_replaced_between_plan_and_write_decides(world, monkeypatch, existing):
+    if existing:
+        world.load([row(1, payment__iban="SE3550000000054910000003")])
+    write, once = Importer._write, iter([catalogue_without("payment.iban")])
+
+    def replaced_first(self, who, plan):
+        for text in once:
+            world.replace_catalogue(text)
+        return write(self, who, plan)
+
+    monkeypatch.setattr(Importer, "_write", replaced_first)
+    (result,) = world.load([row(1)])
+    assert result.outcome is FAULTY
+    assert result.faults[0].reason is Reason.FIELD_UNKNOWN
+    assert len(world.table("person")) == existing
+
+
+def test_a_financial_value_keeps_its_ring_when_its_field_has_left_the_catalogue(world):
+    world.load([row(1)])
+    world.replace_catalogue(catalogue_without("payment.iban"))
+    assert outcomes(world.load([{"customer_number": "K-1", "title": "Dr"}])) == [UPDATED]
+    (stored,) = world.table("person")
+    assert world.vault.metadata(stored)["payment.iban"].financial
+    with pytest.raises(SlussError):
+        world.vault.open_fields(stored, ["payment.iban"], allow_financial=False)
 
 
 def test_importers_of_one_file_in_many_threads_create_each_person_once(world):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from broker import catalogue
 from broker.errors import Reason, SlussError
 from broker.store.engine import reading
 from broker.store.queries import WHOLE, read_persons
-from tests.unit.persons.world import CANARIES
+from tests.unit.persons.world import CANARIES, catalogue_without
 
 
 def refused(action):
@@ -118,10 +116,7 @@ def test_nobody_and_an_erased_person_are_equally_unknown(lite):
 
 
 def test_a_financial_value_keeps_its_ring_when_its_field_leaves_the_catalogue(world, person):
-    text = catalogue.default_catalogue_text()
-    head, *rest = text.split("[[field]]")
-    fields = [part for part in rest if tomllib.loads("[[field]]" + part)["field"][0]["name"] != "payment.iban"]
-    world.replace_catalogue("[[field]]".join([head, *fields]))
+    world.replace_catalogue(catalogue_without("payment.iban"))
     world.update(person, "1", {"title": "Dr"})
     with reading(world.engine) as connection:
         (row,) = read_persons(connection, [person], WHOLE)
