@@ -28,7 +28,7 @@ from broker.rpc.ledgers import Ledgers
 from broker.rpc.persons import Persons
 from broker.rpc.threads import Threads
 from broker.store import tables
-from broker.store.engine import open_engine
+from broker.store.engine import POOL_WAIT_S, open_engine
 from broker.store.migrations import check_revision
 from broker.vault import Vault
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 HEAD = tables.core(tables.Head)
 CURSOR_LABEL = b"sluss/v1 cursors\x00"
 THREADS = 8
+ANSWER_S = 0.2
+"""What is left of the commit's time for everything but waiting for the store."""
 KEPT_VOLUMES_S = 62 * 86_400
 """Counts of volumes are kept for two of the longest windows."""
 
@@ -57,7 +59,7 @@ class App:
         self._clock = clock
         folder = settings.folder
         rings = FileProvider(folder.rings).rings
-        self.engine = open_engine(settings.database_url)
+        self.engine = open_engine(settings.database_url, timeout_s=settings.commit_timeout_s - POOL_WAIT_S - ANSWER_S)
         check_revision(self.engine)
         self.vault = Vault(rings)
         self.ledger = Ledger(self.engine, LedgerKeys.load(folder.ledger_keys).signer(), settings.origin, clock)

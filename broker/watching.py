@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from broker.pages import Cursors
 
 MAX_RECIPIENT = 80
+MAX_INDEX = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def entry_for(ledger: Ledger, principal: Principal, index: int) -> EntryRow:
     Raises:
         SlussError: ENTRY_UNKNOWN, also for someone else's entry.
     """
-    found = ledger.entry(index) if index < ledger.state().tree.size else None
+    found = ledger.entry(index) if index < MAX_INDEX else None
     if found is None or (principal.kind == "subcontractor" and found.recipient != principal.name):
         raise SlussError(Reason.ENTRY_UNKNOWN, index=str(index))
     return found

@@ -289,18 +289,25 @@ class Ledger:
         known = self._state
         if known is not None and known.tree.size >= size:
             return known
+        return self._present()
+
+    def _present(self) -> Snapshot:
+        """The state that the store is in now."""
         with reading(self._engine) as connection:
             head = rows.existing(rows.read_head(connection))
             self._state = found = self._current(connection, head)
         return found
 
-    def state(self, size: int = 0) -> Snapshot:
-        """A committed state of at least `size` entries if there is one: for several proofs against one checkpoint.
+    def state(self, size: int | None = None) -> Snapshot:
+        """A committed state, for several proofs against one checkpoint.
+
+        Args:
+            size: any state of at least so many entries will do; if not given, the store's present one.
 
         Raises:
             SlussError: LEDGER_UNAVAILABLE, LEDGER_INCONSISTENT.
         """
-        return self._snapshot(size)
+        return self._present() if size is None else self._snapshot(size)
 
     def receipt(self, index: int) -> str:
         """The receipt of any entry, against a recent checkpoint.

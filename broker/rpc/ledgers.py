@@ -37,7 +37,7 @@ class Ledgers:
 
         def work(_view: View) -> ledger_pb2.GetCheckpointResponse:
             check_seen(request.seen_size)
-            state = self._ledger.state(request.seen_size)
+            state = self._ledger.state()
             proof = state.tree.consistency(request.seen_size) if request.seen_size else []
             return ledger_pb2.GetCheckpointResponse(
                 checkpoint=state.note, consistency_proof=proof, published=self._ledger.published() or ""

@@ -1,5 +1,7 @@
 """One recipient, one epoch, one disclosure, one slice: everything that an attack on a slice may swap."""
 
+import itertools
+
 import orjson
 import pytest
 
