@@ -97,7 +97,9 @@ class Chunks:
         else:
             self._place += answer.looked_at
             self._finished = self._place >= len(self._handles)
-        self._seen = answer.size or self._seen
+        if answer.sealed:
+            # Only with a receipt does the client get to know the tree that the next proof starts from.
+            self._seen = answer.size
         response = disclosure_pb2.DiscloseBulkResponse(
             unavailable=[] if self._everyone else unavailable(answer.unavailable),
             consistency_proof=answer.consistency,

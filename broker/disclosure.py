@@ -336,7 +336,7 @@ class Spine:
         if isinstance(plan.ask.who, Named):
             given = {made[1:17] for sealed in again.sealed for made in sealed.slices}
             again.unavailable = [handle for handle in plan.ask.who.handles if handle not in given]
-        state = self._ledger.state(known.first_entry + known.entries)
+        state = self._ledger.state(max(known.first_entry + known.entries, plan.ask.seen_size))
         for sealed in again.sealed:
             sealed.receipt = state.receipt(sealed.index)
         again.size = state.tree.size

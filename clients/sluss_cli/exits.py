@@ -12,3 +12,4 @@ class Exit(IntEnum):
     REFUSED = 3  # the broker said no, and why
     UNAVAILABLE = 4  # no answer: the broker, the network or the ledger; safe to try again
     INTEGRITY = 5  # the broker's answer does not prove itself: receipt, consistency or slice
+    BUG = 70  # sysexits.h, EX_SOFTWARE: a fault of this program

@@ -1,8 +1,8 @@
 """The `sluss` command: global options, the verbs of every client, and the plug-ins of where it is installed.
 
 Exit codes: 0 all right; 1 ran and found something wrong; 2 the command line, a file or the profile is not
-right; 3 refused by the broker; 4 no answer, safe to try again; 5 an answer that does not prove itself; 130
-interrupted.
+right; 3 refused by the broker; 4 no answer, safe to try again; 5 an answer that does not prove itself; 70 a
+fault of this program; 130 interrupted.
 """
 
 from copy import copy
@@ -82,5 +82,5 @@ def _options(
 
 
 def main() -> None:
-    """The entry point. Nothing but a bug of ours ends in a traceback, and even that shows no values."""
+    """The entry point."""
     build()(prog_name="sluss")

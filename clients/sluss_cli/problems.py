@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker.errors import Reason, SlussError
@@ -10,6 +12,9 @@ from sluss_cli.exits import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+TRACEBACK = "SLUSS_TRACEBACK"
+"""Environment variable by which a developer asks for tracebacks."""
 
 _UNPROVEN = {
     Reason.LEDGER_INCONSISTENT,
@@ -55,6 +60,14 @@ def of_sluss(error: SlussError) -> Problem:
     """An error of a pure module on this side: bytes that do not prove themselves, or a wrong input."""
     code = Exit.INTEGRITY if error.reason in _UNPROVEN else Exit.USAGE
     return Problem(code, str(error.reason), error.detail, error.metadata)
+
+
+def of_bug(error: Exception) -> Problem:
+    """A fault of this program: its type and place. Its text may hold a person's value and is not shown."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+    detail = f"a fault of this program, {type(error).__name__} at {place}; with {TRACEBACK}=1 it shows its traceback"
+    return Problem(Exit.BUG, "BUG", detail)
 
 
 def of_system(error: OSError) -> Problem:

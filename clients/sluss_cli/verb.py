@@ -18,7 +18,7 @@ import typer
 
 from broker.errors import SlussError
 from sluss_cli.output import Output
-from sluss_cli.problems import Problem, of_sluss, of_system, usage
+from sluss_cli.problems import TRACEBACK, Problem, of_bug, of_sluss, of_system, usage
 from sluss_cli.session import Session, of_client
 
 ProfileOption = Annotated[
@@ -96,11 +96,12 @@ def reported(output: Output) -> Iterator[None]:
         _end(output, of_system(error))
     except UnicodeDecodeError:
         _end(output, usage("the file is not UTF-8 text"))
-    except Exception as error:
-        told = of_client(error)
-        if told is None:
+    except (typer.Exit, typer.Abort, typer.TyperException):
+        raise
+    except Exception as error:  # the last frame: whatever comes here is told, without values
+        if os.environ.get(TRACEBACK):
             raise
-        _end(output, told)
+        _end(output, of_client(error) or of_bug(error))
 
 
 def _end(output: Output, problem: Problem) -> None:

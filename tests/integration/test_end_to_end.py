@@ -31,7 +31,7 @@ def test_bulk_discloses_everyone_once(shared_broker):
     emails = [
         person.values["email"]
         for chunk in client.bulk(contract, "billing", ["email"], chunk_size=7)
-        for person in chunk.people
+        for person in chunk.persons
         if "email" in person.values
     ]
     assert len(emails) == len(set(emails))

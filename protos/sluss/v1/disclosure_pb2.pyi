@@ -500,7 +500,7 @@ class DiscloseBulkResponse(_message.Message):
 
     @_builtins.property
     def consistency_proof(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Consistency with `seen_size` in the first message, then with the tree of the message before."""
+        """Consistency with the tree of the last message that had a disclosure; before the first one, with `seen_size`."""
 
     def __init__(
         self,

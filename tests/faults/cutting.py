@@ -1,0 +1,87 @@
+"""A TCP proxy before a broker that cuts the connection when told, in the middle of a reply."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+BLOCK = 65_536
+PATIENCE_S = 10
+
+
+class Cutter:
+    """Passes bytes on; while armed, cuts every connection once `after` bytes of replies have passed since arming.
+
+    Attributes:
+        cuts: how many connections were cut.
+    """
+
+    def __init__(self, target_port):
+        self._target = ("127.0.0.1", target_port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._guard = threading.Lock()
+        self._left = None
+        self._pairs = []
+        self.cuts = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._listener.close()
+        for pair in self._pairs:
+            _end(pair)
+
+    def cut_after(self, reply_bytes):
+        """Arm: let so many bytes of replies pass, then cut, once."""
+        with self._guard:
+            self._left = reply_bytes
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:
+                client.close()
+                continue
+            pair = (client, server)
+            self._pairs.append(pair)
+            threading.Thread(target=self._pass_on, args=(pair, client, server, False), daemon=True).start()
+            threading.Thread(target=self._pass_on, args=(pair, server, client, True), daemon=True).start()
+
+    def _pass_on(self, pair, source, sink, replies):
+        try:
+            while data := source.recv(BLOCK):
+                allowed, cut = self._take(len(data)) if replies else (len(data), False)
+                sink.sendall(data[:allowed])
+                if cut:
+                    break
+        except OSError:
+            pass
+        _end(pair)
+
+    def _take(self, count):
+        with self._guard:
+            if self._left is None:
+                return count, False
+            if count < self._left:
+                self._left -= count
+                return count, False
+            allowed, self._left = self._left, None
+            self.cuts += 1
+            return allowed, True
+
+
+def _end(pair):
+    for end in pair:
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        end.close()
