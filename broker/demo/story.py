@@ -5,16 +5,21 @@ tell       the story: a folder, a broker, the chapters, the end
 """
 
 # Only what registering needs is imported here: every `sluss` command loads this module.
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from broker.cli import SERVER_NEEDS
+
 EXAMPLES = ("sluss demo", "sluss demo --dir /tmp/try --persons 10000", "sluss demo --json")
 
 
 def register(app: typer.Typer) -> None:
-    """Adds `demo` to the command."""
+    """Adds `demo` to the command, if what the broker needs is installed."""
+    if any(find_spec(name) is None for name in SERVER_NEEDS):
+        return
 
     def demo(
         folder: Annotated[

@@ -72,6 +72,7 @@ class Tx:
         connection: for the caller's own reads and writes in the same transaction.
         head: the head as it was locked.
         rights_at_start: `head.rights`, to compare with the count that a batch was decided at.
+        base: the committed state that the transaction builds on.
         at: the time for entries made under the lock, in microseconds: now, and never before the last entry's.
     """
 
@@ -82,7 +83,7 @@ class Tx:
         self.at = max(now, base.last_at)
         self._rights = head.rights
         self._contracts = head.contracts
-        self._base = base
+        self.base = base
         self._last_at = base.last_at
         self._entries: list[tuple[bytes, Columns]] = []
         self._persons: list[tuple[int, int]] = []
@@ -136,9 +137,9 @@ class Tx:
         """Write what was buffered and the new head; None if the head stays as it is."""
         if not self._entries and (self._rights, self._contracts) == (self.head.rights, self.head.contracts):
             return None
-        done = self._base
+        done = self.base
         if self._entries:
-            tree = self._base.tree.copy()
+            tree = self.base.tree.copy()
             tree.append([leaf_hash(data) for data, _ in self._entries])
             rows.insert_entries(self.connection, self.head.size, self._entries)
             rows.insert_persons(self.connection, self._persons)
@@ -222,14 +223,13 @@ class Ledger:
 
     def _commit(self, tx: Tx) -> None:
         done = tx.write(self._signer)
-        known = self._state
         # Until commit() returns it is not known which state the store is in.
         self._state = None
         commit(tx.connection)
         if done is not None:
             done.tree.committed()
-        self._state = done or known
-        tx.settle(done or self._state or self._snapshot())
+        self._state = done or tx.base
+        tx.settle(self._state)
 
     def run(self, work: Callable[[Tx], T]) -> T:
         """Do `work` in a transaction, again and from the start if it lost against another one, up to 8 times.

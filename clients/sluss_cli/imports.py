@@ -1,6 +1,7 @@
 """`sluss import`: a customer file into the broker, faulty rows into a file to correct and import again."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -132,11 +133,12 @@ class Run:
             source.faulty_rows(faulty_file) as faulty,
             progress(session.output, "rows") as advance,
         ):
-            self._outcome.sent = sender.send(
-                self._good(source, faulty),
-                lambda record, result: self._refused(faulty, record, result),
-                lambda done: advance(done, 0),
-            )
+            with _cut_off_is_told(session, sender):
+                self._outcome.sent = sender.send(
+                    self._good(source, faulty),
+                    lambda record, result: self._refused(faulty, record, result),
+                    lambda done: advance(done, 0),
+                )
             self._outcome.faulty = faulty.count
             if faulty.count:
                 self._outcome.file, self._outcome.reasons = faulty.path, faulty.reasons_path
@@ -161,6 +163,18 @@ class Run:
         with self._writing:
             faulty.add(row)
             self._outcome.first += row.faults[: SHOWN_FAULTS - len(self._outcome.first)]
+
+
+@contextmanager
+def _cut_off_is_told(session: Session, sender: Sender) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        done = sender.sent.outcomes.total()
+        session.output.note(
+            f"Cut off after {done} rows, which are done. Import the file again: they will be found unchanged."
+        )
+        raise
 
 
 def _report(session: Session, outcome: Outcome, *, dry_run: bool) -> None:

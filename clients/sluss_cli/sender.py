@@ -59,9 +59,13 @@ class Sender:
 
     The request iterator runs on a thread of gRPC: what it raises is kept and raised again by `send`, and it
     never waits for longer than the stream lives.
+
+    Attributes:
+        sent: what the broker has answered so far; each answered batch is durable.
     """
 
     def __init__(self, stream: Stream, *, source: str, dry_run: bool) -> None:
+        self.sent = Sent()
         self._stream = stream
         self._source = source
         self._dry_run = dry_run
@@ -78,21 +82,20 @@ class Sender:
             refused: told of each faulty row.
             done: told how many rows have been answered so far.
         """
-        sent = Sent()
         try:
             for reply in self._stream(self._batches(iter(rows))):
                 self._room.release()
-                self._count(reply, sent, refused)
-                done(sent.outcomes.total())
+                self._count(reply, refused)
+                done(self.sent.outcomes.total())
         finally:
             self._over.set()
             if self._failure is not None:
                 raise self._failure
-        return sent
+        return self.sent
 
-    def _count(self, reply: pb.ImportPersonsResponse, sent: Sent, refused: Refusal) -> None:
+    def _count(self, reply: pb.ImportPersonsResponse, refused: Refusal) -> None:
         for result in reply.results:
-            sent.outcomes[result.outcome] += 1
+            self.sent.outcomes[result.outcome] += 1
             row = self._waiting.pop(result.line, None)
             if result.outcome == pb.ImportResult.OUTCOME_FAULTY:
                 refused(row, result)

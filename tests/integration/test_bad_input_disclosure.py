@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from types import SimpleNamespace
 
 import grpc
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from sluss.v1 import contract_pb2, disclosure_pb2
 from sluss_client.profile import Profile
 
@@ -39,7 +36,7 @@ from tests.integration.bad_input import (
 SERVICE = "/sluss.v1.DisclosureService/"
 ACME, BETA, NEW = "subcontractor/acme", "subcontractor/beta", "subcontractor/newcomer"
 LABEL = b"sluss/v1 key\x00"
-GOOD_ID = str(uuid.UUID(int=0x12345678_1234_4234_8234_123456789012))
+GOOD_ID = "3f6c1c5e-6f0e-4d1c-9c1b-0d9f2f3f9e55"
 LONG = "x" * 100_000
 
 
@@ -110,26 +107,55 @@ def many(count):
 # --- Disclose --------------------------------------------------------------------------------------
 
 NAMES = ("", "X" * 10_000, "B I", "Billing", "billing.", ".billing", f"bill{NUL}ing", f"bill{RLM}ing", f"{RLO}billing")
-CONTRACT_IDS = ("", "C-2026-9999", "c-2026-0001", LONG, f"C-2026-0001{NUL}", f"{RLM}C-2026-0001", "C-٢٠٢٦-٠٠٠١", "' OR 1=1")
-REQUEST_IDS = ("", "not-a-uuid", GOOD_ID.upper(), f"{{{GOOD_ID}}}", GOOD_ID + " ", "00000000-0000-0000-0000-000000000000",
-    "12345678-1234-1234-8234-123456789012", LONG, GOOD_ID[:-1] + BELL)
+CONTRACT_IDS = (
+    "",
+    "C-2026-9999",
+    "c-2026-0001",
+    LONG,
+    f"C-2026-0001{NUL}",
+    f"{RLM}C-2026-0001",
+    "C-٢٠٢٦-٠٠٠١",
+    "' OR 1=1",
+)
+REQUEST_IDS = (
+    "",
+    "not-a-uuid",
+    GOOD_ID.upper(),
+    f"{{{GOOD_ID}}}",
+    GOOD_ID + " ",
+    "00000000-0000-0000-0000-000000000000",
+    "12345678-1234-1234-8234-123456789012",
+    LONG,
+    GOOD_ID[:-1] + BELL,
+)
 
 DISCLOSE = [
-    *(Row(f"request-id-{n}", "INVALID_REQUEST", {"request_id": text}, {"field": "request_id"}, "request_id")
-      for n, text in enumerate(REQUEST_IDS)),
+    *(
+        Row(f"request-id-{n}", "INVALID_REQUEST", {"request_id": text}, {"field": "request_id"}, "request_id")
+        for n, text in enumerate(REQUEST_IDS)
+    ),
     *(Row(f"contract-{n}", "NOT_YOUR_CONTRACT", {"contract_id": text}) for n, text in enumerate(CONTRACT_IDS)),
     Row("contract-of-another", "NOT_YOUR_CONTRACT", {"contract_id": "{other}"}, {"contract": "{other}"}),
     Row("contract-of-another-by-newcomer", "NOT_YOUR_CONTRACT", {}, {"contract": "{live}"}, who=NEW),
     Row("not-accepted", "CONTRACT_NOT_ACCEPTED", {"contract_id": "{proposed}"}, {"contract": "{proposed}"}),
     Row("suspended", "CONTRACT_SUSPENDED", {"contract_id": "{suspended}"}, {"contract": "{suspended}"}),
     Row("terminated", "CONTRACT_TERMINATED", {"contract_id": "{terminated}"}, {"contract": "{terminated}"}),
-    Row("not-yet-valid", "CONTRACT_NOT_YET_VALID", {"contract_id": "{early}"},
-        {"contract": "{early}", "valid_from": "2098-01-01"}),
+    Row(
+        "not-yet-valid",
+        "CONTRACT_NOT_YET_VALID",
+        {"contract_id": "{early}"},
+        {"contract": "{early}", "valid_from": "2098-01-01"},
+    ),
     Row("expired", "CONTRACT_EXPIRED", {"contract_id": "{late}"}, {"contract": "{late}", "valid_until": "2020-06-30"}),
     Row("no-key", "RECIPIENT_KEY_MISSING", {"contract_id": "{keyless}"}, {"principal": NEW}, who=NEW),
     *(Row(f"purpose-{n}", "PURPOSE_UNKNOWN", {"purpose": text}) for n, text in enumerate(NAMES)),
     Row("purpose-misspelt", "PURPOSE_UNKNOWN", {"purpose": "billing.colection"}, {"purpose": "billing.colection"}),
-    Row("purpose-not-granted", "PURPOSE_OUT_OF_SCOPE", {"purpose": "offers"}, {"contract": "{live}", "purpose": "offers"}),
+    Row(
+        "purpose-not-granted",
+        "PURPOSE_OUT_OF_SCOPE",
+        {"purpose": "offers"},
+        {"contract": "{live}", "purpose": "offers"},
+    ),
     Row("purpose-beside", "PURPOSE_OUT_OF_SCOPE", {"purpose": "service"}, {"contract": "{live}", "purpose": "service"}),
     Row("purpose-third-party", "PURPOSE_OUT_OF_SCOPE", {"purpose": "partners.email"}, {"purpose": "partners.email"}),
     Row("purpose-legal", "PURPOSE_OUT_OF_SCOPE", {"purpose": "legal.process"}, {"purpose": "legal.process"}),
@@ -142,24 +168,44 @@ DISCLOSE = [
     Row("field-in-capitals", "FIELD_UNKNOWN", {"fields": ["EMAIL"]}),
     Row("field-with-transform", "FIELD_UNKNOWN", {"fields": ["email=full"]}),
     Row("field-star", "FIELD_UNKNOWN", {"fields": ["*"]}),
-    Row("field-not-granted", "FIELD_OUT_OF_SCOPE", {"fields": ["email", "phone"]},
-        {"contract": "{live}", "purpose": "billing", "field": "phone"}),
-    Row("field-of-another-grant", "FIELD_OUT_OF_SCOPE", {"purpose": "support", "fields": ["payment.iban"]},
-        {"contract": "{live}", "purpose": "support", "field": "payment.iban"}),
-    Row("security-code", "FIELD_FORBIDDEN", {"fields": ["payment.card_security_code"]},
-        {"field": "payment.card_security_code"}, "payment.card_security_code"),
+    Row(
+        "field-not-granted",
+        "FIELD_OUT_OF_SCOPE",
+        {"fields": ["email", "phone"]},
+        {"contract": "{live}", "purpose": "billing", "field": "phone"},
+    ),
+    Row(
+        "field-of-another-grant",
+        "FIELD_OUT_OF_SCOPE",
+        {"purpose": "support", "fields": ["payment.iban"]},
+        {"contract": "{live}", "purpose": "support", "field": "payment.iban"},
+    ),
+    Row(
+        "security-code",
+        "FIELD_FORBIDDEN",
+        {"fields": ["payment.card_security_code"]},
+        {"field": "payment.card_security_code"},
+        "payment.card_security_code",
+    ),
     Row("security-code-by-another-name", "FIELD_FORBIDDEN", {"fields": ["cvc2"]}, {"field": "cvc2"}, "cvc2"),
     Row("no-handles", "INVALID_REQUEST", {"handles": []}, {"field": "handles"}, "handles"),
     Row("10001-handles", "INVALID_REQUEST", {"handles": many(10_001)}, {"field": "handles"}, "handles"),
     Row("empty-handle", "INVALID_REQUEST", {"handles": [b""]}, {"field": "handles"}, "handles"),
     Row("short-handle", "INVALID_REQUEST", {"handles": [bytes(15)]}, {"field": "handles"}, "handles"),
     Row("long-handle", "INVALID_REQUEST", {"handles": [bytes(16), bytes(17)]}, {"field": "handles"}, "handles"),
-    Row("handle-as-text", "INVALID_REQUEST", {"handles": [b"h_AAAAAAAAAAAAAAAAAAAAAA"]}, {"field": "handles"}, "handles"),
+    Row(
+        "handle-as-text", "INVALID_REQUEST", {"handles": [b"h_AAAAAAAAAAAAAAAAAAAAAA"]}, {"field": "handles"}, "handles"
+    ),
     Row("duplicate-handles", "INVALID_REQUEST", {"handles": [bytes(16)] * 2}, {"field": "handles"}, "handles"),
     Row("seen-size-impossible", "INVALID_REQUEST", {"seen_size": 2**64 - 1}, {"field": "seen_size"}, "seen_size"),
     Row("seen-size-too-large", "LEDGER_INCONSISTENT", {"seen_size": 2**53}),
-    Row("volume", "VOLUME_EXCEEDED", {"contract_id": "{tiny}", "handles": "{tiny}"},
-        {"contract": "{tiny}", "purpose": "billing", "window": "month", "limit": "2", "left": "2"}, retry=True),
+    Row(
+        "volume",
+        "VOLUME_EXCEEDED",
+        {"contract_id": "{tiny}", "handles": "{tiny}"},
+        {"contract": "{tiny}", "purpose": "billing", "window": "month", "limit": "2", "left": "2"},
+        retry=True,
+    ),
 ]
 
 
@@ -262,8 +308,10 @@ BULK = [
     Row("not-everyone", "INVALID_REQUEST", {"everyone": False}, {"field": "persons"}, "persons"),
     Row("chunk-of-257", "INVALID_REQUEST", {"chunk_size": 257}, {"field": "chunk_size"}, "chunk_size"),
     Row("chunk-of-2^32-1", "INVALID_REQUEST", {"chunk_size": 2**32 - 1}, {"field": "chunk_size"}, "chunk_size"),
-    *(Row(f"cursor-{n}", "INVALID_REQUEST", {"resume_after": text}, {"field": "resume_after"}, "resume_after")
-      for n, text in enumerate(["x", "A" * 64, "åäö", NUL, "=" * 9, LONG])),
+    *(
+        Row(f"cursor-{n}", "INVALID_REQUEST", {"resume_after": text}, {"field": "resume_after"}, "resume_after")
+        for n, text in enumerate(["x", "A" * 64, "åäö", NUL, "=" * 9, LONG])
+    ),
     Row("volume", "VOLUME_EXCEEDED", {"contract_id": "{tiny}", "handles": "{tiny}"}, {"limit": "2"}, retry=True),
 ]
 
@@ -305,8 +353,7 @@ def test_a_bad_bulk_disclosure_is_refused_by_name_and_only_the_refusal_is_writte
 def test_a_cursor_of_another_stream_is_refused(world, changes):
     stub = world.stubs[ACME]
     stream = stub.DiscloseBulk(bulk_request(world, Row("", ""), chunk_size=2), timeout=TIMEOUT_S)
-    cursor = next(stream).cursor
-    stream.cancel()
+    cursor, _ = (message.cursor for message in stream)
     row = Row("", "INVALID_REQUEST", metadata={"field": "resume_after"}, field="resume_after")
     request = bulk_request(world, row, resume_after=cursor, **changes)
     check_refused(world.ledger, row, stub.DiscloseBulk, f"{SERVICE}DiscloseBulk", request)
@@ -369,10 +416,18 @@ def test_a_suspension_ends_an_open_bulk_stream(world):
 SCOPE = [
     *(Row(f"contract-{n}", "NOT_YOUR_CONTRACT", {"contract_id": text}) for n, text in enumerate(CONTRACT_IDS)),
     Row("of-another", "NOT_YOUR_CONTRACT", {"contract_id": "{other}"}, {"contract": "{other}"}),
-    *(Row(f"operator-{n}", "CONTRACT_UNKNOWN", {"contract_id": text}, who="operator/admin", logged=False)
-      for n, text in enumerate(CONTRACT_IDS)),
-    Row("legal-unknown", "CONTRACT_UNKNOWN", {"contract_id": "C-2026-9999"}, {"contract": "C-2026-9999"},
-        who="legal/anna", logged=False),
+    *(
+        Row(f"operator-{n}", "CONTRACT_UNKNOWN", {"contract_id": text}, who="operator/admin", logged=False)
+        for n, text in enumerate(CONTRACT_IDS)
+    ),
+    Row(
+        "legal-unknown",
+        "CONTRACT_UNKNOWN",
+        {"contract_id": "C-2026-9999"},
+        {"contract": "C-2026-9999"},
+        who="legal/anna",
+        logged=False,
+    ),
 ]
 
 
@@ -472,7 +527,9 @@ def test_a_key_of_another_subcontractor_or_one_that_was_replaced_is_refused_by_i
 
     stub.RegisterKey(request(first), timeout=TIMEOUT_S)
     stub.RegisterKey(request(second), timeout=TIMEOUT_S)
-    check_refused(world.ledger, Row("", "KEY_UNKNOWN", who=who), stub.RegisterKey, f"{SERVICE}RegisterKey", request(first))
+    check_refused(
+        world.ledger, Row("", "KEY_UNKNOWN", who=who), stub.RegisterKey, f"{SERVICE}RegisterKey", request(first)
+    )
     beta = world.stubs[BETA]
     check_refused(
         world.ledger, Row("", "KEY_UNKNOWN", who=BETA), beta.RegisterKey, f"{SERVICE}RegisterKey", request(second, BETA)

@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 import orjson
@@ -54,7 +55,7 @@ class Place:
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as broker:
             try:
                 assert broker.stdout.readline().startswith("listening on")
-                yield
+                yield broker
             finally:
                 broker.terminate()
 
@@ -332,3 +333,35 @@ def test_revoked_certificate_is_refused_at_once(tmp_path):
         revoke = ("certificate", "revoke", "--principal", ACME, "--reason", "stolen laptop")
         place.run(*revoke, "--home", place.home)
         assert place.refused("contract", "list", profile=place.acme) == "CERTIFICATE_REVOKED"
+
+
+def test_import_that_the_broker_drops_says_how_far_it_came_and_goes_on_when_repeated(tmp_path):
+    place = Place(tmp_path)
+    place.found()
+    file, mapping = tmp_path / "many.csv", tmp_path / "mapping.toml"
+    write_csv(file, persons(8000))
+    mapping.write_text(place.run("import", file, "--guess").stdout, encoding="utf-8")
+    words = [sys.executable, "-m", "sluss_cli", "import", str(file), "--mapping", str(mapping)]
+    words += ["--profile", str(place.internal)]
+    with place.serving() as broker:
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as importing:
+            wait_for(lambda: place.json(*look_up("K-0000100"), profile=place.internal)["persons"])
+            broker.kill()
+            told = importing.communicate(timeout=30)[1]
+        assert importing.returncode == 4, told
+        assert "Cut off after" in told
+    with place.serving():
+        again = place.json("import", file, "--mapping", mapping, profile=place.internal)
+    assert again["created"] + again["unchanged"] == 8000
+    assert again["unchanged"] >= 500
+
+
+def look_up(number):
+    return ("person", "look-up", "--customer-number", number)
+
+
+def wait_for(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
