@@ -15,18 +15,13 @@ the person. A retry takes the same steps but appends nothing: its bytes must equ
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from broker import requests, transforms
+from broker import requests
 from broker.asks import CHUNK, Answer, Ask, Named, Page, Sealed
-from broker.clock import Clock, rfc3339
+from broker.clock import SECOND
 from broker.contracts import (
-    ONWARD_TRANSFER,
     ChoiceRule,
     Decision,
     PersonFacts,
@@ -38,14 +33,12 @@ from broker.contracts import (
 from broker.errors import Reason, SlussError
 from broker.handles import handles_of, persons_of
 from broker.identity import Principal, authorise
-from broker.ids import new_disclosure_id
 from broker.ledger import entry
 from broker.refusals import UNKNOWN_PRINCIPAL, Refusal, RefusalLog
-from broker.sealing import Sealer
 from broker.slice_terms import unbase64
+from broker.slices import SliceMaker, terms_of
 from broker.store.engine import reading
 from broker.store.queries import persons_after, read_persons
-from broker.vault import COMMITMENT_LABEL
 from broker.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -53,15 +46,29 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Row
 
+    from broker.clock import Clock
     from broker.epochs import Epochs
     from broker.ledger.log import Ledger, Tx
     from broker.rights import HeldContract, Rights, Snapshot
-    from broker.sealing import Epoch, RecipientPublicKey
+    from broker.sealing import RecipientPublicKey
     from broker.vault import Vault
 
 Outcome = Answer | SlussError
 EPOCH_ID_BYTES = 16
-HASHED_KEY_LABEL = b"sluss/v1 hashed key\x00"
+DAY_US = 86_400 * SECOND
+MAX_GRANTED = 4_096
+"""Decisions that are kept; a caller can't make the broker keep more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    """A yes of step 1 and what steps 2 to 4 need for it."""
+
+    snapshot: Snapshot
+    held: HeldContract
+    key: RecipientPublicKey
+    decision: Decision
+    maker: SliceMaker
 
 
 @dataclass(slots=True)
@@ -70,8 +77,7 @@ class _Plan:
 
     ask: Ask
     principal: Principal | None = None
-    held: HeldContract | None = None
-    key: RecipientPublicKey | None = None
+    granted: _Granted | None = None
     answer: Answer | None = None
     persons: list[tuple[bytes, int]] = field(default_factory=list)
     refused: SlussError | None = None
@@ -116,6 +122,7 @@ class Spine:
         self._clock = clock
         self._trust_domain = trust_domain
         self._epochs = epochs
+        self._granted: dict[tuple[object, ...], _Granted] = {}
 
     def run(self, asks: Sequence[Ask]) -> list[Outcome]:
         """Answer a batch; one outcome per request, in order.
@@ -156,24 +163,37 @@ class Spine:
         plan.principal = principal
         if ask.invalid is not None:
             raise ask.invalid
-        held = _own_contract(connection, snapshot, ask.contract, principal.name)
-        decision = decide(held.facts, snapshot.catalogue, principal.name, ask.purpose, ask.fields, now_us)
-        plan.key = snapshot.recipient_key(connection, principal.name)
-        plan.held, plan.answer = held, Answer(decision)
+        plan.granted = self._grant(connection, snapshot, ask, principal.name, now_us)
+        decision = plan.granted.decision
+        plan.answer = Answer(decision)
         if ask.dry_run:
             used = Volumes(connection, now_us).used(decision)
             check_volume(decision, used, ask.who.persons if isinstance(ask.who, Named) else 1, now_us)
+
+    def _grant(self, connection: Connection, snapshot: Snapshot, ask: Ask, principal: str, now_us: int) -> _Granted:
+        """The decision, made once for equal requests of a day on one snapshot: nothing else goes into it."""
+        question = (principal, ask.contract, ask.purpose, ask.fields, now_us // DAY_US)
+        granted = self._granted.get(question)
+        if granted is None or granted.snapshot is not snapshot:
+            held = _own_contract(connection, snapshot, ask.contract, principal)
+            decision = decide(held.facts, snapshot.catalogue, principal, ask.purpose, ask.fields, now_us)
+            key = snapshot.recipient_key(connection, principal)
+            granted = _Granted(snapshot, held, key, decision, SliceMaker(self._vault, snapshot, held, decision))
+            if len(self._granted) >= MAX_GRANTED:
+                self._granted.clear()
+            self._granted[question] = granted
+        return granted
 
     def _read(self, connection: Connection, plans: Sequence[_Plan]) -> Mapping[int, Row[Any]]:
         """Step 2: one query for all named persons, one per page; sets whom each plan is about."""
         rows: dict[int, Row[Any]] = {}
         wanted: list[int] = []
         for plan in plans:
-            if plan.held is None or plan.answer is None or plan.ask.dry_run:
+            if plan.granted is None or plan.ask.dry_run:
                 continue
             who = plan.ask.who
             if isinstance(who, Named):
-                persons = persons_of(plan.held.handle_key, who.handles)
+                persons = persons_of(plan.granted.held.handle_key, who.handles)
                 plan.persons = [(h, p or 0) for h, p in zip(who.handles, persons, strict=True)]
                 wanted += [person for person in persons if person]
             else:
@@ -185,16 +205,16 @@ class Spine:
 
     @staticmethod
     def _take_page(plan: _Plan, persons: list[int]) -> None:
-        if plan.held is None or plan.answer is None:
+        if plan.granted is None or plan.answer is None:
             raise AssertionError
-        handles = handles_of(plan.held.handle_key, persons)
+        handles = handles_of(plan.granted.held.handle_key, persons)
         plan.persons = list(zip(handles, persons, strict=True))
         plan.answer.last = persons[-1] if persons else 0
 
     def _seal_all(self, snapshot: Snapshot, plan: _Plan, rows: Mapping[int, Row[Any]], now_us: int) -> None:
         """Steps 3 and 4 for one request, in disclosures of up to 256 persons."""
-        answer, held, key = plan.answer, plan.held, plan.key
-        if answer is None or held is None or key is None:
+        answer, granted = plan.answer, plan.granted
+        if answer is None or granted is None:
             raise AssertionError
         answer.looked_at = len(plan.persons)
         available = []
@@ -204,11 +224,11 @@ class Spine:
                 available.append((handle, row))
             else:
                 answer.unavailable.append(handle)
-        maker = _SliceMaker(self._vault, snapshot, held, answer.decision)
+        contract = granted.decision.contract
         for start in range(0, len(available), CHUNK):
-            epoch = self._epochs.current(held.facts.id, key, now_us)
-            terms = _terms(answer.decision, held, epoch, snapshot.policy(now_us), now_us)
-            answer.sealed.append(maker.make(epoch, terms, available[start : start + CHUNK]))
+            epoch = self._epochs.current(contract, granted.key, now_us)
+            terms = terms_of(granted.decision, granted.held, epoch, snapshot.policy(now_us), now_us)
+            answer.sealed.append(granted.maker.make(epoch, terms, available[start : start + CHUNK]))
         if answer.sealed:
             answer.sealed[-1].unavailable = len(answer.unavailable)
 
@@ -263,11 +283,11 @@ class Spine:
                 continue
             persons = sum(len(sealed.slices) for sealed in answer.sealed)
             _refusing(plan, lambda p=plan, n=persons: volumes.take(p.answer.decision, n))  # type: ignore[misc]  # as above
-            if plan.refused or plan.key is None:
+            if plan.refused or plan.granted is None:
                 continue
             for sealed in answer.sealed:
                 self._append_one(tx, plan, sealed, now_us)
-            used.add((answer.decision.contract, plan.key.id))
+            used.add((answer.decision.contract, plan.granted.key.id))
             reply = answer.last.to_bytes(8, "big")
             known = requests.Known(plan.ask.digest(), answer.sealed[0].index, len(answer.sealed), reply)
             remembered.append((plan.name, known))
@@ -316,21 +336,19 @@ class Spine:
         Raises:
             SlussError: RECORD_CHANGED when the first answer can't be given again.
         """
-        known, answer, held = plan.retry_of, plan.answer, plan.held
-        if known is None or answer is None or held is None:
+        known, answer, granted = plan.retry_of, plan.answer, plan.granted
+        if known is None or answer is None or granted is None:
             raise AssertionError
-        snapshot = self._rights.at(connection)
         last = int.from_bytes(known.reply, "big")
         again = Answer(answer.decision, looked_at=answer.looked_at, last=last)
         candidates = self._candidates(connection, plan, last)
-        maker = _SliceMaker(self._vault, snapshot, held, answer.decision)
         stored = self._ledger.entries(known.first_entry, known.entries)
         if len(stored) != known.entries:
             raise SlussError(Reason.RECORD_CHANGED)
         for found in stored:
             first = entry.parse(found.entry)
             epoch = self._epochs.load(connection, unbase64(first["terms"]["epoch"], EPOCH_ID_BYTES))
-            sealed = maker.remake(epoch, first, candidates)
+            sealed = granted.maker.remake(epoch, first, candidates)
             sealed.entry, sealed.index = found.entry, found.index
             again.sealed.append(sealed)
         if isinstance(plan.ask.who, Named):
@@ -346,15 +364,15 @@ class Spine:
 
     def _candidates(self, connection: Connection, plan: _Plan, last: int) -> list[tuple[bytes, Row[Any]]]:
         """Those of the persons asked for who may be disclosed now."""
-        held, answer, who = plan.held, plan.answer, plan.ask.who
-        if held is None or answer is None:
+        granted, answer, who = plan.granted, plan.answer, plan.ask.who
+        if granted is None or answer is None:
             raise AssertionError
         if isinstance(who, Named):
             rows = {row.id: row for row in read_persons(connection, [p for _, p in plan.persons if p])}
             pairs = [(handle, rows[person]) for handle, person in plan.persons if person in rows]
         else:
             page = _persons_between(connection, who.after, last, who.limit)
-            pairs = list(zip(handles_of(held.handle_key, [row.id for row in page]), page, strict=True))
+            pairs = list(zip(handles_of(granted.held.handle_key, [row.id for row in page]), page, strict=True))
         return [(handle, row) for handle, row in pairs if self._admits(answer.decision, row)]
 
     def _log_late_refusals(self, plans: Sequence[_Plan]) -> None:
@@ -369,78 +387,6 @@ class Spine:
         if plan.answer is None:
             raise AssertionError
         return plan.answer
-
-
-class _SliceMaker:
-    """Steps 3 and 4: makes the slices of one request. Holds what all its persons share."""
-
-    def __init__(self, vault: Vault, snapshot: Snapshot, held: HeldContract, decision: Decision) -> None:
-        self._vault = vault
-        self._names = tuple(granted.field for granted in decision.fields)
-        self._financial = decision.financial
-        key = hmac.digest(held.handle_key, HASHED_KEY_LABEL, "sha256")
-        self._fields = [
-            (
-                ordinal,
-                granted.field,
-                None
-                if granted.transform == "full"
-                else transforms.compile(granted.transform, snapshot.catalogue.field(granted.field).type),
-            )
-            for ordinal, granted in enumerate(decision.fields)
-        ]
-        self._key = key
-        self._transforms = [{"name": g.field, "transform": g.transform} for g in decision.fields]
-        self._contract_version = decision.version
-
-    def make(self, epoch: Epoch, terms: dict[str, Any], persons: Sequence[tuple[bytes, Row[Any]]]) -> Sealed:
-        """One disclosure of up to 256 persons."""
-        disclosure = str(terms["disclosure"])
-        label = COMMITMENT_LABEL + disclosure.encode("ascii")
-        seal = Sealer(epoch, orjson.dumps(terms, option=orjson.OPT_SORT_KEYS)).seal
-        slices, commitments = [], []
-        for handle, row in persons:
-            values, secret = self._open(row)
-            slices.append(seal(handle, values))
-            commitments.append(hmac.digest(secret, label, "sha256"))
-        digests = [hashlib.sha256(made).digest() for made in slices]
-        ids = [row.id for _, row in persons]
-        return Sealed(disclosure, terms, epoch.blob, slices, commitments, digests, ids)
-
-    def remake(self, epoch: Epoch, first: dict[str, Any], persons: Sequence[tuple[bytes, Row[Any]]]) -> Sealed:
-        """The same disclosure again, from its entry.
-
-        Raises:
-            SlussError: RECORD_CHANGED if terms, persons or values are no longer what they were.
-        """
-        terms = first["terms"]
-        label = COMMITMENT_LABEL + terms["disclosure"].encode("ascii")
-        changed = SlussError(Reason.RECORD_CHANGED, disclosure=terms["disclosure"])
-        if terms["fields"] != self._transforms or terms["contract_version"] != self._contract_version:
-            raise changed
-        by_commitment = {}
-        for handle, row in persons:
-            secret = self._vault.person_secret(row)
-            by_commitment[entry.base64url(hmac.digest(secret, label, "sha256"))] = (handle, row)
-        chosen = [by_commitment.get(item["person"]) for item in first["slices"]]
-        present = [item for item in chosen if item is not None]
-        if len(present) != len(chosen):
-            raise changed
-        sealed = self.make(epoch, terms, present)
-        if [entry.base64url(digest) for digest in sealed.digests] != [i["sha256"] for i in first["slices"]]:
-            raise changed
-        return sealed
-
-    def _open(self, row: Row[Any]) -> tuple[list[tuple[int, str, bytes]], bytes]:
-        values, secret = self._vault.open_for_disclosure(row, self._names, allow_financial=self._financial)
-        key = self._key
-        items = []
-        for ordinal, name, transform in self._fields:
-            value = values.get(name)
-            if value is not None:
-                text = value if transform is None else transform(value, key)
-                items.append((ordinal, name, text.encode()))
-        return items, secret
 
 
 def _refusing(plan: _Plan, step: Callable[[], None]) -> None:
@@ -478,25 +424,6 @@ def _own_contract(connection: Connection, snapshot: Snapshot, contract: str, pri
     if held is None or held.facts.subcontractor != principal:
         raise SlussError(Reason.NOT_YOUR_CONTRACT, contract=safe_contract(contract))
     return held
-
-
-def _terms(decision: Decision, held: HeldContract, epoch: Epoch, policy: str, now_us: int) -> dict[str, Any]:
-    """The terms that travel in a disclosure (protos/SLICE.md)."""
-    return {
-        "v": 1,
-        "contract": decision.contract,
-        "contract_version": decision.version,
-        "disclosure": new_disclosure_id(),
-        "epoch": entry.base64url(epoch.id),
-        "fields": [{"name": f.field, "transform": f.transform} for f in decision.fields],
-        "issued": rfc3339(now_us),
-        "key": entry.base64url(epoch.key_id),
-        "onward_transfer": ONWARD_TRANSFER,
-        "policy": policy,
-        "purpose": decision.purpose,
-        "recipient": held.facts.subcontractor,
-        "retain_until": decision.retain_until.isoformat(),
-    }
 
 
 def _refusal(plan: _Plan) -> Refusal | None:

@@ -7,13 +7,14 @@ finds the same count under the head's lock knows that nothing it rests on has ch
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from broker import contract_terms
 from broker.catalogue import Catalogue, parse_catalogue
-from broker.contracts import ContractFacts, State
+from broker.contracts import ContractFacts, State, safe_contract
 from broker.errors import Reason, SlussError
 from broker.sealing import RecipientPublicKey
 from broker.store import tables
@@ -88,7 +89,7 @@ class Snapshot:
             self._contracts[contract] = _load_contract(connection, self.vault, contract)
         held = self._contracts[contract]
         if held is None:
-            raise SlussError(Reason.CONTRACT_UNKNOWN, contract=contract)
+            raise SlussError(Reason.CONTRACT_UNKNOWN, contract=safe_contract(contract))
         return held
 
     def recipient_key(self, connection: Connection, subcontractor: str) -> RecipientPublicKey:
@@ -136,6 +137,12 @@ def _load_contract(connection: Connection, vault: Vault, contract: str) -> HeldC
     return HeldContract(facts, vault.unwrap_handle_key(contract, row.handle_key))
 
 
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> Catalogue:
+    """A catalogue is a pure function of its text: parsed once a process, not once a thread."""
+    return parse_catalogue(text)
+
+
 class Rights:
     """The snapshot of the present count, kept until the count moves on."""
 
@@ -164,5 +171,5 @@ class Rights:
             raise SlussError(Reason.INTERNAL, "no field catalogue has been imported")
         if self._catalogue is None or self._catalogue[0] != serial:
             text = connection.execute(select(CATALOGUE.c.toml).where(CATALOGUE.c.serial == serial)).scalar_one()
-            self._catalogue = serial, parse_catalogue(text)
+            self._catalogue = serial, _parsed(text)
         return self._catalogue[1]

@@ -290,9 +290,9 @@ class _Disclosure:
 
     __slots__ = ("aad", "key", "names", "salt_key", "terms")
 
-    def __init__(self, secret: bytes, terms: bytes) -> None:
+    def __init__(self, secret: bytes, terms: bytes, parsed: Terms) -> None:
         digest = hashlib.sha256(terms).digest()
-        self.terms = Terms.parse(terms)
+        self.terms = parsed
         self.names = tuple((name, name.encode()) for name, _ in self.terms.fields)
         # HKDF-Expand (RFC 5869, 2.3) of one block is a single HMAC over info || 0x01.
         self.key = hmac.digest(secret, LABEL_DISCLOSURE + digest + b"\x01", "sha256")
@@ -313,12 +313,17 @@ class Sealer:
 
     Deterministic: the same epoch, terms, handle and values give the same bytes, as a retry must.
 
+    Args:
+        epoch: the epoch that the terms name.
+        terms: the canonical bytes of the terms.
+        parsed: what `Terms.parse(terms)` gives, from whoever has just written those bytes from it.
+
     Raises:
         SlussError: MALFORMED when the terms are not canonical or name another epoch, key or contract.
     """
 
-    def __init__(self, epoch: Epoch, terms: bytes) -> None:
-        self._disclosure = _Disclosure(epoch.secret, terms)
+    def __init__(self, epoch: Epoch, terms: bytes, parsed: Terms | None = None) -> None:
+        self._disclosure = _Disclosure(epoch.secret, terms, parsed or Terms.parse(terms))
         _check_bound(self._disclosure.terms, epoch.secret, epoch.blob)
 
     def seal(self, handle: bytes, values: Sequence[tuple[int, str, bytes]]) -> bytes:
@@ -444,7 +449,7 @@ class Opener:
         if latest is not None and latest[0] == terms and latest[1] == epoch:
             return latest[2]
         secret = self.open_epoch(epoch)
-        disclosure = _Disclosure(secret, terms)
+        disclosure = _Disclosure(secret, terms, Terms.parse(terms))
         if disclosure.terms.contract != self._contract:
             raise _shut()
         _check_bound(disclosure.terms, secret, epoch)

@@ -17,6 +17,7 @@ from broker.errors import Reason, SlussError
 
 VERSION: Final = 1
 MAX_FIELDS: Final = 255
+ONWARD_TRANSFER: Final = "forbidden"
 
 _MEMBERS: Final = {
     "contract": str,
@@ -70,6 +71,24 @@ class Terms:
     recipient: str
     retain_until: str
 
+    def members(self) -> dict[str, Any]:
+        """The JSON object, as the ledger entry holds it."""
+        return {
+            "contract": self.contract,
+            "contract_version": self.contract_version,
+            "disclosure": self.disclosure,
+            "epoch": base64url(self.epoch),
+            "fields": [{"name": name, "transform": transform} for name, transform in self.fields],
+            "issued": self.issued,
+            "key": base64url(self.key),
+            "onward_transfer": ONWARD_TRANSFER,
+            "policy": self.policy,
+            "purpose": self.purpose,
+            "recipient": self.recipient,
+            "retain_until": self.retain_until,
+            "v": VERSION,
+        }
+
     @classmethod
     def parse(cls, data: bytes) -> Terms:
         """Terms from their canonical bytes (RFC 8785).
@@ -106,7 +125,8 @@ def _terms_object(data: bytes) -> dict[str, Any]:
         raise SlussError(Reason.UNSUPPORTED_VERSION, "unknown version of terms")
     if {name: type(value) for name, value in terms.items()} != _MEMBERS:
         raise _malformed("the terms have other members than version 1 defines")
-    if "" in terms.values() or not terms["contract"].isascii() or terms["onward_transfer"] != "forbidden":
+    wrong = terms["contract_version"] < 1 or terms["onward_transfer"] != ONWARD_TRANSFER
+    if wrong or "" in terms.values() or not terms["contract"].isascii():
         raise _malformed("the terms hold a value that version 1 does not define")
     return terms
 

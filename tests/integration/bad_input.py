@@ -19,21 +19,41 @@ from tests.support.broker import BrokerProcess
 RLM, RLO, NUL, BELL = "\u200f", "\u202e", "\x00", "\x07"
 LEAKS = ("Traceback", "sqlalchemy", "sqlite3", "psycopg", "KeyError", "ValueError", "TypeError", ".py", "SELECT ")
 TIMEOUT_S = 10
+ACME, BETA = "subcontractor/acme", "subcontractor/beta"
+CONTRACT_IDS = (
+    "",
+    "C-2026-9999",
+    "c-2026-0001",
+    "C" * 100_000,
+    f"C-2026-0001{NUL}",
+    f"{RLM}C-2026-0001",
+    "C-\u0662\u0660\u0662\u0666-\u0660\u0660\u0660\u0661",
+    "' OR 1=1",
+)
+"""Texts that are no contract of anybody, nearly one, or an attack."""
+GOOD_ID = "3f6c1c5e-6f0e-4d1c-9c1b-0d9f2f3f9e55"
+REQUEST_IDS = (
+    "",
+    "not-a-uuid",
+    GOOD_ID.upper(),
+    f"{{{GOOD_ID}}}",
+    GOOD_ID + " ",
+    "00000000-0000-0000-0000-000000000000",
+    "12345678-1234-1234-8234-123456789012",
+    "x" * 100_000,
+    GOOD_ID[:-1] + BELL,
+)
+"""Texts that are no UUID4 in canonical form."""
 
 
-class Table:
+def open_book(folder) -> BrokerProcess:
     """A broker whose ledger shows every refusal as an entry of its own: nothing is folded."""
-
-    ENVIRONMENT = {"SLUSS_REFUSAL_ENTRIES": "10000"}
-
-    @classmethod
-    def broker(cls, folder):
-        return BrokerProcess(folder / "home", environment=cls.ENVIRONMENT)
+    return BrokerProcess(folder / "home", environment={"SLUSS_REFUSAL_ENTRIES": "10000"})
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a caller was told: status code, reason, metadata, BadRequest fields, PreconditionFailure types, RetryInfo."""
+    """What a caller was told: the status, its ErrorInfo, and what BadRequest, PreconditionFailure, RetryInfo say."""
 
     code: str
     reason: str
@@ -80,10 +100,14 @@ def _read_detail(packed, found):
 def refused(rpc, request) -> Told:
     """Call, unary or stream; it must fail before the first answer."""
     with pytest.raises(grpc.RpcError) as caught:
-        answer = rpc(request, timeout=TIMEOUT_S)
-        if hasattr(answer, "__next__"):
-            next(answer)
+        first_answer(rpc, request)
     return rich(caught.value)
+
+
+def first_answer(rpc, request, **more):
+    """The answer, or the first of a stream's."""
+    answer = rpc(request, timeout=TIMEOUT_S, **more)
+    return next(answer) if hasattr(answer, "__next__") else answer
 
 
 def ledger_size(ledger) -> int:

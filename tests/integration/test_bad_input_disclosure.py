@@ -7,26 +7,27 @@ from types import SimpleNamespace
 import grpc
 import pytest
 from sluss.v1 import contract_pb2, disclosure_pb2
-from sluss_client.profile import Profile
 
 from broker.identity import parse_principal
 from broker.operator import pins
 from broker.operator.office import opened
-from broker.sealing import SUITE_X25519, SUITE_XWING, RecipientPrivateKey
 from tests.integration.bad_input import (
-    BELL,
+    ACME,
+    BETA,
+    CONTRACT_IDS,
     NUL,
+    REQUEST_IDS,
     RLM,
     RLO,
     TIMEOUT_S,
     Row,
-    Table,
     accepted,
     check_refused,
     entries_since,
     grant,
     ledger_size,
     new_id,
+    open_book,
     proposed,
     refused,
     rich,
@@ -34,15 +35,13 @@ from tests.integration.bad_input import (
 )
 
 SERVICE = "/sluss.v1.DisclosureService/"
-ACME, BETA, NEW = "subcontractor/acme", "subcontractor/beta", "subcontractor/newcomer"
-LABEL = b"sluss/v1 key\x00"
-GOOD_ID = "3f6c1c5e-6f0e-4d1c-9c1b-0d9f2f3f9e55"
+NEW = "subcontractor/newcomer"
 LONG = "x" * 100_000
 
 
 @pytest.fixture(scope="module")
 def shared_broker(tmp_path_factory):
-    with Table.broker(tmp_path_factory.mktemp("broker")) as running:
+    with open_book(tmp_path_factory.mktemp("broker")) as running:
         yield running
 
 
@@ -107,28 +106,6 @@ def many(count):
 # --- Disclose --------------------------------------------------------------------------------------
 
 NAMES = ("", "X" * 10_000, "B I", "Billing", "billing.", ".billing", f"bill{NUL}ing", f"bill{RLM}ing", f"{RLO}billing")
-CONTRACT_IDS = (
-    "",
-    "C-2026-9999",
-    "c-2026-0001",
-    LONG,
-    f"C-2026-0001{NUL}",
-    f"{RLM}C-2026-0001",
-    "C-٢٠٢٦-٠٠٠١",
-    "' OR 1=1",
-)
-REQUEST_IDS = (
-    "",
-    "not-a-uuid",
-    GOOD_ID.upper(),
-    f"{{{GOOD_ID}}}",
-    GOOD_ID + " ",
-    "00000000-0000-0000-0000-000000000000",
-    "12345678-1234-1234-8234-123456789012",
-    LONG,
-    GOOD_ID[:-1] + BELL,
-)
-
 DISCLOSE = [
     *(
         Row(f"request-id-{n}", "INVALID_REQUEST", {"request_id": text}, {"field": "request_id"}, "request_id")
@@ -285,7 +262,7 @@ REUSED = [
 ]
 
 
-@pytest.mark.parametrize("changes", REUSED, ids=lambda changes: "-".join(changes))
+@pytest.mark.parametrize("changes", REUSED, ids="-".join)
 def test_a_request_id_with_another_body_is_refused_and_the_same_body_is_answered_again(world, changes):
     stub, first = world.stubs[ACME], disclose_request(world, Row("", ""))
     given = stub.Disclose(first, timeout=TIMEOUT_S)
@@ -348,7 +325,7 @@ def test_a_bad_bulk_disclosure_is_refused_by_name_and_only_the_refusal_is_writte
         {"handles": many(3)},
         {"contract_id": "{tiny}"},
     ],
-    ids=lambda changes: "-".join(changes),
+    ids="-".join,
 )
 def test_a_cursor_of_another_stream_is_refused(world, changes):
     stub = world.stubs[ACME]
@@ -387,7 +364,7 @@ def test_a_revocation_ends_an_open_bulk_stream_and_names_its_principal(world):
 
 
 def test_a_suspension_ends_an_open_bulk_stream(world):
-    contract, client = world.broker.live_contract()
+    contract, _ = world.broker.live_contract()
     request = disclosure_pb2.DiscloseBulkRequest(
         request_id=new_id(),
         contract_id=contract,
@@ -454,86 +431,3 @@ def test_a_scope_says_what_a_disclosure_would_be_refused_with(world, name, reaso
     request = disclosure_pb2.DescribeScopeRequest(contract_id=world.contracts[name])
     found = world.stubs[ACME].DescribeScope(request, timeout=TIMEOUT_S)
     assert (found.live, found.not_live_reason) == (not reason, reason)
-
-
-# --- RegisterKey -----------------------------------------------------------------------------------
-
-X25519 = RecipientPrivateKey.generate(SUITE_X25519).public()
-XWING = RecipientPrivateKey.generate(SUITE_XWING).public()
-KEYS = [
-    Row("unspecified-suite", "UNSUPPORTED_VERSION", {"suite": 0}, logged=False),
-    Row("unknown-suite", "UNSUPPORTED_VERSION", {"suite": 3}, logged=False),
-    Row("negative-suite", "UNSUPPORTED_VERSION", {"suite": -1}, logged=False),
-    Row("huge-suite", "UNSUPPORTED_VERSION", {"suite": 2**31 - 1}, logged=False),
-    Row("no-key", "MALFORMED", {"public_key": b""}, logged=False),
-    Row("short-key", "MALFORMED", {"public_key": XWING.data[:-1]}, logged=False),
-    Row("long-key", "MALFORMED", {"public_key": XWING.data + b"\0"}, logged=False),
-    Row("key-of-the-other-suite", "MALFORMED", {"suite": SUITE_X25519}, logged=False),
-    Row("point-of-low-order", "MALFORMED", {"suite": SUITE_X25519, "public_key": bytes(32)}, logged=False),
-    Row("xwing-with-point-of-low-order", "MALFORMED", {"public_key": XWING.data[:1184] + bytes(32)}, logged=False),
-    Row("lattice-key-out-of-range", "MALFORMED", {"public_key": b"\xff" * 1184 + XWING.data[1184:]}, logged=False),
-    Row("private-key-in-its-place", "MALFORMED", {"public_key": b"-----BEGIN PRIVATE KEY-----"}, logged=False),
-    Row("no-signature", "INVALID_SIGNATURE", {"signature": b""}),
-    Row("garbage-signature", "INVALID_SIGNATURE", {"signature": b"\x30\x06\x02\x01\x01\x02\x01\x01"}),
-    Row("long-signature", "INVALID_SIGNATURE", {"signature": b"\x30" * 100_000}),
-    Row("signature-of-another-key", "INVALID_SIGNATURE", {"suite": SUITE_X25519, "public_key": X25519.data}),
-    Row("signature-by-another-principal", "INVALID_SIGNATURE", {}, who=BETA),
-]
-
-
-def sign(world, name, message):
-    return Profile.load(world.broker.profile(name)).sign(message)
-
-
-@rows(KEYS)
-def test_a_bad_key_is_refused_by_name_and_does_not_take_the_place_of_the_good_one(world, row):
-    before = scope_key(world)
-    signature = sign(world, ACME, LABEL + bytes([XWING.suite]) + XWING.data)
-    values = {"suite": XWING.suite, "public_key": XWING.data, "signature": signature, **row.request}
-    request = disclosure_pb2.RegisterKeyRequest(**values)
-    check_refused(world.ledger, row, world.stubs[row.who].RegisterKey, f"{SERVICE}RegisterKey", request)
-    assert scope_key(world) == before
-
-
-def scope_key(world):
-    request = disclosure_pb2.DescribeScopeRequest(contract_id=world.contracts["live"])
-    return world.stubs[ACME].DescribeScope(request, timeout=TIMEOUT_S).key_id
-
-
-SIGNED = [
-    ("without the label", lambda key: bytes([key.suite]) + key.data),
-    ("without the suite", lambda key: LABEL + key.data),
-    ("with the suite of another", lambda key: LABEL + bytes([SUITE_X25519]) + key.data),
-    ("with the label of contracts", lambda key: b"sluss/v1 contract\x00" + bytes([key.suite]) + key.data),
-]
-
-
-@pytest.mark.parametrize("message", [build for _, build in SIGNED], ids=[name for name, _ in SIGNED])
-def test_a_signature_over_other_bytes_registers_nothing(world, message):
-    request = disclosure_pb2.RegisterKeyRequest(
-        suite=XWING.suite, public_key=XWING.data, signature=sign(world, ACME, message(XWING))
-    )
-    row = Row("", "INVALID_SIGNATURE")
-    check_refused(world.ledger, row, world.stubs[ACME].RegisterKey, f"{SERVICE}RegisterKey", request)
-
-
-def test_a_key_of_another_subcontractor_or_one_that_was_replaced_is_refused_by_its_id(world):
-    who, stub = "subcontractor/rotating", world.broker.disclosures("subcontractor/rotating")
-    first, second = (RecipientPrivateKey.generate().public() for _ in range(2))
-
-    def request(key, signer=who):
-        signature = sign(world, signer, LABEL + bytes([key.suite]) + key.data)
-        return disclosure_pb2.RegisterKeyRequest(suite=key.suite, public_key=key.data, signature=signature)
-
-    stub.RegisterKey(request(first), timeout=TIMEOUT_S)
-    stub.RegisterKey(request(second), timeout=TIMEOUT_S)
-    check_refused(
-        world.ledger, Row("", "KEY_UNKNOWN", who=who), stub.RegisterKey, f"{SERVICE}RegisterKey", request(first)
-    )
-    beta = world.stubs[BETA]
-    check_refused(
-        world.ledger, Row("", "KEY_UNKNOWN", who=BETA), beta.RegisterKey, f"{SERVICE}RegisterKey", request(second, BETA)
-    )
-    before = ledger_size(world.ledger)
-    stub.RegisterKey(request(second), timeout=TIMEOUT_S)
-    assert ledger_size(world.ledger) == before

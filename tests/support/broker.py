@@ -51,6 +51,7 @@ class BrokerProcess:
         self.endpoint = f"127.0.0.1:{self.port}"
         self.environment = environment or {}
         self.process: subprocess.Popen | None = None
+        self.log = None
         self._channels = []
         self._stack = contextlib.ExitStack()
         found(
@@ -73,6 +74,8 @@ class BrokerProcess:
 
     def start(self):
         """Start and wait until it listens."""
+        if self.log is not None:
+            self.log.close()
         self.log = (self.home / "serve.log").open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sluss_cli", "serve", "--home", str(self.home)],

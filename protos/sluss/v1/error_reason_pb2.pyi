@@ -58,7 +58,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PURPOSE_OUT_OF_SCOPE: _ErrorReason.ValueType  # 7
     """PERMISSION_DENIED. No grant of the contract covers the purpose.
 
-    Example: `{"contract": "C-2026-0001", "purpose": "marketing.third_party"}`
+    Example: `{"contract": "C-2026-0001", "purpose": "partners.email"}`
     """
     ERROR_REASON_FIELD_UNKNOWN: _ErrorReason.ValueType  # 8
     """PERMISSION_DENIED. The field catalogue has no such field.
@@ -153,7 +153,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CHOICE_MISSING: _ErrorReason.ValueType  # 26
     """FAILED_PRECONDITION. The person's choice is missing; only said to callers who may know.
 
-    Example: `{"purpose": "marketing.third_party"}`
+    Example: `{"purpose": "partners.email"}`
     """
     ERROR_REASON_PERSON_UNAVAILABLE: _ErrorReason.ValueType  # 27
     """NOT_FOUND. The one flat answer about a person: unknown, opted out, outside the population, sealed or erased.
@@ -268,7 +268,7 @@ Example: `{"purpose": "billing.colection"}`
 ERROR_REASON_PURPOSE_OUT_OF_SCOPE: ErrorReason.ValueType  # 7
 """PERMISSION_DENIED. No grant of the contract covers the purpose.
 
-Example: `{"contract": "C-2026-0001", "purpose": "marketing.third_party"}`
+Example: `{"contract": "C-2026-0001", "purpose": "partners.email"}`
 """
 ERROR_REASON_FIELD_UNKNOWN: ErrorReason.ValueType  # 8
 """PERMISSION_DENIED. The field catalogue has no such field.
@@ -363,7 +363,7 @@ Example: `{"principal": "subcontractor/acme-pay"}`
 ERROR_REASON_CHOICE_MISSING: ErrorReason.ValueType  # 26
 """FAILED_PRECONDITION. The person's choice is missing; only said to callers who may know.
 
-Example: `{"purpose": "marketing.third_party"}`
+Example: `{"purpose": "partners.email"}`
 """
 ERROR_REASON_PERSON_UNAVAILABLE: ErrorReason.ValueType  # 27
 """NOT_FOUND. The one flat answer about a person: unknown, opted out, outside the population, sealed or erased.

@@ -1,0 +1,119 @@
+"""Steps 3 and 4 of the spine: values in the form that the contract grants, sealed to the recipient."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from broker import transforms
+from broker.asks import Sealed
+from broker.clock import rfc3339
+from broker.errors import Reason, SlussError
+from broker.ids import new_disclosure_id
+from broker.ledger import entry
+from broker.sealing import Sealer
+from broker.slice_terms import Terms
+from broker.vault import COMMITMENT_LABEL, commitment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Row
+
+    from broker.contracts import Decision
+    from broker.rights import HeldContract, Snapshot
+    from broker.sealing import Epoch
+    from broker.vault import Vault
+
+HASHED_KEY_LABEL = b"sluss/v1 hashed key\x00"
+
+
+class SliceMaker:
+    """Steps 3 and 4: makes the slices of one request. Holds what all its persons share."""
+
+    def __init__(self, vault: Vault, snapshot: Snapshot, held: HeldContract, decision: Decision) -> None:
+        self._vault = vault
+        self._names = tuple(granted.field for granted in decision.fields)
+        self._financial = decision.financial
+        key = hmac.digest(held.handle_key, HASHED_KEY_LABEL, "sha256")
+        self._fields = [
+            (
+                ordinal,
+                granted.field,
+                None
+                if granted.transform == "full"
+                else transforms.compile(granted.transform, snapshot.catalogue.field(granted.field).type),
+            )
+            for ordinal, granted in enumerate(decision.fields)
+        ]
+        self._key = key
+        self._transforms = tuple((granted.field, granted.transform) for granted in decision.fields)
+        self._contract_version = decision.version
+
+    def make(self, epoch: Epoch, terms: Terms, persons: Sequence[tuple[bytes, Row[Any]]]) -> Sealed:
+        """One disclosure of up to 256 persons."""
+        label = COMMITMENT_LABEL + terms.disclosure.encode("ascii")
+        members = terms.members()
+        seal = Sealer(epoch, orjson.dumps(members, option=orjson.OPT_SORT_KEYS), terms).seal
+        slices, commitments = [], []
+        for handle, row in persons:
+            values, secret = self._open(row)
+            slices.append(seal(handle, values))
+            commitments.append(hmac.digest(secret, label, "sha256"))
+        digests = [hashlib.sha256(made).digest() for made in slices]
+        ids = [row.id for _, row in persons]
+        return Sealed(terms.disclosure, members, epoch.blob, slices, commitments, digests, ids)
+
+    def remake(self, epoch: Epoch, first: dict[str, Any], persons: Sequence[tuple[bytes, Row[Any]]]) -> Sealed:
+        """The same disclosure again, from its entry.
+
+        Raises:
+            SlussError: RECORD_CHANGED if terms, persons or values are no longer what they were.
+        """
+        terms = Terms.parse(orjson.dumps(first["terms"], option=orjson.OPT_SORT_KEYS))
+        changed = SlussError(Reason.RECORD_CHANGED, disclosure=terms.disclosure)
+        if terms.fields != self._transforms or terms.contract_version != self._contract_version:
+            raise changed
+        by_commitment = {}
+        for handle, row in persons:
+            name = entry.base64url(commitment(self._vault.person_secret(row), terms.disclosure))
+            by_commitment[name] = (handle, row)
+        chosen = [by_commitment.get(item["person"]) for item in first["slices"]]
+        present = [item for item in chosen if item is not None]
+        if len(present) != len(chosen):
+            raise changed
+        sealed = self.make(epoch, terms, present)
+        if [entry.base64url(digest) for digest in sealed.digests] != [item["sha256"] for item in first["slices"]]:
+            raise changed
+        return sealed
+
+    def _open(self, row: Row[Any]) -> tuple[list[tuple[int, str, bytes]], bytes]:
+        values, secret = self._vault.open_for_disclosure(row, self._names, allow_financial=self._financial)
+        key = self._key
+        items = []
+        for ordinal, name, transform in self._fields:
+            value = values.get(name)
+            if value is not None:
+                text = value if transform is None else transform(value, key)
+                items.append((ordinal, name, text.encode()))
+        return items, secret
+
+
+def terms_of(decision: Decision, held: HeldContract, epoch: Epoch, policy: str, now_us: int) -> Terms:
+    """The terms that travel in a disclosure (protos/SLICE.md)."""
+    return Terms(
+        contract=decision.contract,
+        contract_version=decision.version,
+        disclosure=new_disclosure_id(),
+        epoch=epoch.id,
+        key=epoch.key_id,
+        fields=tuple((granted.field, granted.transform) for granted in decision.fields),
+        issued=rfc3339(now_us),
+        policy=policy,
+        purpose=decision.purpose,
+        recipient=held.facts.subcontractor,
+        retain_until=decision.retain_until.isoformat(),
+    )

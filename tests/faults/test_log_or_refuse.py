@@ -1,0 +1,116 @@
+"""Promises 1 and 3: what left is in the ledger, exactly; and when the ledger can't be written, nothing leaves."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sluss.v1 import person_pb2
+
+from tests.faults.outages import OwnPostgres, full_disk, locked_file, removed_file, replaced_file
+from tests.faults.siege import (
+    CALL_S,
+    Siege,
+    check_durable,
+    info,
+    raw_bulk,
+    raw_unary,
+    request,
+    sdk_bulk,
+    sdk_unary,
+)
+from tests.support.broker import BrokerProcess, grant
+
+WITHIN_S = 2.0
+WAY_S = 0.5
+"""What a call's own way, there and back, may take on a machine that is busy with other tests."""
+RECOVERY_S = 10
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def scene(broker, count=5):
+    contract, _ = broker.live_contract(grant("billing", ("email=full",)))
+    people = [broker.register(email=f"{uuid.uuid4().hex}@example.com") for _ in range(count)]
+    return contract, broker.handles(contract, *people)
+
+
+def attackers(broker, contract, handles):
+    """Eight clients: SDK and bare stubs, unary and bulk."""
+    works = [sdk_unary(broker.subcontractor(), contract, handles) for _ in range(3)]
+    works += [raw_unary(broker.disclosures(), contract, handles) for _ in range(3)]
+    return [*works, sdk_bulk(broker.subcontractor(), contract), raw_bulk(broker.disclosures(), contract)]
+
+
+def test_whatever_a_client_received_is_in_the_ledger_after_kill_9(broker, campaign):
+    contract, handles = scene(broker)
+    with Siege(*attackers(broker, contract, handles)) as siege:
+        for _ in range(20 if campaign else 3):
+            siege.wait_for(60)
+            broker.kill()
+            broker.start()
+        siege.wait_for(60)
+    check_durable(broker.home, siege.got)
+
+
+def health(broker):
+    stub = health_pb2_grpc.HealthStub(broker.channel("operator/admin"))
+    return stub.Check(health_pb2.HealthCheckRequest(), timeout=CALL_S).status
+
+
+def becomes(broker, wanted, within_s):
+    deadline = time.monotonic() + within_s
+    while (found := health(broker)) is not wanted and found != wanted:
+        assert time.monotonic() < deadline, f"health stays {found}"
+        time.sleep(0.1)
+
+
+def refused_in_time(call, message):
+    """The call fails as unavailable, in time, with a time to come back."""
+    start = time.monotonic()
+    with pytest.raises(grpc.RpcError) as caught:
+        call(message, timeout=CALL_S)
+    took = time.monotonic() - start
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert info(caught.value).reason == "LEDGER_UNAVAILABLE"
+    assert took < WITHIN_S + WAY_S, took
+
+
+def siege_an_outage(broker, outage):
+    """Take the store away under load: all is refused in time, health tells; give it back: all goes on by itself."""
+    contract, handles = scene(broker)
+    stub = broker.disclosures()
+    persons = broker.persons()
+    registration = person_pb2.RegisterPersonRequest(
+        request_id=str(uuid.uuid4()),
+        source="registration",
+        values=[person_pb2.FieldValue(field="customer_number", value=f"K-{uuid.uuid4().hex[:9]}")],
+    )
+    works = [raw_unary(broker.disclosures(), contract, handles), raw_bulk(broker.disclosures(), contract)]
+    with Siege(*works) as siege:
+        siege.wait_for(10)
+        with outage(broker):
+            refused_in_time(stub.Disclose, request(contract, handles))
+            becomes(broker, NOT_SERVING, WITHIN_S)
+            gone = len(siege.got)
+            refused_in_time(stub.Disclose, request(contract, handles))
+            refused_in_time(stub.Disclose, request(contract, handles, purpose="offers"))
+            refused_in_time(persons.RegisterPerson, registration)
+            assert len(siege.got) == gone
+        becomes(broker, SERVING, RECOVERY_S)
+        siege.wait_for(10)
+        persons.RegisterPerson(registration, timeout=CALL_S)
+    check_durable(broker.home, siege.got)
+
+
+@pytest.mark.parametrize("outage", [full_disk, removed_file, replaced_file, locked_file])
+def test_without_a_writable_sqlite_file_nothing_leaves_and_it_recovers_by_itself(shared_broker, outage):
+    siege_an_outage(shared_broker, outage)
+
+
+def test_with_a_hanging_postgresql_nothing_leaves_and_it_recovers_by_itself(tmp_path):
+    with OwnPostgres() as server, BrokerProcess(tmp_path / "home", database=server.url) as broker:
+        siege_an_outage(broker, server.hung)
