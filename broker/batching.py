@@ -29,7 +29,7 @@ class GroupCommit:
 
     Args:
         run: answers a batch, one outcome per request; on a thread of its own.
-        timeout_s: seconds after which a batch is given up.
+        timeout_s: seconds after which a request is given up; while a batch hangs for longer, new ones are too.
     """
 
     def __init__(self, run: Callable[[Sequence[Ask]], list[Outcome]], timeout_s: float) -> None:
@@ -48,11 +48,17 @@ class GroupCommit:
         """
         if self._hung:
             raise SlussError(Reason.LEDGER_UNAVAILABLE)
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcome] = loop.create_future()
         self._waiting.append((ask, future))
+        # Counted from here: who waits for one batch that hangs must not wait for a second one.
+        expiry = loop.call_later(self._timeout_s, _expire, future)
         if self._pump is None:
             self._pump = asyncio.create_task(self._drain())
-        outcome = await future
+        try:
+            outcome = await future
+        finally:
+            expiry.cancel()
         if isinstance(outcome, SlussError):
             raise outcome
         return outcome
@@ -68,7 +74,7 @@ class GroupCommit:
             batch = self._next_batch()
             if not batch:
                 continue
-            watch = loop.call_later(self._timeout_s, self._give_up, batch)
+            watch = loop.call_later(self._timeout_s, self._hang)
             try:
                 outcomes = await loop.run_in_executor(self._thread, self._run, [ask for ask, _ in batch])
                 self._settle(batch, outcomes)
@@ -100,9 +106,10 @@ class GroupCommit:
             if not future.done():
                 future.set_result(outcome)
 
-    def _give_up(self, batch: list[tuple[Ask, asyncio.Future[Outcome]]]) -> None:
+    def _hang(self) -> None:
         self._hung = True
-        unavailable = SlussError(Reason.LEDGER_UNAVAILABLE)
-        for _, future in [*batch, *self._waiting]:
-            if not future.done():
-                future.set_result(unavailable)
+
+
+def _expire(future: asyncio.Future[Outcome]) -> None:
+    if not future.done():
+        future.set_result(SlussError(Reason.LEDGER_UNAVAILABLE))

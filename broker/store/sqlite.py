@@ -40,18 +40,22 @@ def open_sqlite(where: URL, timeout_s: float, pool: dict[str, Any]) -> Engine:
     options = {"timeout": timeout_s, "isolation_level": None, "cached_statements": 512}
     engine = create_engine(where, connect_args=options, **pool)
 
+    opened = _identity(path)
+
     def connect(_dialect: object, _record: object, _args: list[Any], kwargs: dict[str, Any]) -> Any:
+        # Another file at the path is never opened: SQLite would take the true one's log for stale and reset it.
+        if _identity(path) != opened:
+            raise StoreError
         # mode=rw: a database that has gone is an error, never a new and empty one.
         return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, **kwargs)
 
-    def prepare(connection: Any, record: ConnectionPoolEntry) -> None:
-        record.info["file"] = _identity(path)
+    def prepare(connection: Any, _record: ConnectionPoolEntry) -> None:
         _use_wal(connection, timeout_s)
         for pragma in _PRAGMAS:
             connection.execute(pragma)
 
     def begin(connection: Connection) -> None:
-        if connection.info["file"] != _identity(path):
+        if _identity(path) != opened:
             connection.invalidate()
             raise StoreError
         reads = connection.get_execution_options().get(READING, False)

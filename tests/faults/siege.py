@@ -129,8 +129,7 @@ def bulk_request(contract, purpose="billing", fields=("email",), **extra):
     """A request for everyone's slices, one person a message."""
     extra.setdefault("request_id", str(uuid.uuid4()))
     extra.setdefault("chunk_size", 1)
-    if "handles" not in extra:
-        extra["everyone"] = True
+    extra.setdefault("everyone", True)
     return disclosure_pb2.DiscloseBulkRequest(contract_id=contract, purpose=purpose, fields=fields, **extra)
 
 

@@ -122,7 +122,8 @@ WORDS = {
 TERMS = [
     *(bad(f"recipient_name-{name}", "recipient_name", recipient_name=text) for name, text in WORDS.items()),
     *(bad(f"{field}-{name}", field, **{field: WORDS[name]})
-      for field in ("recipient_address", "reference") for name in ("empty", "too-long", "nul", "right-to-left-override")),
+      for field in ("recipient_address", "reference")
+      for name in ("empty", "too-long", "nul", "right-to-left-override")),
     *(bad(f"subcontractor-{n}", "subcontractor", subcontractor=text)
       for n, text in enumerate(["", "acme", "subcontractor/", "subcontractor/Acme", "legal/anna", "subcontractor/a/b",
                                 f"subcontractor/acme{NUL}", f"subcontractor/acme{RLM}", "subcontractor/" + "a" * 64,

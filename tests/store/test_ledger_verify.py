@@ -36,7 +36,7 @@ def found(engine, checkpoint=None):
 
 
 def forged(index):
-    return disclosure(index, at=1_795_473_237_000_000, purpose="marketing.partner")
+    return disclosure(index, at=1_795_473_237_000_000, purpose="partners.email")
 
 
 def rewrite(engine, index, data):
