@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 NOT_AS_TOLD = 1
 USAGE = 2
 INTERRUPTED = 130
-PORT = 7443
+FIRST_PORT = 20_000
+PORTS = 10_000
+ATTEMPTS = 100
 
 
 def play(app: typer.Typer, folder: Path, count: int, *, as_json: bool, keep: bool) -> int:
@@ -123,14 +127,15 @@ def _one(tale: Tale, chapter: Chapter, told: list[dict[str, Any]]) -> None:
 
 
 def _free_port() -> int:
-    """7443 if it is free, any other if not: profiles and settings name it, so that they work afterwards too."""
-    for port in (PORT, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+    """A free port below those that the system hands out: settings and profiles name it, afterwards too.
+
+    By chance, so that two stories told at once do not meet.
+    """
+    for _ in range(ATTEMPTS):
+        port = FIRST_PORT + secrets.randbelow(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
     raise NotAsToldError("no free port")
 
 

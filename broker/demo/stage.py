@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARKER = ".made-by-sluss-demo"
-START_S = 15.0
+START_S = 30.0
 """Seconds that the broker may take to listen."""
 STOP_S = 10.0
 """Seconds that it may take to stop before it is killed."""

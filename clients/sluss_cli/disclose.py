@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sluss_client.errors import Refused
 from sluss_client.results import Chunk, OpenedPerson, Result, UnavailablePerson
 
 from broker.errors import SlussError
@@ -22,6 +23,8 @@ from sluss_cli.verb import verb
 
 UNARY_HANDLES = 10_000
 """Handles that one call takes; a longer list goes as a stream."""
+PATIENCE_S = 20.0
+"""Seconds that a person waits for an answer, all attempts together."""
 
 Purpose = Annotated[str, typer.Option("--purpose", help="What for, such as billing.collection.", metavar="PURPOSE")]
 Fields = Annotated[
@@ -177,7 +180,7 @@ def _dry_run(session: Session, ask: Ask, handles: Sequence[str]) -> None:
 
 def _single(session: Session, ask: Ask, handles: Sequence[str], keep: Keep) -> None:
     keep.check()
-    results = session.subcontractor.disclose(ask.contract, ask.purpose, ask.fields, handles)
+    results = session.subcontractor.disclose(ask.contract, ask.purpose, ask.fields, handles, deadline_s=PATIENCE_S)
     opened = [result for result in results if isinstance(result, OpenedPerson)]
     missing = [result for result in results if isinstance(result, UnavailablePerson)]
     keep.write(ask, opened)
@@ -255,7 +258,7 @@ def _stream(session: Session, ask: Ask, handles: Sequence[str], out: Path, forma
             resume=file.progress.cursor or None,
             request_id=file.progress.request_id,
         )
-        for chunk in _resumable(chunks, out):
+        for chunk in _resumable(chunks, file, out):
             file.append([_row(person) for person in chunk.persons], chunk.cursor)
             missing += [person.handle for person in chunk.unavailable]
             advance(chunk.done, chunk.total)
@@ -266,10 +269,13 @@ def _stream(session: Session, ask: Ask, handles: Sequence[str], out: Path, forma
     _say_missing(session, missing)
 
 
-def _resumable(chunks: Iterator[Chunk], out: Path) -> Iterator[Chunk]:
+def _resumable(chunks: Iterator[Chunk], file: ResumableFile, out: Path) -> Iterator[Chunk]:
     try:
         yield from chunks
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, Refused) and not file.progress.cursor:
+            file.discard()  # refused before anything came: there is nothing to go on with
+            raise
         sys.stderr.write(f"Cut off. What came is in {out}; the same command with --resume goes on.\n")
         raise
 

@@ -133,6 +133,11 @@ class ResumableFile:
         """All chunks have come: the mark goes."""
         self._mark.unlink(missing_ok=True)
 
+    def discard(self) -> None:
+        """Nothing has come and nothing will: neither the file nor the mark is left."""
+        self._mark.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
+
     def _start(self) -> BinaryIO:
         if self._mark.exists():
             raise usage("an unfinished run has left its mark: add --resume, or remove it", file=str(self._mark))

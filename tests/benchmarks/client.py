@@ -55,9 +55,7 @@ class Load:
 
         async def caller():
             while (at := perf_counter()) < begun + seconds:
-                request = pb.DiscloseRequest(
-                    request_id=str(uuid.uuid4()), handles=[next(self._handles)], **self._asked
-                )
+                request = pb.DiscloseRequest(request_id=str(uuid.uuid4()), handles=[next(self._handles)], **self._asked)
                 reply = await call(request, timeout=TIMEOUT_S)
                 took.append(perf_counter() - at)
                 if not reply.disclosures[0].receipt:

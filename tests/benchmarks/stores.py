@@ -86,5 +86,3 @@ def filled(path, count, persons):
                 tx.append(entry)
         ledger.publish()
     return engine, entries
-
-

@@ -46,9 +46,9 @@ REQUEST_IDS = (
 """Texts that are no UUID4 in canonical form."""
 
 
-def open_book(folder) -> BrokerProcess:
+def open_book(folder, **settings) -> BrokerProcess:
     """A broker whose ledger shows every refusal as an entry of its own: nothing is folded."""
-    return BrokerProcess(folder / "home", environment={"SLUSS_REFUSAL_ENTRIES": "10000"})
+    return BrokerProcess(folder / "home", environment={"SLUSS_REFUSAL_ENTRIES": "10000", **settings})
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ def refused(rpc, request) -> Told:
     return rich(caught.value)
 
 
-def first_answer(rpc, request, **more):
+def first_answer(rpc, request, timeout=TIMEOUT_S):
     """The answer, or the first of a stream's."""
-    answer = rpc(request, timeout=TIMEOUT_S, **more)
+    answer = rpc(request, timeout=timeout)
     return next(answer) if hasattr(answer, "__next__") else answer
 
 

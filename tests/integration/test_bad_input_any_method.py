@@ -32,6 +32,8 @@ SERVICES = [
 ]  # fmt: skip
 ALL = [method for service in SERVICES for method in service.methods]
 OURS = [method for method in ALL if method.full_name.startswith("sluss.")]
+LIST_ENTRIES = next(method for method in OURS if method.name == "ListEntries")
+GET_CONTRACT = next(method for method in OURS if method.name == "GetContract")
 MIB = 1 << 20
 UNKNOWN_FIELD = b"\xfa\xff\xff\xff\x0f\x02hi"
 GARBAGE = {
@@ -56,7 +58,7 @@ def each(methods):
 
 @pytest.fixture(scope="module")
 def shared_broker(tmp_path_factory):
-    with open_book(tmp_path_factory.mktemp("broker")) as running:
+    with open_book(tmp_path_factory.mktemp("broker"), SLUSS_MAX_MESSAGE_BYTES=str(MIB)) as running:
         yield running
 
 
@@ -130,7 +132,8 @@ def failing(call, data, **more):
 
 
 def a_good_kind(method):
-    return min(allowed_kinds(method))
+    """A kind that may call, a subcontractor if possible: it is told the least."""
+    return max(allowed_kinds(method))
 
 
 # --- who may not call ------------------------------------------------------------------------------
@@ -171,8 +174,6 @@ def test_an_impostor_is_refused_by_name_and_logged(world, method, who):
 @each([method for method in ALL if method not in OURS])
 @pytest.mark.parametrize("who", IMPOSTORS)
 def test_an_impostor_learns_nothing_from_the_standard_services(world, method, who):
-    if method.name == "Watch":
-        pytest.skip("a watch answers an impostor within its own interval")
     told = rich(failing(caller(world.channels[who], method), b""))
     assert (told.code, told.reason) == ("UNAUTHENTICATED", IMPOSTORS[who][0])
 
@@ -244,34 +245,47 @@ def test_an_empty_message_is_answered_or_refused_by_name(world, method):
     call = caller(world.channels[a_good_kind(method)], method)
     before = ledger_size(world.ledger)
     if method.name in MAY_BE_EMPTY:
-        assert call(b"")
-    elif method.name == "GetReceipt":
-        assert rich(failing(call, b"")).reason == "ENTRY_UNKNOWN" or call(b"")
+        assert call(b"") is not None
     else:
         assert rich(failing(call, b"")).code in {"INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED"}
     assert {entry["type"] for entry in entries_since(world.ledger, before)} <= {"refusal"}
 
 
-@each([method for method in ALL if method.name != "Watch"])
+@each(ALL)
 def test_a_message_beyond_the_limit_is_refused_before_it_is_read(world, method):
     before = ledger_size(world.ledger)
-    error = failing(caller(world.channels[a_good_kind(method)], method), bytes(33 * MIB))
+    error = failing(caller(world.channels[a_good_kind(method)], method), bytes(MIB + 1))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert ledger_size(world.ledger) == before
 
 
 @each(ALL)
-@pytest.mark.parametrize("seconds", [-1.0, 0.0, 1e-6])
-def test_an_expired_deadline_ends_the_call_and_writes_nothing(world, method, seconds):
-    rpc = world.channels[a_good_kind(method)]
+@pytest.mark.parametrize("seconds", [-1.0, 1e-6])
+def test_an_expired_deadline_ends_the_call_by_name_and_writes_at_most_its_refusal(world, method, seconds):
+    # gRPC rounds a deadline up on its way: the broker may have been faster than a millisecond.
     before = ledger_size(world.ledger)
-    shape = {False: rpc.unary_unary, True: rpc.unary_stream}.get(method.server_streaming)
-    rpc = rpc.stream_stream if method.client_streaming else shape
-    with pytest.raises(grpc.RpcError) as caught:
-        answer = rpc(path(method))(iter([b""]) if method.client_streaming else b"", timeout=seconds)
-        next(answer)
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert ledger_size(world.ledger) == before
+    try:
+        caller(world.channels[a_good_kind(method)], method)(b"", timeout=seconds)
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+            rich(error)
+            assert seconds > 0
+    else:
+        assert seconds > 0
+    assert {entry["type"] for entry in entries_since(world.ledger, before)} <= {"refusal"}
+
+
+def test_calls_that_are_given_up_leave_no_traceback(world):
+    call = caller(world.channels["operator"], GET_CONTRACT)
+    for milliseconds in range(1, 100):
+        with pytest.raises(grpc.RpcError):
+            call(b"", timeout=milliseconds / 20_000)
+    call = caller(world.channels["operator"], LIST_ENTRIES)
+    for _ in range(20):
+        call(b"")  # the event loop turns, and tells what it has not told yet
+    log = (world.broker.home / "serve.log").read_text()
+    assert "Traceback" not in log
+    assert "never retrieved" not in log
 
 
 @each(OURS)
@@ -292,6 +306,12 @@ def postgres_broker(postgres_server, tmp_path_factory):
         BrokerProcess(tmp_path_factory.mktemp("broker") / "home", database=url) as running,
     ):
         yield running
+
+
+def test_without_settings_the_limit_is_32_mib(postgres_broker):
+    call = caller(postgres_broker.channel("legal/any-method"), LIST_ENTRIES)
+    assert rich(failing(call, bytes(32 * MIB))).reason == "INVALID_REQUEST"
+    assert failing(call, bytes(33 * MIB)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def poisoned(descriptor, depth=0):
@@ -333,6 +353,4 @@ def test_the_broker_is_as_well_after_all_this_as_before(world):
     check = caller(world.channels["operator"], health_pb2.DESCRIPTOR.services_by_name["Health"].methods[0])
     assert health_pb2.HealthCheckResponse.FromString(check(b"")).status == health_pb2.HealthCheckResponse.SERVING
     assert time.monotonic() - started < 1
-    log = (world.broker.home / "serve.log").read_text()
-    assert "Traceback" not in log
-    assert " failed: " not in log
+    assert " failed: " not in (world.broker.home / "serve.log").read_text()

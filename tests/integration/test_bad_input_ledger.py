@@ -80,7 +80,7 @@ def test_a_subcontractor_can_not_tell_someone_elses_entry_from_none(world):
     for index in (0, *foreign, 9_999):
         row = Row("", "ENTRY_UNKNOWN", metadata={"index": str(index)}, logged=False)
         told, _ = refuse(world, row, "GetReceipt", ledger_pb2.GetReceiptRequest(index=index))
-        answers.add((told.code, told.message))
+        answers.add((told.code, told.message, frozenset(told.metadata)))
     assert len(foreign) > 2
     assert len(answers) == 1
 
@@ -107,10 +107,12 @@ LIST = [
 @rows(LIST)
 @pytest.mark.parametrize("who", [ACME, LEGAL])
 def test_a_filter_that_no_entry_can_match_is_refused(world, who, row):
+    if who == ACME and row.field == "recipient":
+        pytest.skip("to a subcontractor every recipient but itself is someone else")
     refuse(world, Row(**{**row.__dict__, "who": who}), "ListEntries", ledger_pb2.ListEntriesRequest(**row.request))
 
 
-@pytest.mark.parametrize("recipient", [BETA, "subcontractor/nobody", "legal/anna"])
+@pytest.mark.parametrize("recipient", [BETA, "subcontractor/nobody", "legal/anna", "unknown"])
 def test_a_subcontractor_may_not_ask_for_someone_elses_entries(world, recipient):
     row = Row("", "ROLE_NOT_ALLOWED", metadata={"kind": "subcontractor"})
     refuse(world, row, "ListEntries", ledger_pb2.ListEntriesRequest(recipient=recipient))

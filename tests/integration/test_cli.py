@@ -258,6 +258,13 @@ def test_stream_that_is_cut_off_goes_on_with_resume_and_nobody_is_there_twice(pl
     assert len(handles) == len(set(handles)) == done["slices"] >= COUNT
 
 
+def test_stream_that_is_refused_leaves_no_file_behind(place, tmp_path):
+    out = tmp_path / "slices.csv"
+    words = ("disclose", place.contract, "--purpose", "partners.email", "-f", "email", "--all", "--out", out)
+    assert place.refused(*words, profile=place.acme) == "PURPOSE_OUT_OF_SCOPE"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_dry_run_tells_what_would_happen_and_writes_nothing(place):
     before = place.json("ledger", "checkpoint", profile=place.acme)["size"]
     handle = place.handle(place.contract, 1)
