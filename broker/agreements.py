@@ -24,7 +24,9 @@ from broker.clock import SECOND
 from broker.contracts import SIGNATURE_LABEL, State, Step, Terms, next_state, safe_contract
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
+from broker.rights import contract_row
 from broker.store import tables
+from broker.values import is_plain_text
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -40,7 +42,6 @@ ENTRY = tables.core(tables.LedgerEntry)
 KEY_LABEL = b"sluss/v1 key\x00"
 HANDLE_KEY_BYTES = 32
 MAX_REASON = 500
-FIRST_PRINTABLE = 32
 EVENTS = {
     Step.ACCEPT: "accepted",
     Step.SUSPEND: "suspended",
@@ -63,7 +64,7 @@ class ContractView:
         return contract_terms.parse(self.versions[shown - 1].terms)[2]
 
 
-def verify_signature(certificate_der: bytes, signature: bytes, message: bytes) -> None:
+def verify_signature(certificate_der: bytes, signature: bytes, message: bytes, **metadata: str) -> None:
     """Check an ECDSA P-256 signature with SHA-256 under a certificate's key (FIPS 186-5).
 
     Raises:
@@ -71,11 +72,11 @@ def verify_signature(certificate_der: bytes, signature: bytes, message: bytes) -
     """
     key = x509.load_der_x509_certificate(certificate_der).public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise SlussError(Reason.INVALID_SIGNATURE)
+        raise SlussError(Reason.INVALID_SIGNATURE, **metadata)
     try:
         key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
-        raise SlussError(Reason.INVALID_SIGNATURE) from None
+        raise SlussError(Reason.INVALID_SIGNATURE, **metadata) from None
 
 
 class Agreements:
@@ -121,7 +122,7 @@ class Agreements:
         Raises:
             SlussError: CONTRACT_UNKNOWN, ETAG_STALE, CONTRACT_WRONG_STATE, INVALID_TERMS and its kin.
         """
-        row = _contract_row(change.connection, contract)
+        row = contract_row(change.connection, contract)
         contract_terms.check(terms, change.snapshot.catalogue)
         body = hashlib.sha256(b"amend\x00" + contract_terms.canonical(contract, 1, terms)).digest()
         if requests.find_one(change.connection, change.principal.name, request_id, body) is not None:
@@ -157,7 +158,7 @@ class Agreements:
         terms = change.connection.execute(
             select(VERSION.c.terms).where(VERSION.c.contract == contract, VERSION.c.version == version)
         ).scalar_one()
-        verify_signature(certificate_der, signature, SIGNATURE_LABEL + terms)
+        verify_signature(certificate_der, signature, SIGNATURE_LABEL + terms, contract=contract)
         change.connection.execute(
             update(VERSION)
             .where(VERSION.c.contract == contract, VERSION.c.version == version)
@@ -173,8 +174,8 @@ class Agreements:
         Raises:
             SlussError: CONTRACT_UNKNOWN, CONTRACT_WRONG_STATE, ETAG_STALE, INVALID_REQUEST.
         """
-        row = _contract_row(change.connection, contract)
-        if not 1 <= len(reason) <= MAX_REASON or any(ord(char) < FIRST_PRINTABLE for char in reason):
+        row = contract_row(change.connection, contract)
+        if not is_plain_text(reason, MAX_REASON):
             raise SlussError(Reason.INVALID_REQUEST, f"reason: 1 to {MAX_REASON} printable characters", field="reason")
         _require_etag(row, etag, required=False)
         following = next_state(contract, State(row.state), step)
@@ -224,7 +225,7 @@ def show(connection: Connection, contract: str) -> ContractView:
     Raises:
         SlussError: CONTRACT_UNKNOWN.
     """
-    row = _contract_row(connection, contract)
+    row = contract_row(connection, contract)
     versions = connection.execute(select(VERSION).where(VERSION.c.contract == contract).order_by(VERSION.c.version))
     return ContractView(row, tuple(versions))
 
@@ -250,15 +251,13 @@ def list_contracts(view: View, subcontractor: str, after: str, limit: int) -> li
     return [show(view.connection, contract) for contract in view.connection.execute(query).scalars()]
 
 
-def _contract_row(connection: Connection, contract: str) -> Row[Any]:
-    row = connection.execute(select(CONTRACT).where(CONTRACT.c.id == contract)).one_or_none()
-    if row is None:
-        raise SlussError(Reason.CONTRACT_UNKNOWN, contract=safe_contract(contract))
-    return row
-
-
 def _own_row(view: View, contract: str) -> Row[Any]:
-    row = view.connection.execute(select(CONTRACT).where(CONTRACT.c.id == contract)).one_or_none()
+    try:
+        row = contract_row(view.connection, contract)
+    except SlussError as error:
+        if error.reason is not Reason.CONTRACT_UNKNOWN:
+            raise
+        row = None
     if row is None or row.subcontractor != view.principal.name:
         raise SlussError(Reason.NOT_YOUR_CONTRACT, contract=safe_contract(contract))
     return row

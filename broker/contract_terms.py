@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import orjson
 
+from broker import values
 from broker.contracts import (
     CHOICE_RULES,
     ONWARD_TRANSFER,
@@ -34,6 +35,7 @@ from broker.ids import parse_person, person_text
 if TYPE_CHECKING:
     from broker.catalogue import Catalogue
 
+T = TypeVar("T")
 USE = "only for the purposes granted"
 VERSION = 1
 SUBCONTRACTOR = re.compile(r"subcontractor/[a-z0-9][a-z0-9-]{0,62}")
@@ -85,23 +87,60 @@ def canonical(contract: str, version: int, terms: Terms) -> bytes:
     return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
+def _member(body: Any, name: str, kind: type[T]) -> T:
+    """A member of an object, of exactly this type: true is no number, and a text is no list.
+
+    Raises:
+        TypeError, KeyError: the caller makes them MALFORMED.
+    """
+    value = body[name]
+    if type(value) is not kind:
+        raise TypeError(name)
+    return value
+
+
 def _parse_population(body: dict[str, Any]) -> Population:
-    if body.get("everyone"):
-        return Population(everyone=True)
+    if "everyone" in body:
+        return Population(everyone=_member(body, "everyone", bool))
     if "persons" in body:
-        return Population(persons=frozenset(parse_person(person) for person in body["persons"]))
-    predicates = tuple(Predicate(p["field"], frozenset(p["values"])) for p in body["predicates"])
-    return Population(predicates=predicates)
+        return Population(persons=frozenset(parse_person(person) for person in _member(body, "persons", list)))
+    predicates = _member(body, "predicates", list)
+    return Population(
+        predicates=tuple(Predicate(_member(p, "field", str), frozenset(_member(p, "values", list))) for p in predicates)
+    )
 
 
 def _parse_grant(body: dict[str, Any]) -> Grant:
     return Grant(
-        purpose=body["purpose"],
-        fields=tuple(FieldGrant(f["field"], f["transform"]) for f in body["fields"]),
-        population=_parse_population(body["population"]),
-        retention_days=body["retention_days"],
-        volumes=tuple(Volume(Window(v["window"]), v["persons"]) for v in body["volumes"]),
+        purpose=_member(body, "purpose", str),
+        fields=tuple(
+            FieldGrant(_member(f, "field", str), _member(f, "transform", str)) for f in _member(body, "fields", list)
+        ),
+        population=_parse_population(_member(body, "population", dict)),
+        retention_days=_member(body, "retention_days", int),
+        volumes=tuple(
+            Volume(Window(_member(v, "window", str)), _member(v, "persons", int))
+            for v in _member(body, "volumes", list)
+        ),
     )
+
+
+def _parse_terms(body: dict[str, Any]) -> Terms:
+    recipient = _member(body, "recipient", dict)
+    return Terms(
+        subcontractor=_member(body, "subcontractor", str),
+        recipient_name=_member(recipient, "name", str),
+        recipient_address=_member(recipient, "address", str),
+        valid_from=date.fromisoformat(_member(body, "valid_from", str)),
+        valid_until=date.fromisoformat(_member(body, "valid_until", str)),
+        grants=tuple(_parse_grant(grant) for grant in _member(body, "grants", list)),
+        reference=_member(body, "reference", str),
+    )
+
+
+def _check_version(body: dict[str, Any]) -> None:
+    if type(body["v"]) is not int or body["v"] != VERSION:
+        raise SlussError(Reason.UNSUPPORTED_VERSION, format="contract terms")
 
 
 def parse(data: bytes) -> tuple[str, int, Terms]:
@@ -112,21 +151,17 @@ def parse(data: bytes) -> tuple[str, int, Terms]:
     """
     try:
         body = orjson.loads(data)
-        if body["v"] != VERSION:
-            raise SlussError(Reason.UNSUPPORTED_VERSION, format="contract terms")
-        terms = Terms(
-            subcontractor=body["subcontractor"],
-            recipient_name=body["recipient"]["name"],
-            recipient_address=body["recipient"]["address"],
-            valid_from=date.fromisoformat(body["valid_from"]),
-            valid_until=date.fromisoformat(body["valid_until"]),
-            grants=tuple(_parse_grant(grant) for grant in body["grants"]),
-            reference=body["reference"],
-        )
-        contract, version = body["contract"], body["version"]
+        _check_version(body)
+        contract, version = _member(body, "contract", str), _member(body, "version", int)
+        terms = _parse_terms(body)
+        again = canonical(contract, version, terms)
+    except SlussError as error:
+        if error.reason is Reason.UNSUPPORTED_VERSION:
+            raise
+        raise SlussError(Reason.MALFORMED, format="contract terms") from error
     except (KeyError, TypeError, ValueError) as error:
         raise SlussError(Reason.MALFORMED, format="contract terms") from error
-    if canonical(contract, version, terms) != data:
+    if again != data:
         raise SlussError(Reason.MALFORMED, format="contract terms")
     return contract, version, terms
 
@@ -136,10 +171,8 @@ def _invalid(field: str, why: str) -> NoReturn:
 
 
 def _check_text(field: str, text: str) -> None:
-    if not 1 <= len(text.strip()) <= MAX_TEXT:
-        _invalid(field, f"1 to {MAX_TEXT} characters are needed")
-    if any(ord(char) < 32 or 0x202A <= ord(char) <= 0x202E or 0x2066 <= ord(char) <= 0x2069 for char in text):  # noqa: PLR2004 - C0 controls, bidi overrides and isolates
-        _invalid(field, "control characters and direction marks are refused")
+    if not values.is_plain_text(text, MAX_TEXT):
+        _invalid(field, f"1 to {MAX_TEXT} characters are needed, no controls or direction marks, no blanks around")
 
 
 def _check_population(where: str, population: Population, catalogue: Catalogue) -> None:

@@ -127,4 +127,5 @@ class Desk:
         contract = error.metadata.get("contract", "")
         purpose = error.metadata.get("purpose", "")
         refusal = Refusal(name, caller.method, error.reason, contract, purpose)
-        self._ledger.run(lambda tx: self._refusals.append(tx, [refusal]))
+        rights = Rights(self._vault)
+        self._ledger.run(lambda tx: self._refusals.append(tx, [refusal], rights.at(tx.connection).catalogue))

@@ -42,7 +42,7 @@ from broker.store.queries import persons_after, read_persons
 from broker.volumes import Volumes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Engine, Row
 
@@ -138,7 +138,8 @@ class Spine:
         if retries:
             with reading(self._engine) as connection:
                 for plan in retries:
-                    self._replay(connection, plan)
+                    with _Refusing(plan):
+                        self._answer_again(connection, plan)
             self._log_late_refusals([plan for plan in retries if plan.refused])
         return [self._outcome(plan) for plan in plans]
 
@@ -150,7 +151,8 @@ class Spine:
         now_us = self._clock()
         plans = [_Plan(ask) for ask in asks]
         for plan in plans:
-            _refusing(plan, lambda plan=plan: self._decide(connection, snapshot, plan, now_us))  # type: ignore[misc]  # mypy can't type a default argument of a lambda
+            with _Refusing(plan):
+                self._decide(connection, snapshot, plan, now_us)
         rows = self._read(connection, plans)
         for plan in plans:
             if plan.answer and not plan.ask.dry_run:
@@ -253,11 +255,12 @@ class Spine:
             for_real = [plan for plan in plans if not plan.ask.dry_run]
             self._find_retries(tx, for_real)
             used = self._append_disclosures(tx, for_real, tx.at)
-            self._refusals.append(tx, [r for plan in for_real if (r := _refusal(plan)) is not None])
+            self._log_refusals(tx, for_real)
             fresh = self._epochs.store(tx.connection, used)
         self._epochs.stored(fresh)
         for plan in for_real:
-            _refusing(plan, lambda plan=plan: self._add_proofs(tx, plan))  # type: ignore[misc]  # as above
+            with _Refusing(plan):
+                self._add_proofs(tx, plan)
         return plans
 
     def _find_retries(self, tx: Tx, plans: Sequence[_Plan]) -> None:
@@ -267,9 +270,13 @@ class Spine:
         for plan in asked:
             plan.retry_of = known.get(plan.name)
             if plan.retry_of:
-                _refusing(plan, lambda plan=plan: requests.require_same(plan.retry_of, plan.ask.digest()))  # type: ignore[misc]  # as above
+                with _Refusing(plan):
+                    requests.require_same(plan.retry_of, plan.ask.request_id, plan.ask.digest())
             elif plan.name in in_batch:
                 plan.refused = SlussError(Reason.RATE_EXCEEDED, "the same request is in progress", retry_after_s="1")
+            elif plan.ask.seen_size > tx.head.size:
+                seen, size = str(plan.ask.seen_size), str(tx.head.size)
+                plan.refused = SlussError(Reason.LEDGER_INCONSISTENT, seen_size=seen, size=size)
             in_batch.add(plan.name)
 
     def _append_disclosures(self, tx: Tx, plans: Sequence[_Plan], now_us: int) -> set[tuple[str, bytes]]:
@@ -282,7 +289,8 @@ class Spine:
             if plan.refused or plan.retry_of or answer is None or not answer.sealed:
                 continue
             persons = sum(len(sealed.slices) for sealed in answer.sealed)
-            _refusing(plan, lambda p=plan, n=persons: volumes.take(p.answer.decision, n))  # type: ignore[misc]  # as above
+            with _Refusing(plan):
+                volumes.take(answer.decision, persons)
             if plan.refused or plan.granted is None:
                 continue
             for sealed in answer.sealed:
@@ -316,19 +324,7 @@ class Spine:
         if plan.ask.seen_size:
             plan.answer.consistency = tx.consistency(plan.ask.seen_size)
 
-    def refuse(self, found: Sequence[Refusal]) -> None:
-        """Log refusals that were decided outside a batch: role, signature, someone else's contract.
-
-        Raises:
-            SlussError: LEDGER_UNAVAILABLE.
-        """
-        with self._ledger.transaction() as tx:
-            self._refusals.append(tx, found)
-
     # --- retries ------------------------------------------------------------------------------------
-
-    def _replay(self, connection: Connection, plan: _Plan) -> None:
-        _refusing(plan, lambda: self._answer_again(connection, plan))
 
     def _answer_again(self, connection: Connection, plan: _Plan) -> None:
         """Seal the persons of the first answer once more under its terms; other bytes than then are refused.
@@ -376,9 +372,14 @@ class Spine:
         return [(handle, row) for handle, row in pairs if self._admits(answer.decision, row)]
 
     def _log_late_refusals(self, plans: Sequence[_Plan]) -> None:
+        if plans:
+            with self._ledger.transaction() as tx:
+                self._log_refusals(tx, plans)
+
+    def _log_refusals(self, tx: Tx, plans: Sequence[_Plan]) -> None:
         found = [refusal for plan in plans if (refusal := _refusal(plan)) is not None]
         if found:
-            self.refuse(found)
+            self._refusals.append(tx, found, self._rights.at(tx.connection).catalogue)
 
     @staticmethod
     def _outcome(plan: _Plan) -> Outcome:
@@ -389,16 +390,22 @@ class Spine:
         return plan.answer
 
 
-def _refusing(plan: _Plan, step: Callable[[], None]) -> None:
-    """Take a step; if it refuses, the plan is refused and the rest of the batch goes on."""
-    if plan.refused is not None:
-        return
-    try:
-        step()
-    except SlussError as error:
-        if error.reason is Reason.LEDGER_UNAVAILABLE:
-            raise
-        plan.refused = error
+class _Refusing:
+    """Around a step for one plan: if it refuses, the plan is refused and the rest of the batch goes on."""
+
+    __slots__ = ("_plan",)
+
+    def __init__(self, plan: _Plan) -> None:
+        self._plan = plan
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, SlussError) and error.reason is not Reason.LEDGER_UNAVAILABLE:
+            self._plan.refused = error
+            return True
+        return False
 
 
 def _persons_between(connection: Connection, after: int, last: int, limit: int) -> list[Row[Any]]:
@@ -419,7 +426,9 @@ def _own_contract(connection: Connection, snapshot: Snapshot, contract: str, pri
     """
     try:
         held = snapshot.contract(connection, contract)
-    except SlussError:
+    except SlussError as error:
+        if error.reason is not Reason.CONTRACT_UNKNOWN:
+            raise
         held = None
     if held is None or held.facts.subcontractor != principal:
         raise SlussError(Reason.NOT_YOUR_CONTRACT, contract=safe_contract(contract))
@@ -440,6 +449,7 @@ def _refusal(plan: _Plan) -> Refusal | None:
     else:
         return None
     ask = plan.ask
-    name = plan.principal.name if plan.principal else UNKNOWN_PRINCIPAL
+    told = plan.refused.metadata if plan.refused else {}
+    name = plan.principal.name if plan.principal else told.get("principal", UNKNOWN_PRINCIPAL)
     persons = ask.who.persons if isinstance(ask.who, Named) else 0
     return Refusal(name, ask.caller.method, reason, ask.contract, ask.purpose, ask.fields, persons)

@@ -98,17 +98,13 @@ class Kind:
 CATALOGUE: dict[Reason, Kind] = {
     Reason.UNKNOWN_PRINCIPAL: Kind(Code.UNAUTHENTICATED, "the certificate names no principal known here"),
     Reason.CERTIFICATE_REVOKED: Kind(Code.UNAUTHENTICATED, "the certificate has been revoked"),
-    Reason.CERTIFICATE_MISMATCH: Kind(
-        Code.UNAUTHENTICATED, "the certificate's key is pinned to another principal"
-    ),
+    Reason.CERTIFICATE_MISMATCH: Kind(Code.UNAUTHENTICATED, "the certificate's key is pinned to another principal"),
     Reason.ROLE_NOT_ALLOWED: Kind(Code.PERMISSION_DENIED, "this kind of principal may not call this method"),
     Reason.NOT_YOUR_CONTRACT: Kind(Code.PERMISSION_DENIED, "the contract is not the caller's"),
     Reason.PURPOSE_UNKNOWN: Kind(Code.PERMISSION_DENIED, "no such purpose in the purpose table"),
     Reason.PURPOSE_OUT_OF_SCOPE: Kind(Code.PERMISSION_DENIED, "the contract does not grant this purpose"),
     Reason.FIELD_UNKNOWN: Kind(Code.PERMISSION_DENIED, "no such field in the field catalogue"),
-    Reason.FIELD_OUT_OF_SCOPE: Kind(
-        Code.PERMISSION_DENIED, "the contract does not grant this field for this purpose"
-    ),
+    Reason.FIELD_OUT_OF_SCOPE: Kind(Code.PERMISSION_DENIED, "the contract does not grant this field for this purpose"),
     Reason.FIELD_FORBIDDEN: Kind(Code.INVALID_ARGUMENT, "this field may never be stored"),
     Reason.INVALID_REQUEST: Kind(Code.INVALID_ARGUMENT, "the request is malformed"),
     Reason.INVALID_VALUE: Kind(Code.INVALID_ARGUMENT, "a value does not fit its type"),
@@ -124,13 +120,9 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.CONTRACT_EXPIRED: Kind(Code.FAILED_PRECONDITION, "the contract has expired"),
     Reason.CONTRACT_SUSPENDED: Kind(Code.FAILED_PRECONDITION, "the contract is suspended"),
     Reason.CONTRACT_TERMINATED: Kind(Code.FAILED_PRECONDITION, "the contract has been terminated"),
-    Reason.CONTRACT_WRONG_STATE: Kind(
-        Code.FAILED_PRECONDITION, "the contract's state does not allow this step"
-    ),
+    Reason.CONTRACT_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the contract's state does not allow this step"),
     Reason.KEY_UNKNOWN: Kind(Code.FAILED_PRECONDITION, "no such key"),
-    Reason.RECIPIENT_KEY_MISSING: Kind(
-        Code.FAILED_PRECONDITION, "the subcontractor has no encryption key on record"
-    ),
+    Reason.RECIPIENT_KEY_MISSING: Kind(Code.FAILED_PRECONDITION, "the subcontractor has no encryption key on record"),
     Reason.CHOICE_MISSING: Kind(
         Code.FAILED_PRECONDITION, "the person's choice that the purpose needs is not on record"
     ),
@@ -141,9 +133,7 @@ CATALOGUE: dict[Reason, Kind] = {
         Code.ABORTED, "data has changed since the first answer to this request id: ask again with a new one"
     ),
     Reason.ENTRY_UNKNOWN: Kind(Code.NOT_FOUND, "no such entry in the ledger"),
-    Reason.REQUEST_ID_REUSED: Kind(
-        Code.ALREADY_EXISTS, "the request id was used before with another body"
-    ),
+    Reason.REQUEST_ID_REUSED: Kind(Code.ALREADY_EXISTS, "the request id was used before with another body"),
     Reason.ETAG_STALE: Kind(Code.ABORTED, "the etag is stale: read again, then retry"),
     Reason.VOLUME_EXCEEDED: Kind(Code.RESOURCE_EXHAUSTED, "the grant's volume for this window is used up"),
     Reason.RATE_EXCEEDED: Kind(Code.RESOURCE_EXHAUSTED, "too many calls"),

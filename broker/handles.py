@@ -6,6 +6,7 @@ Without the key it is a random string; with the key, a forged one shows by its m
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -24,6 +25,7 @@ _ZEROS: Final = bytes(8)
 _PREFIX: Final = "h_"
 
 
+@lru_cache(maxsize=256)
 def _ecb(key: bytes) -> Cipher[modes.ECB]:
     """AES-256 as a pseudorandom permutation: every input is one block and no two are equal."""
     return Cipher(algorithms.AES256(key), modes.ECB())  # noqa: S305  a permutation of single, distinct blocks

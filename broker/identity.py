@@ -185,7 +185,7 @@ def _check_role(principal: Principal, caller: Caller) -> None:
     if not caller.allowed:
         raise SlussError(Reason.METHOD_UNGUARDED, method=caller.method)
     if principal.kind not in caller.allowed:
-        raise SlussError(Reason.ROLE_NOT_ALLOWED, kind=principal.kind, method=caller.method)
+        raise SlussError(Reason.ROLE_NOT_ALLOWED, kind=principal.kind, method=caller.method, principal=principal.name)
 
 
 @lru_cache(maxsize=4096)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, insert, select, update
 
 from broker.clock import SECOND
-from broker.contracts import safe_code, safe_contract
+from broker.errors import SlussError
 from broker.ledger import entry
+from broker.rights import contract_row
 from broker.store import tables
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from broker.catalogue import Catalogue
     from broker.errors import Reason
     from broker.ledger.log import Tx
 
@@ -33,7 +35,7 @@ UNKNOWN_PRINCIPAL = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Who was refused what and why. Text from the caller is written only where it has the form of a code."""
+    """Who was refused what and why, as asked. Only names that exist are written: an entry can't be erased."""
 
     principal: str
     method: str
@@ -63,17 +65,21 @@ class RefusalLog:
         self._window_s = window_s
         self._entries = entries
 
-    def append(self, tx: Tx, refusals: Sequence[Refusal]) -> None:
-        """Append the refusals of a batch: as entries, or as counts beyond the limit."""
-        if not refusals:
-            return
+    def append(self, tx: Tx, refusals: Sequence[Refusal], catalogue: Catalogue) -> None:
+        """Append the refusals of a batch: as entries, or as counts beyond the limit.
+
+        Args:
+            tx: the transaction.
+            refusals: what was refused, as asked.
+            catalogue: whose purposes and fields may be named; a name that a caller made up stays out.
+        """
         self.close(tx)
         start = self._start(tx.at)
         for principal in dict.fromkeys(refusal.principal for refusal in refusals):
             counts = _read(tx.connection, principal, start)
             for refusal in refusals:
                 if refusal.principal == principal:
-                    self._count_in(tx, counts, refusal)
+                    self._count_in(tx, counts, refusal, catalogue)
             _write(tx.connection, principal, start, counts)
 
     def close(self, tx: Tx) -> None:
@@ -95,27 +101,34 @@ class RefusalLog:
     def _start(self, at_us: int) -> int:
         return at_us // SECOND // self._window_s * self._window_s
 
-    def _count_in(self, tx: Tx, counts: dict[str, _Count], refusal: Refusal) -> None:
+    def _count_in(self, tx: Tx, counts: dict[str, _Count], refusal: Refusal, catalogue: Catalogue) -> None:
         beyond = sum(count.count for count in counts.values()) >= self._entries
         count = counts.setdefault(str(refusal.reason), _Count())
         count.count += 1
         if beyond:
             count.folded += 1
         else:
-            tx.append(_entry(tx.at, refusal))
+            tx.append(_entry(tx, refusal, catalogue))
 
 
-def _entry(at_us: int, refusal: Refusal) -> bytes:
+def _entry(tx: Tx, refusal: Refusal, catalogue: Catalogue) -> bytes:
     return entry.refusal(
-        at_us,
+        tx.at,
         refusal.principal,
         str(refusal.reason),
-        safe_contract(refusal.contract) if refusal.contract else "",
-        safe_code(refusal.purpose) if refusal.purpose else "",
-        [safe_code(name) for name in refusal.fields[:MAX_FIELDS]],
+        _existing_contract(tx.connection, refusal.contract),
+        refusal.purpose if refusal.purpose in catalogue.purposes else "",
+        [name for name in refusal.fields[:MAX_FIELDS] if name in catalogue.fields],
         refusal.method,
         refusal.persons,
     )
+
+
+def _existing_contract(connection: Connection, contract: str) -> str:
+    try:
+        return str(contract_row(connection, contract).id)
+    except SlussError:
+        return ""
 
 
 def _read(connection: Connection, principal: str, start: int) -> dict[str, _Count]:

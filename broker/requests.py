@@ -6,6 +6,7 @@ one machine or on two, are one request and its retry.
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 REQUEST = tables.core(tables.Request)
 _IN = 500
+_ADD = insert(REQUEST)
 _FIND = select(REQUEST).where(
     REQUEST.c.principal == bindparam("principal"), REQUEST.c.id.in_(bindparam("ids", expanding=True))
 )
@@ -69,25 +71,25 @@ def find_one(connection: Connection, principal: str, request_id: bytes, body: by
     """
     known = find(connection, [(principal, request_id)]).get((principal, request_id))
     if known is not None:
-        require_same(known, body)
+        require_same(known, request_id, body)
     return known
 
 
-def require_same(known: Known, body: bytes) -> None:
+def require_same(known: Known, request_id: bytes, body: bytes) -> None:
     """Refuse a request id that comes back with another body.
 
     Raises:
         SlussError: REQUEST_ID_REUSED.
     """
     if known.body != body:
-        raise SlussError(Reason.REQUEST_ID_REUSED)
+        raise SlussError(Reason.REQUEST_ID_REUSED, request_id=str(uuid.UUID(bytes=request_id)))
 
 
 def remember(connection: Connection, rows: Sequence[tuple[Name, Known]], at_us: int) -> None:
     """Store what requests were answered with."""
     if rows:
         connection.execute(
-            insert(REQUEST),
+            _ADD,
             [
                 {
                     "principal": principal,

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from broker import contract_terms
 from broker.catalogue import Catalogue, parse_catalogue
-from broker.contracts import ContractFacts, State, safe_contract
+from broker.contracts import CONTRACT_ID, ContractFacts, State, safe_contract
 from broker.errors import Reason, SlussError
 from broker.sealing import RecipientPublicKey
 from broker.store import tables
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from broker.vault import Vault
 
@@ -31,6 +31,9 @@ CERTIFICATE = tables.core(tables.Certificate)
 KEY = tables.core(tables.RecipientKey)
 CATALOGUE = tables.core(tables.Catalogue)
 POLICY = tables.core(tables.PolicyVersion)
+
+
+_COUNT = select(HEAD.c.rights).where(HEAD.c.id == 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +67,23 @@ class Snapshot:
     catalogue: Catalogue
     policies: tuple[tuple[int, str], ...]
     vault: Vault
-    _contracts: dict[str, HeldContract | None] = field(default_factory=dict)
+    _contracts: dict[str, HeldContract] = field(default_factory=dict)
     _keys: dict[str, RecipientPublicKey | None] = field(default_factory=dict)
-    _pins: dict[bytes, Pin | None] = field(default_factory=dict)
+    _pins: dict[bytes, Pin] = field(default_factory=dict)
 
     def pin(self, connection: Connection, spki: bytes) -> Pin | None:
         """Whose key this is."""
-        if spki not in self._pins:
+        pin = self._pins.get(spki)
+        if pin is None:
             row = connection.execute(
                 select(CERTIFICATE.c.principal, CERTIFICATE.c.revoked_at, CERTIFICATE.c.not_after).where(
                     CERTIFICATE.c.spki == spki
                 )
             ).one_or_none()
-            self._pins[spki] = None if row is None else Pin(*row)
-        return self._pins[spki]
+            if row is None:
+                return None
+            pin = self._pins[spki] = Pin(*row)
+        return pin
 
     def contract(self, connection: Connection, contract: str) -> HeldContract:
         """A contract with the terms in force.
@@ -85,11 +91,11 @@ class Snapshot:
         Raises:
             SlussError: CONTRACT_UNKNOWN.
         """
-        if contract not in self._contracts:
-            self._contracts[contract] = _load_contract(connection, self.vault, contract)
-        held = self._contracts[contract]
+        held = self._contracts.get(contract)
         if held is None:
-            raise SlussError(Reason.CONTRACT_UNKNOWN, contract=safe_contract(contract))
+            held = _load_contract(connection, self.vault, contract)
+            # Only what exists is kept: a caller can't fill the memory with names that it made up.
+            self._contracts[contract] = held
         return held
 
     def recipient_key(self, connection: Connection, subcontractor: str) -> RecipientPublicKey:
@@ -123,10 +129,22 @@ class Snapshot:
         raise SlussError(Reason.INTERNAL, "no policy version is in force")
 
 
-def _load_contract(connection: Connection, vault: Vault, contract: str) -> HeldContract | None:
-    row = connection.execute(select(CONTRACT).where(CONTRACT.c.id == contract)).one_or_none()
+def contract_row(connection: Connection, contract: str) -> Row[Any]:
+    """The row of a contract.
+
+    Raises:
+        SlussError: CONTRACT_UNKNOWN.
+    """
+    row = None
+    if CONTRACT_ID.fullmatch(contract):
+        row = connection.execute(select(CONTRACT).where(CONTRACT.c.id == contract)).one_or_none()
     if row is None:
-        return None
+        raise SlussError(Reason.CONTRACT_UNKNOWN, contract=safe_contract(contract))
+    return row
+
+
+def _load_contract(connection: Connection, vault: Vault, contract: str) -> HeldContract:
+    row = contract_row(connection, contract)
     terms = None
     if row.version:
         body = connection.execute(
@@ -153,13 +171,13 @@ class Rights:
 
     def at(self, connection: Connection) -> Snapshot:
         """The rights as this transaction sees them: one read if nothing has changed."""
-        count = connection.execute(select(HEAD.c.rights).where(HEAD.c.id == 1)).scalar_one()
+        count = connection.execute(_COUNT).scalar_one()
         snapshot = self._snapshot
         if snapshot is None or snapshot.rights != count:
-            policies = connection.execute(
+            rows = connection.execute(
                 select(POLICY.c.effective_at, POLICY.c.id).order_by(POLICY.c.effective_at, POLICY.c.id)
             )
-            policies = tuple((row.effective_at, row.id) for row in policies)
+            policies = tuple((row.effective_at, row.id) for row in rows)
             snapshot = Snapshot(count, self._load_catalogue(connection), policies, self._vault)
             self._snapshot = snapshot
         return snapshot

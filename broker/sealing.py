@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidTag
@@ -164,7 +165,7 @@ class RecipientPublicKey:
         except ValueError:
             raise _malformed("not a public key of its suite") from None
 
-    @property
+    @cached_property
     def id(self) -> bytes:
         """SHA-256 of the bytes as registered, 32 bytes."""
         return hashlib.sha256(self.data).digest()

@@ -113,7 +113,11 @@ class Server:
         services = app.services()
         names = [service.full_name for service, _ in services]
         self.health = Health(self._authorise, [*names, HEALTH.full_name, REFLECTION.full_name])
-        gate = Gate(settings.max_calls, ledger_failed=lambda: self.health.set(serving=False))
+        gate = Gate(
+            settings.max_calls,
+            ledger_failed=lambda: self.health.set(serving=False),
+            authorise=self._authorise,
+        )
         self._grpc = grpc.aio.server(
             options=_options(settings, shared=shared), maximum_concurrent_rpcs=2 * settings.max_calls
         )

@@ -84,6 +84,17 @@ def _plain(text: str) -> str:
     return text
 
 
+def is_plain_text(text: str, max_length: int) -> bool:
+    """Whether a text that stands in no person's record is as `validate` would write it.
+
+    That is: no controls or direction marks, normal form C, no blanks around, 1 to `max_length` characters.
+    """
+    try:
+        return validate("text", text, max_length=max_length) == text
+    except SlussError:
+        return False
+
+
 def _refuse_unless_harmless(text: str, position: int) -> None:
     """Name the invisible character at `position`, unless it is a space or a joiner that its script needs."""
     character = text[position]

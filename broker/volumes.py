@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from broker.contracts import Decision, Grant, Window, check_volume
 from broker.store import tables
@@ -13,7 +13,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 VOLUME = tables.core(tables.Volume)
-_KEY = (VOLUME.c.contract, VOLUME.c.purpose, VOLUME.c.window, VOLUME.c.start)
+# Built once: SQLAlchemy spends more on building a statement than the store on running it.
+_WHERE = (
+    VOLUME.c.contract == bindparam("of_contract"),
+    VOLUME.c.purpose == bindparam("of_purpose"),
+    VOLUME.c.window == bindparam("of_window"),
+    VOLUME.c.start == bindparam("of_start"),
+)
+_READ = select(VOLUME.c.persons).where(*_WHERE)
+_CHANGE = update(VOLUME).where(*_WHERE).values(persons=bindparam("persons"))
+_ADD = insert(VOLUME)
+
+Name = tuple[str, str, str, int]
+"""Contract, granted purpose, window, and its start in seconds since 1970 UTC."""
 
 
 class Volumes:
@@ -22,9 +34,9 @@ class Volumes:
     def __init__(self, connection: Connection, now_us: int) -> None:
         self._connection = connection
         self._now_us = now_us
-        self._counts: dict[tuple[str, str, str, int], int] = {}
-        self._known: set[tuple[str, str, str, int]] = set()
-        self._changed: set[tuple[str, str, str, int]] = set()
+        self._counts: dict[Name, int] = {}
+        self._known: set[Name] = set()
+        self._changed: set[Name] = set()
 
     def used(self, decision: Decision) -> dict[Window, int]:
         """Persons disclosed under the decision's grant in each present window."""
@@ -49,29 +61,31 @@ class Volumes:
     def save(self) -> None:
         """Write the counts that changed."""
         for name in self._changed:
-            persons = self._counts[name]
             if name in self._known:
-                where = [column == value for column, value in zip(_KEY, name, strict=True)]
-                self._connection.execute(update(VOLUME).where(*where).values(persons=persons))
+                self._connection.execute(_CHANGE, {**_named(name, "of_"), "persons": self._counts[name]})
             else:
-                contract, purpose, window, start = name
-                self._connection.execute(
-                    insert(VOLUME).values(
-                        contract=contract, purpose=purpose, window=window, start=start, persons=persons
-                    )
-                )
+                self._connection.execute(_ADD, {**_named(name), "persons": self._counts[name]})
 
-    def _name(self, contract: str, grant: Grant, window: Window) -> tuple[str, str, str, int]:
+    def _name(self, contract: str, grant: Grant, window: Window) -> Name:
         return contract, grant.purpose, str(window), window.bounds(self._now_us)[0]
 
-    def _count(self, name: tuple[str, str, str, int]) -> int:
+    def _count(self, name: Name) -> int:
         if name not in self._counts:
-            where = [column == value for column, value in zip(_KEY, name, strict=True)]
-            found = self._connection.execute(select(VOLUME.c.persons).where(*where)).scalar_one_or_none()
+            found = self._connection.execute(_READ, _named(name, "of_")).scalar_one_or_none()
             if found is not None:
                 self._known.add(name)
             self._counts[name] = found or 0
         return self._counts[name]
+
+
+def _named(name: Name, prefix: str = "") -> dict[str, str | int]:
+    contract, purpose, window, start = name
+    return {
+        f"{prefix}contract": contract,
+        f"{prefix}purpose": purpose,
+        f"{prefix}window": window,
+        f"{prefix}start": start,
+    }
 
 
 def forget_before(connection: Connection, before_s: int) -> int:

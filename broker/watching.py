@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from broker.contracts import CODE, CONTRACT_ID
 from broker.errors import Reason, SlussError
+from broker.identity import parse_principal
 from broker.ledger.entry import TYPES
+from broker.refusals import UNKNOWN_PRINCIPAL
 
 if TYPE_CHECKING:
     from broker.identity import Principal
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from broker.ledger.rows import EntryRow
     from broker.pages import Cursors
 
-MAX_RECIPIENT = 80
 MAX_INDEX = 2**53
 
 
@@ -35,10 +36,22 @@ class Filter:
         """
         if self.contract and not CONTRACT_ID.fullmatch(self.contract):
             raise SlussError(Reason.INVALID_REQUEST, "contract_id: such as C-2026-0001", field="contract_id")
-        if len(self.recipient) > MAX_RECIPIENT:
-            raise SlussError(Reason.INVALID_REQUEST, "recipient: too long", field="recipient")
+        if self.recipient and self.recipient != UNKNOWN_PRINCIPAL:
+            check_principal(self.recipient, "recipient")
         if self.type and (self.type not in TYPES or not CODE.fullmatch(self.type)):
             raise SlussError(Reason.INVALID_REQUEST, f"type: one of {', '.join(sorted(TYPES))}", field="type")
+
+
+def check_principal(name: str, field: str) -> None:
+    """Refuse a filter that no principal has.
+
+    Raises:
+        SlussError: INVALID_REQUEST with the field.
+    """
+    try:
+        parse_principal(name)
+    except SlussError as error:
+        raise SlussError(Reason.INVALID_REQUEST, f"{field}: {error.detail}", field=field) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +69,14 @@ def entry_for(ledger: Ledger, principal: Principal, index: int) -> EntryRow:
     Raises:
         SlussError: ENTRY_UNKNOWN, also for someone else's entry.
     """
-    found = ledger.entry(index) if index < MAX_INDEX else None
-    if found is None or (principal.kind == "subcontractor" and found.recipient != principal.name):
+    found = ledger.entries(index, 1) if index < MAX_INDEX else []
+    if (
+        not found
+        or found[0].index != index
+        or (principal.kind == "subcontractor" and found[0].recipient != principal.name)
+    ):
         raise SlussError(Reason.ENTRY_UNKNOWN, index=str(index))
-    return found
+    return found[0]
 
 
 def entries_for(

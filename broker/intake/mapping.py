@@ -51,7 +51,7 @@ DATE_FORMATS: Final = (
     "DD-MM-YYYY",
     "MM/DD/YYYY",
 )
-_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}", re.ASCII)
+_SOURCE = re.compile(r"[a-z][a-z0-9._:-]{0,63}", re.ASCII)
 _ENCODINGS: Final = ("utf-8", "utf-16", "cp1252", "iso8859-1", "iso8859-15", "cp1250", "cp1251")
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
@@ -197,7 +197,7 @@ def _check_head(mapping: Mapping) -> None:
     if mapping.input not in INPUTS:
         _refuse("input", f"one of {', '.join(INPUTS)}")
     if not _SOURCE.fullmatch(mapping.source):
-        _refuse("source", "1 to 64 letters, digits, spaces and . _ / -")
+        _refuse("source", "1 to 64 of a-z, 0-9 and . _ : -, starting with a letter")
     if mapping.country and mapping.country not in COUNTRIES:
         _refuse("country", "an ISO 3166-1 alpha-2 code")
     if mapping.encoding and _codec(mapping.encoding) not in _ENCODINGS:

@@ -72,7 +72,12 @@ def consistency_ranges(old: int, new: int) -> list[Range]:
         SlussError: LEDGER_INCONSISTENT unless 0 <= old <= new.
     """
     if not 0 <= old <= new:
-        raise SlussError(Reason.LEDGER_INCONSISTENT, "the tree is smaller than the tree that was claimed")
+        raise SlussError(
+            Reason.LEDGER_INCONSISTENT,
+            "the tree is smaller than the tree that was claimed",
+            seen_size=str(old),
+            size=str(new),
+        )
     if old in (0, new):
         return []
     ranges: list[Range] = []
@@ -126,7 +131,12 @@ def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: byt
         SlussError: LEDGER_INCONSISTENT.
     """
     if not 0 <= old <= new:
-        raise SlussError(Reason.LEDGER_INCONSISTENT, "the tree is smaller than the tree that was claimed")
+        raise SlussError(
+            Reason.LEDGER_INCONSISTENT,
+            "the tree is smaller than the tree that was claimed",
+            seen_size=str(old),
+            size=str(new),
+        )
     if old in (0, new):
         expected = EMPTY_ROOT if old == 0 else new_root
         if proof or old_root != expected or (new == 0 and new_root != EMPTY_ROOT):

@@ -37,7 +37,7 @@ def register(change: Change, asked: Registration) -> Registered:
     # 3. seal and insert
     person = _sealed(change, asked, values)
     if not rows.insert_persons(change.connection, [person], change.now_us):
-        raise SlussError(Reason.PERSON_EXISTS)
+        raise SlussError(Reason.PERSON_EXISTS, field="customer_number")
     # 4. choices stand in the ledger from the first moment
     entries = [choices.append(change, person.kept, choice, asked.source) for choice in asked.choices]
     # 5. remember the answer

@@ -40,7 +40,7 @@ def update(change: Change, asked: Correction) -> str:
     texts = _texts(stored, changes)
     changed = rows.ChangedPerson(row.id, row.version, sealed, rows.indexes(vault, catalogue, texts))
     if not rows.update_persons(change.connection, [changed], change.now_us):
-        raise SlussError(Reason.PERSON_EXISTS)
+        raise SlussError(Reason.PERSON_EXISTS, field="customer_number")
     # 4. whatever was decided on the old record is decided anew
     change.tx.bump_rights()
     return str(row.version + 1)

@@ -10,6 +10,7 @@ from broker import agreements
 from broker.contracts import Step
 from broker.ids import parse_request_id
 from broker.pages import page_size
+from broker.watching import check_principal
 from broker.wire import contract as wire
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class Contracts:
 
         def work(view: View) -> tuple[list[ContractView], str]:
             size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)
+            if request.subcontractor:
+                check_principal(request.subcontractor, "subcontractor")
             binding = ("contracts", view.principal.name, request.subcontractor)
             token = request.page_token
             after = self._cursors.open(token, *binding) if token else ""

@@ -3,7 +3,8 @@
     1. count the call; over the limit it is refused with RATE_EXCEEDED
     2. refuse a method without the `allowed` option
     3. take the certificate's evidence
-    4. parse the request; a field that this broker does not know is refused: it may be a restriction
+    4. parse the request; a field that this broker does not know is refused, since it may be a restriction, but
+       only to a caller who may call
     5. call the servicer, which authorises first
     6. send replies, from servicers that have authorised only
     7. turn a SlussError into a rich status, and anything else into INTERNAL with a reference: gRPC itself
@@ -25,6 +26,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -39,7 +41,7 @@ from broker.identity import KINDS, Caller, Evidence, evidence
 from broker.rpc import status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
@@ -53,17 +55,31 @@ NO_DEADLINE_S: Final = 3600.0
 """Seconds given to a call whose caller set no deadline."""
 
 
+Authorise = Callable[[Caller], Awaitable[object]]
+
+
+async def _refuse_everybody(caller: Caller) -> object:
+    raise SlussError(Reason.METHOD_UNGUARDED, method=caller.method)
+
+
 class Gate:
     """How many calls are in progress, over all services of a process; used from the event loop only.
 
     Attributes:
         limit: calls at a time.
         ledger_failed: called when a call fails since the ledger can't be written.
+        authorise: decides about callers whose request can't be parsed; without it nobody may call.
     """
 
-    def __init__(self, limit: int, ledger_failed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        ledger_failed: Callable[[], None] = lambda: None,
+        authorise: Authorise = _refuse_everybody,
+    ) -> None:
         self.limit = limit
         self.ledger_failed = ledger_failed
+        self.authorise = authorise
         self.calls = 0
 
     def __enter__(self) -> None:
@@ -111,6 +127,18 @@ class _Method:
         if message.ByteSize() != size:
             raise SlussError(Reason.INVALID_REQUEST, "the request has fields that this broker does not know")
         return message
+
+    async def read(self, caller: Caller, data: bytes) -> Message:
+        """The request; what is wrong with it is told to those only who may call (DESIGN 10).
+
+        Raises:
+            SlussError: of authorisation, INVALID_REQUEST.
+        """
+        try:
+            return self.parse(data)
+        except SlussError:
+            await self.gate.authorise(caller)
+            raise
 
     def release(self, caller: Caller, reply: Message) -> bytes:
         """The reply's bytes, if it may leave.
@@ -180,9 +208,9 @@ def _handler(method: MethodDescriptor, servicer: object, gate: Gate) -> grpc.Rpc
         case False, False:
             return grpc.unary_unary_rpc_method_handler(_unary(guarded))
         case False, True:
-            return grpc.unary_stream_rpc_method_handler(_stream(guarded, guarded.parse))
+            return grpc.unary_stream_rpc_method_handler(_stream(guarded))
         case True, True:
-            return grpc.stream_stream_rpc_method_handler(_stream(guarded, _parse_each(guarded)))
+            return grpc.stream_stream_rpc_method_handler(_stream(guarded))
     raise TypeError(f"{guarded.name} is of a shape that the guard does not know")
 
 
@@ -191,7 +219,8 @@ def _unary(method: _Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
         try:
             with method.gate:
                 caller = method.caller(context)
-                reply = await method.call(caller, method.parse(data), _remaining(context))
+                request = await method.read(caller, data)
+                reply = await method.call(caller, request, _remaining(context))
                 return method.release(caller, reply)
         except Exception as error:  # noqa: BLE001 - step 7: no text of it may leave
             failure = error
@@ -200,12 +229,14 @@ def _unary(method: _Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
     return unary
 
 
-def _stream(method: _Method, read: Callable[[Any], Any]) -> Callable[[Any, Any], Awaitable[None]]:
+def _stream(method: _Method) -> Callable[[Any, Any], Awaitable[None]]:
     async def stream(source: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         try:
             with method.gate:
                 caller = method.caller(context)
-                async with aclosing(method.call(caller, read(source), _remaining(context))) as replies:
+                is_one = isinstance(source, bytes)
+                request = await method.read(caller, source) if is_one else _read_each(method, caller, source)
+                async with aclosing(method.call(caller, request, _remaining(context))) as replies:
                     async for reply in replies:
                         await context.write(method.release(caller, reply))
                 return
@@ -216,12 +247,9 @@ def _stream(method: _Method, read: Callable[[Any], Any]) -> Callable[[Any, Any],
     return stream
 
 
-def _parse_each(method: _Method) -> Callable[[AsyncIterator[bytes]], AsyncIterator[Message]]:
-    async def parsed(source: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-        async for data in source:
-            yield method.parse(data)
-
-    return parsed
+async def _read_each(method: _Method, caller: Caller, source: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+    async for data in source:
+        yield await method.read(caller, data)
 
 
 async def _abort(method: _Method, failure: Exception, context: grpc.aio.ServicerContext[Any, Any]) -> Exception:

@@ -35,6 +35,8 @@ class Threads:
         """
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._pool, lambda: work(*args, **kwargs))
+        # Looked at even if the caller has gone: asyncio would log the text of an exception that nobody took.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             return await asyncio.wait_for(asyncio.shield(future), self._timeout_s)
         except TimeoutError:

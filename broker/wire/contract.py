@@ -81,12 +81,22 @@ def _population(message: contract_pb2.Population, where: str, catalogue: Catalog
     if kind == "everyone" and message.everyone:
         return Population(everyone=True)
     if kind == "persons":
-        return Population(persons=frozenset(parse_person(text) for text in message.persons.person_ids))
+        return _listed(message.persons.person_ids, f"{where}.population")
     if kind == "predicates":
         found = message.predicates.predicates
         return Population(predicates=tuple(_predicate(predicate, catalogue) for predicate in found))
     field = f"{where}.population"
     raise SlussError(Reason.INVALID_TERMS, f"{field}: name everyone, persons or predicates", field=field)
+
+
+def _listed(person_ids: Sequence[str], field: str) -> Population:
+    try:
+        persons = frozenset(parse_person(text) for text in person_ids)
+    except SlussError as error:
+        raise SlussError(Reason.INVALID_TERMS, f"{field}: {error.detail}", field=field) from None
+    if len(persons) != len(person_ids):
+        raise SlussError(Reason.INVALID_TERMS, f"{field}: duplicates", field=field)
+    return Population(persons=persons)
 
 
 def _predicate(message: contract_pb2.Predicate, catalogue: Catalogue) -> Predicate:

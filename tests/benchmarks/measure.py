@@ -47,11 +47,18 @@ def compared(
     *,
     least: float | None = None,
     most: float | None = None,
+    judged: bool = True,
     note: str = "",
 ) -> Measure:
-    """Pairs of (value, baseline), measured one right after the other, against a budget for their ratio."""
-    ratio = median(value / baseline for value, baseline in pairs)
-    met = None if least is None and most is None else _keeps(ratio, least, most)
+    """Pairs of (value, baseline), measured one right after the other, against a budget for their ratio.
+
+    Not `judged`, the row shows the budget and leaves open whether it is met.
+    """
+    ratios = sorted(value / baseline for value, baseline in pairs)
+    ratio = median(ratios)
+    note = f"{note}; pairs {ratios[0]:.3g} to {ratios[-1]:.3g}"
+    bound = judged and not (least is None and most is None)
+    met = _keeps(ratio, least, most) if bound else None
     value, baseline = (median(column) for column in zip(*pairs, strict=True))
     budget = least if most is None else most
     return Measure(name, value, unit, baseline, ratio, budget, met, most is not None, note)
@@ -76,6 +83,13 @@ def cpu_seconds(pid: int) -> float:
     """User and system time that a process has used, all its threads together (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def machine_seconds() -> tuple[float, float]:
+    """CPU time that all processes have used, time stolen by other guests included, and the idle rest (proc(5))."""
+    first = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, idle, waiting, *interrupts_and_stolen = map(int, first)
+    return (user + nice + system + sum(interrupts_and_stolen)) / TICKS, (idle + waiting) / TICKS
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -36,13 +36,13 @@ class Stage:
         granted = grant(PURPOSE, tuple(f"{field}=full" for field in FIELDS), persons=10**9)
         self.contract, self.client = self.broker.live_contract(granted)
         self.chunks = self._bulk()
-        self._load = self._start_load()
+        self.load = self._start_load()
 
     def tell(self, **what):
         """Let the load's process do something; its answer."""
-        self._load.stdin.write(json.dumps(what) + "\n")
-        self._load.stdin.flush()
-        answer = self._load.stdout.readline()
+        self.load.stdin.write(json.dumps(what) + "\n")
+        self.load.stdin.flush()
+        answer = self.load.stdout.readline()
         if not answer:
             raise RuntimeError("the load's process has ended")
         return json.loads(answer)
@@ -75,7 +75,7 @@ class Stage:
         handles = [made[1:17] for chunk in self.chunks for made in chunk.slices]
         reply = self._folder / "reply"
         reply.write_bytes(self._typical_reply(handles[:SAMPLE]))
-        echo = self._spawn("echo_server", str(self.broker.home), str(reply))
+        echo = self.echo = self._spawn("echo_server", str(self.broker.home), str(reply))
         load = self._spawn("client")
         setup = {
             "profile": str(self.broker.profile("subcontractor/acme")),

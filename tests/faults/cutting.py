@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 
 BLOCK = 65_536
-PATIENCE_S = 10
 
 
 class Cutter:
@@ -56,14 +56,12 @@ class Cutter:
             threading.Thread(target=self._pass_on, args=(pair, server, client, True), daemon=True).start()
 
     def _pass_on(self, pair, source, sink, replies):
-        try:
+        with suppress(OSError):
             while data := source.recv(BLOCK):
                 allowed, cut = self._take(len(data)) if replies else (len(data), False)
                 sink.sendall(data[:allowed])
                 if cut:
                     break
-        except OSError:
-            pass
         _end(pair)
 
     def _take(self, count):
@@ -80,8 +78,6 @@ class Cutter:
 
 def _end(pair):
     for end in pair:
-        try:
+        with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         end.close()

@@ -115,11 +115,10 @@ def test_the_same_request_id_with_another_body_is_an_error_at_either_process(pai
 def test_a_reply_that_is_cut_is_asked_for_again_and_disclosed_once(pair, reply_bytes):
     broker, _ = pair
     contract, _, handles = scene(broker, 20)
-    with Cutter(broker.port) as cutter:
-        with through(cutter, broker) as client:
-            client.describe_scope(contract)
-            cutter.cut_after(reply_bytes)
-            results = client.disclose(contract, "billing", ["email"], handles)
+    with Cutter(broker.port) as cutter, through(cutter, broker) as client:
+        client.describe_scope(contract)
+        cutter.cut_after(reply_bytes)
+        results = client.disclose(contract, "billing", ["email"], handles)
     assert cutter.cuts == 1
     assert all(one.available for one in results)
     entries = check_durable(broker.home, [disclosure_pb2.Disclosure.FromString(results[0].sealed)])

@@ -42,7 +42,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ROLE_NOT_ALLOWED: _ErrorReason.ValueType  # 4
     """PERMISSION_DENIED. The method is not for this kind of principal.
 
-    Example: `{"kind": "subcontractor", "method": "/sluss.v1.PersonService/GetPerson"}`
+    Example: `{"kind": "subcontractor", "method": "/sluss.v1.PersonService/GetPerson", "principal": "subcontractor/acme-pay"}`
     """
     ERROR_REASON_NOT_YOUR_CONTRACT: _ErrorReason.ValueType  # 5
     """PERMISSION_DENIED. The contract belongs to another subcontractor, or does not exist; a subcontractor is not
@@ -252,7 +252,7 @@ Example: `{}`
 ERROR_REASON_ROLE_NOT_ALLOWED: ErrorReason.ValueType  # 4
 """PERMISSION_DENIED. The method is not for this kind of principal.
 
-Example: `{"kind": "subcontractor", "method": "/sluss.v1.PersonService/GetPerson"}`
+Example: `{"kind": "subcontractor", "method": "/sluss.v1.PersonService/GetPerson", "principal": "subcontractor/acme-pay"}`
 """
 ERROR_REASON_NOT_YOUR_CONTRACT: ErrorReason.ValueType  # 5
 """PERMISSION_DENIED. The contract belongs to another subcontractor, or does not exist; a subcontractor is not

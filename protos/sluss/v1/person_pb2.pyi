@@ -83,7 +83,7 @@ class RegisterPersonRequest(_message.Message):
     """A UUID4: the same id with the same body registers once."""
     source: _builtins.str
     """Where the values were collected: `registration`, `survey`, `draw`, `import:crm` ... 1 to 64 characters of
-    `a-z0-9._:-`.
+    `a-z0-9._:-`, starting with a letter.
     """
     @_builtins.property
     def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldValue]:
@@ -123,7 +123,7 @@ class ChoiceMade(_message.Message):
     state: Global___ChoiceState.ValueType
     """What was chosen."""
     channel: _builtins.str
-    """The channel through which the person chose: `web`, `mail`, `phone` ..."""
+    """The channel through which the person chose: `web`, `mail`, `phone` ... Of the form of a source."""
     def __init__(
         self,
         *,
@@ -315,7 +315,9 @@ class StoredField(_message.Message):
     field: _builtins.str
     """The field."""
     category: _builtins.str
-    """Its data category: `identity`, `contact`, `account`, `usage`, `financial`, `technical`."""
+    """Its data category: `identity`, `contact`, `account`, `usage`, `financial`, `technical`; empty for a field that
+    the catalogue no longer has.
+    """
     source: _builtins.str
     """Where it was collected."""
     collected_at: _builtins.str
