@@ -13,10 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import func, insert, select, update
 
 from broker import contract_terms, requests
@@ -25,6 +21,7 @@ from broker.contracts import SIGNATURE_LABEL, State, Step, Terms, next_state, sa
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.rights import contract_row
+from broker.signatures import verify_signature
 from broker.store import tables
 from broker.values import is_plain_text
 
@@ -62,21 +59,6 @@ class ContractView:
         """The terms in force, or the proposed ones before the first acceptance."""
         shown = self.row.version or self.row.proposed
         return contract_terms.parse(self.versions[shown - 1].terms)[2]
-
-
-def verify_signature(certificate_der: bytes, signature: bytes, message: bytes, **metadata: str) -> None:
-    """Check an ECDSA P-256 signature with SHA-256 under a certificate's key (FIPS 186-5).
-
-    Raises:
-        SlussError: INVALID_SIGNATURE.
-    """
-    key = x509.load_der_x509_certificate(certificate_der).public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise SlussError(Reason.INVALID_SIGNATURE, **metadata)
-    try:
-        key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        raise SlussError(Reason.INVALID_SIGNATURE, **metadata) from None
 
 
 class Agreements:

@@ -15,8 +15,11 @@ the person. A retry takes the same steps but appends nothing: its bytes must equ
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from broker import requests
 from broker.asks import CHUNK, Answer, Ask, Named, Page, Sealed
@@ -33,10 +36,11 @@ from broker.contracts import (
 from broker.errors import Reason, SlussError
 from broker.handles import handles_of, persons_of
 from broker.identity import Principal, authorise
+from broker.ids import person_text
 from broker.ledger import entry
 from broker.refusals import UNKNOWN_PRINCIPAL, Refusal, RefusalLog
 from broker.slice_terms import unbase64
-from broker.slices import SliceMaker, terms_of
+from broker.slices import Opened, SliceMaker, terms_of
 from broker.store.engine import reading
 from broker.store.queries import persons_after, read_persons
 from broker.volumes import Volumes
@@ -52,6 +56,8 @@ if TYPE_CHECKING:
     from broker.rights import HeldContract, Rights, Snapshot
     from broker.sealing import RecipientPublicKey
     from broker.vault import Vault
+
+log = logging.getLogger(__name__)
 
 Outcome = Answer | SlussError
 EPOCH_ID_BYTES = 16
@@ -156,7 +162,8 @@ class Spine:
         rows = self._read(connection, plans)
         for plan in plans:
             if plan.answer and not plan.ask.dry_run:
-                self._seal_all(snapshot, plan, rows, now_us)
+                with _Refusing(plan):
+                    self._seal_all(snapshot, plan, rows, now_us)
         return snapshot.rights, plans
 
     def _decide(self, connection: Connection, snapshot: Snapshot, plan: _Plan, now_us: int) -> None:
@@ -222,10 +229,11 @@ class Spine:
         available = []
         for handle, person in plan.persons:
             row = rows.get(person)
-            if row is not None and self._admits(answer.decision, row):
-                available.append((handle, row))
-            else:
+            opened = None if row is None else self._open(granted, handle, row)
+            if opened is None:
                 answer.unavailable.append(handle)
+            else:
+                available.append(opened)
         contract = granted.decision.contract
         for start in range(0, len(available), CHUNK):
             epoch = self._epochs.current(contract, granted.key, now_us)
@@ -233,6 +241,19 @@ class Spine:
             answer.sealed.append(granted.maker.make(epoch, terms, available[start : start + CHUNK]))
         if answer.sealed:
             answer.sealed[-1].unavailable = len(answer.unavailable)
+
+    def _open(self, granted: _Granted, handle: bytes, row: Row[Any]) -> Opened | None:
+        """The person, opened; None if the decision does not admit it, or if its row is damaged.
+
+        A damaged row is unavailable for everybody and stops nobody else's disclosure.
+        """
+        try:
+            return granted.maker.open(handle, row) if self._admits(granted.decision, row) else None
+        except SlussError as error:
+            if error.reason is not Reason.INTERNAL:
+                raise
+            log.error("a person's row does not open: %s", person_text(row.id))  # noqa: TRY400 - no values in logs
+            return None
 
     def _admits(self, decision: Decision, row: Row[Any]) -> bool:
         if decision.choice_rule is ChoiceRule.NONE and decision.grant.population.everyone:
@@ -402,10 +423,13 @@ class _Refusing:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if isinstance(error, SlussError) and error.reason is not Reason.LEDGER_UNAVAILABLE:
-            self._plan.refused = error
-            return True
-        return False
+        if isinstance(error, SlussError):
+            if error.reason is not Reason.LEDGER_UNAVAILABLE:
+                self._plan.refused = error
+        elif isinstance(error, Exception) and not isinstance(error, SQLAlchemyError):
+            log.error("a request failed: %s", type(error).__name__)
+            self._plan.refused = SlussError(Reason.INTERNAL)
+        return self._plan.refused is not None
 
 
 def _persons_between(connection: Connection, after: int, last: int, limit: int) -> list[Row[Any]]:

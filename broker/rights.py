@@ -14,9 +14,10 @@ from sqlalchemy import select
 
 from broker import contract_terms
 from broker.catalogue import Catalogue, parse_catalogue
-from broker.contracts import CONTRACT_ID, ContractFacts, State, safe_contract
+from broker.contracts import CONTRACT_ID, SIGNATURE_LABEL, ContractFacts, State, safe_contract
 from broker.errors import Reason, SlussError
 from broker.sealing import RecipientPublicKey
+from broker.signatures import verify_signature
 from broker.store import tables
 
 if TYPE_CHECKING:
@@ -147,11 +148,14 @@ def _load_contract(connection: Connection, vault: Vault, contract: str) -> HeldC
     row = contract_row(connection, contract)
     terms = None
     if row.version:
-        body = connection.execute(
-            select(VERSION.c.terms).where(VERSION.c.contract == contract, VERSION.c.version == row.version)
-        ).scalar_one()
-        terms = contract_terms.parse(body)[2]
-    facts = ContractFacts(row.id, row.subcontractor, State(row.state), row.version, terms)
+        accepted = connection.execute(
+            select(VERSION).where(VERSION.c.contract == contract, VERSION.c.version == row.version)
+        ).one()
+        # What is in force is what was signed: terms that somebody changed in the store grant nothing.
+        message = SIGNATURE_LABEL + accepted.terms
+        verify_signature(accepted.certificate, accepted.signature, message, contract=contract)
+        terms = contract_terms.parse(accepted.terms)[2]
+    facts = ContractFacts(row.id, row.subcontractor, _state(contract, row.state), row.version, terms)
     return HeldContract(facts, vault.unwrap_handle_key(contract, row.handle_key))
 
 
@@ -159,6 +163,15 @@ def _load_contract(connection: Connection, vault: Vault, contract: str) -> HeldC
 def _parsed(text: str) -> Catalogue:
     """A catalogue is a pure function of its text: parsed once a process, not once a thread."""
     return parse_catalogue(text)
+
+
+def _state(contract: str, text: str) -> State:
+    try:
+        return State(text)
+    except ValueError:
+        raise SlussError(
+            Reason.CONTRACT_WRONG_STATE, "the contract is in a state that this broker does not know", contract=contract
+        ) from None
 
 
 class Rights:

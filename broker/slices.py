@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -31,6 +31,15 @@ if TYPE_CHECKING:
 HASHED_KEY_LABEL = b"sluss/v1 hashed key\x00"
 
 
+class Opened(NamedTuple):
+    """A person's values in the form that leaves: (ordinal, field, UTF-8), and the secret for the commitment."""
+
+    handle: bytes
+    id: int
+    values: list[tuple[int, str, bytes]]
+    secret: bytes
+
+
 class SliceMaker:
     """Steps 3 and 4: makes the slices of one request. Holds what all its persons share."""
 
@@ -53,18 +62,31 @@ class SliceMaker:
         self._transforms = tuple((granted.field, granted.transform) for granted in decision.fields)
         self._contract_version = decision.version
 
-    def make(self, epoch: Epoch, terms: Terms, persons: Sequence[tuple[bytes, Row[Any]]]) -> Sealed:
-        """One disclosure of up to 256 persons."""
+    def open(self, handle: bytes, row: Row[Any]) -> Opened:
+        """Step 3 for one person.
+
+        Raises:
+            SlussError: INTERNAL for a record that does not open, KEYS_UNAVAILABLE.
+        """
+        values, secret = self._vault.open_for_disclosure(row, self._names, allow_financial=self._financial)
+        key = self._key
+        items = []
+        for ordinal, name, transform in self._fields:
+            value = values.get(name)
+            if value is not None:
+                text = value if transform is None else transform(value, key)
+                items.append((ordinal, name, text.encode()))
+        return Opened(handle, row.id, items, secret)
+
+    def make(self, epoch: Epoch, terms: Terms, persons: Sequence[Opened]) -> Sealed:
+        """Step 4: one disclosure of up to 256 persons."""
         label = COMMITMENT_LABEL + terms.disclosure.encode("ascii")
         members = terms.members()
         seal = Sealer(epoch, orjson.dumps(members, option=orjson.OPT_SORT_KEYS), terms).seal
-        slices, commitments = [], []
-        for handle, row in persons:
-            values, secret = self._open(row)
-            slices.append(seal(handle, values))
-            commitments.append(hmac.digest(secret, label, "sha256"))
+        slices = [seal(person.handle, person.values) for person in persons]
+        commitments = [hmac.digest(person.secret, label, "sha256") for person in persons]
         digests = [hashlib.sha256(made).digest() for made in slices]
-        ids = [row.id for _, row in persons]
+        ids = [person.id for person in persons]
         return Sealed(terms.disclosure, members, epoch.blob, slices, commitments, digests, ids)
 
     def remake(self, epoch: Epoch, first: dict[str, Any], persons: Sequence[tuple[bytes, Row[Any]]]) -> Sealed:
@@ -85,21 +107,10 @@ class SliceMaker:
         present = [item for item in chosen if item is not None]
         if len(present) != len(chosen):
             raise changed
-        sealed = self.make(epoch, terms, present)
+        sealed = self.make(epoch, terms, [self.open(handle, row) for handle, row in present])
         if [entry.base64url(digest) for digest in sealed.digests] != [item["sha256"] for item in first["slices"]]:
             raise changed
         return sealed
-
-    def _open(self, row: Row[Any]) -> tuple[list[tuple[int, str, bytes]], bytes]:
-        values, secret = self._vault.open_for_disclosure(row, self._names, allow_financial=self._financial)
-        key = self._key
-        items = []
-        for ordinal, name, transform in self._fields:
-            value = values.get(name)
-            if value is not None:
-                text = value if transform is None else transform(value, key)
-                items.append((ordinal, name, text.encode()))
-        return items, secret
 
 
 def terms_of(decision: Decision, held: HeldContract, epoch: Epoch, policy: str, now_us: int) -> Terms:

@@ -10,12 +10,16 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sluss.v1 import person_pb2
 
+from broker.ledger import entry
+from broker.operator.office import opened
+from broker.operator.pins import revoke, selected
 from tests.faults.outages import OwnPostgres, full_disk, locked_file, removed_file, replaced_file
 from tests.faults.siege import (
     CALL_S,
     Siege,
     check_durable,
     info,
+    ledger_of,
     raw_bulk,
     raw_unary,
     reasons,
@@ -136,3 +140,23 @@ def cut_connections(url):
     """End every connection of the broker's, wherever it is: before, in or after its commit."""
     others = "datname = current_database() AND pid <> pg_backend_pid()"
     postgres._run(url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+
+
+def test_a_refusal_is_in_the_ledger_under_the_name_of_who_was_refused(shared_broker):
+    contract, handles = scene(shared_broker)
+    name = f"subcontractor/r{uuid.uuid4().hex[:8]}"
+    revoked = shared_broker.disclosures(name)
+    with opened(shared_broker.home) as office:
+        revoke(office.ledger, selected(principal=name), "stolen")
+    before = len(ledger_of(shared_broker.home))
+    asked = [
+        (shared_broker.disclosures("legal/anna"), "legal/anna", "ROLE_NOT_ALLOWED"),
+        (revoked, name, "CERTIFICATE_REVOKED"),
+        (shared_broker.disclosures("subcontractor/other"), "subcontractor/other", "NOT_YOUR_CONTRACT"),
+    ]
+    for stub, _, reason in asked:
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Disclose(request(contract, handles), timeout=CALL_S)
+        assert info(caught.value).reason == reason
+    refused = [entry.parse(data) for data in ledger_of(shared_broker.home)[before:] if b'"refusal"' in data]
+    assert [(found["principal"], found["reason"]) for found in refused] == [(who, why) for _, who, why in asked]
