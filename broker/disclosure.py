@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from broker import requests
 from broker.asks import CHUNK, Answer, Ask, Named, Page, Sealed
-from broker.clock import SECOND
+from broker.clock import SECOND, rfc3339
 from broker.contracts import (
     ChoiceRule,
     Decision,
@@ -40,7 +40,7 @@ from broker.ids import person_text
 from broker.ledger import entry
 from broker.refusals import UNKNOWN_PRINCIPAL, Refusal, RefusalLog
 from broker.slice_terms import unbase64
-from broker.slices import Opened, SliceMaker, terms_of
+from broker.slices import Opened, SliceMaker
 from broker.store.engine import reading
 from broker.store.queries import persons_after, read_persons
 from broker.volumes import Volumes
@@ -237,7 +237,7 @@ class Spine:
         contract = granted.decision.contract
         for start in range(0, len(available), CHUNK):
             epoch = self._epochs.current(contract, granted.key, now_us)
-            terms = terms_of(granted.decision, granted.held, epoch, snapshot.policy(now_us), now_us)
+            terms = granted.maker.terms(epoch, snapshot.policy(now_us), rfc3339(now_us))
             answer.sealed.append(granted.maker.make(epoch, terms, available[start : start + CHUNK]))
         if answer.sealed:
             answer.sealed[-1].unavailable = len(answer.unavailable)

@@ -10,10 +10,11 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import delete
 
 from broker.errors import Reason, SlussError
 from broker.store import tables
+from broker.store.driver import change, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
 
 REQUEST = tables.core(tables.Request)
 _IN = 500
-_ADD = insert(REQUEST)
-_FIND = select(REQUEST).where(
-    REQUEST.c.principal == bindparam("principal"), REQUEST.c.id.in_(bindparam("ids", expanding=True))
-)
+_ADD = "INSERT INTO request (principal, id, body, first_entry, entries, reply, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +55,11 @@ def find(connection: Connection, names: Iterable[Name]) -> dict[Name, Known]:
     found = {}
     for principal, ids in by_principal.items():
         for start in range(0, len(ids), _IN):
-            rows = connection.execute(_FIND, {"principal": principal, "ids": ids[start : start + _IN]})
-            for row in rows:
-                found[principal, row.id] = Known(row.body, row.first_entry, row.entries, row.reply)
+            some = ids[start : start + _IN]
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT id, body, first_entry, entries, reply FROM request WHERE principal = ? AND id IN ({marks})"  # noqa: S608 - marks only
+            for row in fetch(connection, query, (principal, *some)):
+                found[principal, bytes(row.id)] = Known(bytes(row.body), row.first_entry, row.entries, bytes(row.reply))
     return found
 
 
@@ -87,22 +87,14 @@ def require_same(known: Known, request_id: bytes, body: bytes) -> None:
 
 def remember(connection: Connection, rows: Sequence[tuple[Name, Known]], at_us: int) -> None:
     """Store what requests were answered with."""
-    if rows:
-        connection.execute(
-            _ADD,
-            [
-                {
-                    "principal": principal,
-                    "id": request,
-                    "body": known.body,
-                    "first_entry": known.first_entry,
-                    "entries": known.entries,
-                    "reply": known.reply,
-                    "at": at_us,
-                }
-                for (principal, request), known in rows
-            ],
-        )
+    change(
+        connection,
+        _ADD,
+        [
+            (principal, request, known.body, known.first_entry, known.entries, known.reply, at_us)
+            for (principal, request), known in rows
+        ],
+    )
 
 
 def forget_before(connection: Connection, before_us: int) -> int:

@@ -19,22 +19,19 @@ from broker.errors import Reason, SlussError
 from broker.sealing import RecipientPublicKey
 from broker.signatures import verify_signature
 from broker.store import tables
+from broker.store.driver import fetch
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from broker.vault import Vault
 
-HEAD = tables.core(tables.Head)
 CONTRACT = tables.core(tables.Contract)
 VERSION = tables.core(tables.ContractVersion)
 CERTIFICATE = tables.core(tables.Certificate)
 KEY = tables.core(tables.RecipientKey)
 CATALOGUE = tables.core(tables.Catalogue)
 POLICY = tables.core(tables.PolicyVersion)
-
-
-_COUNT = select(HEAD.c.rights).where(HEAD.c.id == 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +181,7 @@ class Rights:
 
     def at(self, connection: Connection) -> Snapshot:
         """The rights as this transaction sees them: one read if nothing has changed."""
-        count = connection.execute(_COUNT).scalar_one()
+        count = fetch(connection, "SELECT rights FROM head WHERE id = 1")[0][0]
         snapshot = self._snapshot
         if snapshot is None or snapshot.rights != count:
             rows = connection.execute(

@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidTag
@@ -286,6 +286,11 @@ def _check_blob(blob: bytes) -> None:
 # --- sealing ------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1024)
+def _encoded(fields: tuple[tuple[str, str], ...]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, name.encode()) for name, _ in fields)
+
+
 class _Disclosure:
     """What sealer and opener derive once per disclosure from the epoch secret and the terms."""
 
@@ -294,7 +299,7 @@ class _Disclosure:
     def __init__(self, secret: bytes, terms: bytes, parsed: Terms) -> None:
         digest = hashlib.sha256(terms).digest()
         self.terms = parsed
-        self.names = tuple((name, name.encode()) for name, _ in self.terms.fields)
+        self.names = _encoded(self.terms.fields)
         # HKDF-Expand (RFC 5869, 2.3) of one block is a single HMAC over info || 0x01.
         self.key = hmac.digest(secret, LABEL_DISCLOSURE + digest + b"\x01", "sha256")
         self.salt_key = hmac.digest(secret, LABEL_SALT + digest + b"\x01", "sha256")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -41,8 +41,7 @@ def _malformed(detail: str) -> SlussError:
     return SlussError(Reason.MALFORMED, detail)
 
 
-@dataclass(frozen=True)
-class Terms:
+class Terms(NamedTuple):
     """The terms that travel with a disclosure, parsed from their canonical bytes.
 
     Attributes:
@@ -78,7 +77,7 @@ class Terms:
             "contract_version": self.contract_version,
             "disclosure": self.disclosure,
             "epoch": base64url(self.epoch),
-            "fields": [{"name": name, "transform": transform} for name, transform in self.fields],
+            "fields": _field_members(self.fields),
             "issued": self.issued,
             "key": base64url(self.key),
             "onward_transfer": ONWARD_TRANSFER,
@@ -111,6 +110,12 @@ class Terms:
             recipient=terms["recipient"],
             retain_until=terms["retain_until"],
         )
+
+
+@lru_cache(maxsize=1024)
+def _field_members(fields: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    """The same few field sets are asked for again and again. Nobody changes the list."""
+    return [{"name": name, "transform": transform} for name, transform in fields]
 
 
 def _terms_object(data: bytes) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import orjson
 
 from broker import transforms
 from broker.asks import Sealed
-from broker.clock import rfc3339
 from broker.errors import Reason, SlussError
 from broker.ids import new_disclosure_id
 from broker.ledger import entry
@@ -59,8 +58,19 @@ class SliceMaker:
             for ordinal, granted in enumerate(decision.fields)
         ]
         self._key = key
-        self._transforms = tuple((granted.field, granted.transform) for granted in decision.fields)
-        self._contract_version = decision.version
+        self._terms = Terms(
+            contract=decision.contract,
+            contract_version=decision.version,
+            disclosure="",
+            epoch=b"",
+            key=b"",
+            fields=tuple((granted.field, granted.transform) for granted in decision.fields),
+            issued="",
+            policy="",
+            purpose=decision.purpose,
+            recipient=held.facts.subcontractor,
+            retain_until=decision.retain_until.isoformat(),
+        )
 
     def open(self, handle: bytes, row: Row[Any]) -> Opened:
         """Step 3 for one person.
@@ -77,6 +87,12 @@ class SliceMaker:
                 text = value if transform is None else transform(value, key)
                 items.append((ordinal, name, text.encode()))
         return Opened(handle, row.id, items, secret)
+
+    def terms(self, epoch: Epoch, policy: str, issued: str) -> Terms:
+        """The terms of a new disclosure (protos/SLICE.md); `issued` is RFC 3339."""
+        return self._terms._replace(
+            disclosure=new_disclosure_id(), epoch=epoch.id, key=epoch.key_id, issued=issued, policy=policy
+        )
 
     def make(self, epoch: Epoch, terms: Terms, persons: Sequence[Opened]) -> Sealed:
         """Step 4: one disclosure of up to 256 persons."""
@@ -97,7 +113,7 @@ class SliceMaker:
         """
         terms = Terms.parse(orjson.dumps(first["terms"], option=orjson.OPT_SORT_KEYS))
         changed = SlussError(Reason.RECORD_CHANGED, disclosure=terms.disclosure)
-        if terms.fields != self._transforms or terms.contract_version != self._contract_version:
+        if terms.fields != self._terms.fields or terms.contract_version != self._terms.contract_version:
             raise changed
         by_commitment = {}
         for handle, row in persons:
@@ -111,20 +127,3 @@ class SliceMaker:
         if [entry.base64url(digest) for digest in sealed.digests] != [item["sha256"] for item in first["slices"]]:
             raise changed
         return sealed
-
-
-def terms_of(decision: Decision, held: HeldContract, epoch: Epoch, policy: str, now_us: int) -> Terms:
-    """The terms that travel in a disclosure (protos/SLICE.md)."""
-    return Terms(
-        contract=decision.contract,
-        contract_version=decision.version,
-        disclosure=new_disclosure_id(),
-        epoch=epoch.id,
-        key=epoch.key_id,
-        fields=tuple((granted.field, granted.transform) for granted in decision.fields),
-        issued=rfc3339(now_us),
-        policy=policy,
-        purpose=decision.purpose,
-        recipient=held.facts.subcontractor,
-        retain_until=decision.retain_until.isoformat(),
-    )

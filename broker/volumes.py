@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import delete
 
 from broker.contracts import Decision, Grant, Window, check_volume
 from broker.store import tables
+from broker.store.driver import change, fetch
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 VOLUME = tables.core(tables.Volume)
-# Built once: SQLAlchemy spends more on building a statement than the store on running it.
-_WHERE = (
-    VOLUME.c.contract == bindparam("of_contract"),
-    VOLUME.c.purpose == bindparam("of_purpose"),
-    VOLUME.c.window == bindparam("of_window"),
-    VOLUME.c.start == bindparam("of_start"),
-)
-_READ = select(VOLUME.c.persons).where(*_WHERE)
-_CHANGE = update(VOLUME).where(*_WHERE).values(persons=bindparam("persons"))
-_ADD = insert(VOLUME)
+_WHERE = 'WHERE contract = ? AND purpose = ? AND "window" = ? AND start = ?'
+_READ = "SELECT persons FROM volume " + _WHERE
+_CHANGE = "UPDATE volume SET persons = ? " + _WHERE
+_ADD = 'INSERT INTO volume (persons, contract, purpose, "window", start) VALUES (?, ?, ?, ?, ?)'
 
 Name = tuple[str, str, str, int]
 """Contract, granted purpose, window, and its start in seconds since 1970 UTC."""
@@ -60,32 +55,19 @@ class Volumes:
 
     def save(self) -> None:
         """Write the counts that changed."""
-        for name in self._changed:
-            if name in self._known:
-                self._connection.execute(_CHANGE, {**_named(name, "of_"), "persons": self._counts[name]})
-            else:
-                self._connection.execute(_ADD, {**_named(name), "persons": self._counts[name]})
+        for statement, names in ((_CHANGE, self._changed & self._known), (_ADD, self._changed - self._known)):
+            change(self._connection, statement, [(self._counts[name], *name) for name in names])
 
     def _name(self, contract: str, grant: Grant, window: Window) -> Name:
         return contract, grant.purpose, str(window), window.bounds(self._now_us)[0]
 
     def _count(self, name: Name) -> int:
         if name not in self._counts:
-            found = self._connection.execute(_READ, _named(name, "of_")).scalar_one_or_none()
-            if found is not None:
+            found = fetch(self._connection, _READ, name)
+            if found:
                 self._known.add(name)
-            self._counts[name] = found or 0
+            self._counts[name] = found[0][0] if found else 0
         return self._counts[name]
-
-
-def _named(name: Name, prefix: str = "") -> dict[str, str | int]:
-    contract, purpose, window, start = name
-    return {
-        f"{prefix}contract": contract,
-        f"{prefix}purpose": purpose,
-        f"{prefix}window": window,
-        f"{prefix}start": start,
-    }
 
 
 def forget_before(connection: Connection, before_s: int) -> int:

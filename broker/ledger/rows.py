@@ -7,9 +7,10 @@ One text for SQLite and PostgreSQL, but for the parameter mark and the row lock 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from broker.errors import Reason, SlussError
+from broker.store.driver import change, fetch
 from broker.store.engine import reading
 
 if TYPE_CHECKING:
@@ -45,21 +46,6 @@ class EntryRow:
     contract: str
     recipient: str
     at: int
-
-
-def _sql(connection: Connection, text: str) -> str:
-    return text if connection.dialect.paramstyle == "qmark" else text.replace("?", "%s")
-
-
-def fetch(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> list[Any]:
-    """The rows of a query; `?` marks its parameters."""
-    return list(connection.exec_driver_sql(_sql(connection, text), tuple(parameters)).fetchall())
-
-
-def change(connection: Connection, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Run a statement once per row; `?` marks its parameters."""
-    if rows:
-        connection.exec_driver_sql(_sql(connection, text), list(rows))
 
 
 _HEAD = "SELECT size, root, note, rights, contracts FROM head WHERE id = 1"

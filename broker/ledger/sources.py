@@ -11,8 +11,9 @@ from broker.errors import Reason, SlussError
 from broker.ledger import rows
 from broker.ledger.entry import MAX_ENTRY
 from broker.ledger.merkle import HASH_SIZE
-from broker.ledger.rows import HeadRow, fetch
+from broker.ledger.rows import HeadRow
 from broker.ledger.tiles import WIDTH
+from broker.store.driver import fetch
 from broker.store.engine import reading
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import orjson
 from sqlalchemy import bindparam, delete, select, tuple_, update
 
 from broker.errors import Reason, SlussError
-from broker.ledger.rows import change, fetch
 from broker.persons.checking import NUMBER
 from broker.persons.model import ACTIVE
+from broker.store.driver import change, fetch
 from broker.store.queries import BLIND_INDEX, PERSON, UNIQUE_NUMBER, WHOLE, read_persons
 from broker.values import index_form
 

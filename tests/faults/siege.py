@@ -186,8 +186,11 @@ def info(error):
 
 
 def reasons(failures):
-    """The reasons of failed calls: of the SDK's errors and of gRPC's."""
-    return {info(error).reason if isinstance(error, grpc.RpcError) else error.reason for error in failures}
+    """The reasons of failed calls: of the SDK's errors and of gRPC's; for an error of the SDK's own, its text."""
+    return {
+        info(error).reason if isinstance(error, grpc.RpcError) else getattr(error, "reason", repr(error))
+        for error in failures
+    }
 
 
 def ledger_of(home):
