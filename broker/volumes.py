@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 VOLUME = tables.core(tables.Volume)
-_WHERE = 'WHERE contract = ? AND purpose = ? AND "window" = ? AND start = ?'
-_READ = "SELECT persons FROM volume " + _WHERE
-_CHANGE = "UPDATE volume SET persons = ? " + _WHERE
+_READ = 'SELECT persons FROM volume WHERE contract = ? AND purpose = ? AND "window" = ? AND start = ?'
+_CHANGE = 'UPDATE volume SET persons = ? WHERE contract = ? AND purpose = ? AND "window" = ? AND start = ?'
 _ADD = 'INSERT INTO volume (persons, contract, purpose, "window", start) VALUES (?, ?, ?, ?, ?)'
 
 Name = tuple[str, str, str, int]

@@ -282,3 +282,5 @@ def log_to_stderr() -> None:
     """One line per event; never a traceback's values."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # The driver's warnings hold the server's text; store/failures.py says what matters.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)

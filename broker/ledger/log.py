@@ -219,7 +219,7 @@ class Ledger:
 
     def _begin(self, connection: Connection) -> Tx:
         head = rows.existing(rows.read_head(connection, lock=True))
-        return Tx(connection, head, self._current(connection, head), self._clock())
+        return Tx(connection, head, self._current(connection, head, self._state), self._clock())
 
     def _commit(self, tx: Tx) -> None:
         done = tx.write(self._signer)
@@ -249,13 +249,12 @@ class Ledger:
                 return result
         raise StoreError
 
-    def _current(self, connection: Connection, head: HeadRow) -> Snapshot:
+    def _current(self, connection: Connection, head: HeadRow, known: Snapshot | None) -> Snapshot:
         """The state that the head describes: the one in memory, or read anew if another process moved on.
 
         Raises:
             SlussError: LEDGER_INCONSISTENT, if the stored tree is not the one that was signed.
         """
-        known = self._state
         if known is not None and known.tree.size == head.size:
             tree, last_at = known.tree, known.last_at
         else:
@@ -293,9 +292,13 @@ class Ledger:
 
     def _present(self) -> Snapshot:
         """The state that the store is in now."""
+        # Taken before the head is read: what another thread commits meanwhile is not older than that head.
+        known = self._state
         with reading(self._engine) as connection:
             head = rows.existing(rows.read_head(connection))
-            self._state = found = self._current(connection, head)
+            found = self._current(connection, head, known)
+        if self._state is known:
+            self._state = found
         return found
 
     def state(self, size: int | None = None) -> Snapshot:

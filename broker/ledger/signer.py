@@ -45,7 +45,9 @@ class LedgerKeys:
         try:
             with path.open("rb") as file:
                 if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                    raise SlussError(Reason.KEYS_UNAVAILABLE, "the ledger's key file is open to others: chmod 600")
+                    raise SlussError(
+                        Reason.KEYS_UNAVAILABLE, f"{path.name}, the ledger's keys, is open to others: chmod 600"
+                    )
                 return cls.parse(file.read())
         except OSError:
             raise SlussError(Reason.KEYS_UNAVAILABLE, "the ledger's key file can't be read") from None
