@@ -90,6 +90,7 @@ class Settings(BaseSettings):
         listen: `host:port`; port 0 is any free one.
         database: `sqlite:///...` or `postgresql+psycopg://...`; empty is `sluss.db` in the home folder.
         workers: processes that share the port.
+        one_core: each worker keeps to one core, which suits a machine that is the broker's own.
         max_calls: calls in progress per worker; more are refused with RATE_EXCEEDED.
         max_message_bytes: of a request and of a reply.
         max_connection_age_s: after it a client is asked to connect anew, and shows its certificate again.
@@ -116,6 +117,7 @@ class Settings(BaseSettings):
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:7443"
     database: str = Field(default="", repr=False)
     workers: int = Field(default=1, ge=1, le=64)
+    one_core: bool = True
     max_calls: int = Field(default=1024, ge=1, le=100_000)
     max_message_bytes: int = Field(default=32 * MIB, ge=4096, le=256 * MIB)
     max_connection_age_s: Seconds = 1800.0

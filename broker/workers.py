@@ -13,6 +13,7 @@ import ctypes
 import gc
 import logging
 import multiprocessing
+import os
 import resource
 import signal
 import socket
@@ -55,6 +56,8 @@ def serve(settings: Settings, build: Callable[[Settings], App]) -> int:
     forbid_core_files()
     log_to_stderr()
     if settings.workers == 1:
+        if settings.one_core:
+            keep_to_one_core(os.getpid())
         return run(_serve_alone(settings, build))
     return run(_serve_together(settings, build))
 
@@ -76,6 +79,17 @@ def forbid_core_files() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def keep_to_one_core(number: int) -> None:
+    """Keeps this process to one of its cores, chosen by `number`.
+
+    Only one of its threads runs Python at a time; on one core they hand over without moving what they share from
+    cache to cache. `make bench` shows what it is worth: unary calls are about half as many again.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
 async def _serve_alone(settings: Settings, build: Callable[[Settings], App]) -> int:
@@ -132,7 +146,7 @@ class _Worker:
         self._process = context.Process(
             target=_work,
             args=(settings, build, address, theirs),
-            kwargs={"leader": index == 0},
+            kwargs={"index": index},
             name=f"sluss-worker-{index}",
         )
         self._process.start()
@@ -177,12 +191,14 @@ def _work(
     address: Address,
     parent: Connection,
     *,
-    leader: bool,
+    index: int,
 ) -> None:
-    """The main function of a worker process."""
+    """The main function of a worker process; the first one leads."""
     forbid_core_files()
     log_to_stderr()
-    run(_serve_shared(settings, build, address, parent, leader=leader))
+    if settings.one_core:
+        keep_to_one_core(os.getppid() + index)
+    run(_serve_shared(settings, build, address, parent, leader=index == 0))
 
 
 async def _serve_shared(

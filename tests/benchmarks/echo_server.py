@@ -7,6 +7,7 @@ reply that the broker once gave. python -m tests.benchmarks.echo_server HOME REP
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -39,4 +40,5 @@ async def _serve(home, reply):
 
 
 if __name__ == "__main__":
+    workers.keep_to_one_core(os.getpid())
     workers.run(_serve(Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()))

@@ -30,7 +30,7 @@ class Stage:
         self._stack = stack
         self.count = count
         self.people = list(persons(count))
-        self.broker = stack.enter_context(BrokerProcess(folder / "home"))
+        self.broker = stack.enter_context(BrokerProcess(folder / "home", environment={"SLUSS_ONE_CORE": "true"}))
         self.pid = self.broker.process.pid
         self.import_s = self._import()
         granted = grant(PURPOSE, tuple(f"{field}=full" for field in FIELDS), persons=10**9)

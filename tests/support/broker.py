@@ -81,7 +81,7 @@ class BrokerProcess:
             [sys.executable, "-m", "sluss_cli", "serve", "--home", str(self.home)],
             stdout=self.log,
             stderr=self.log,
-            env={**os.environ, **self.environment},
+            env={**os.environ, "SLUSS_ONE_CORE": "false", **self.environment},
         )
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
