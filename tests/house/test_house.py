@@ -136,7 +136,9 @@ from sluss_client import AsyncSubcontractor, Subcontractor
 
 
 def test_nothing_else_stands_at_the_top():
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\n")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split(
+        "\n"
+    )
     tops = {name.split("/")[0] for name in tracked if name}
     assert {name for name in tops if not name.startswith(".")} <= TOP
 

@@ -61,7 +61,7 @@ def scene(world):
 
 
 def test_a_slice_opens_with_the_recipients_key_and_its_entry_was_first(scene):
-    person, handle = scene.person()
+    _, handle = scene.person()
     answer = scene.disclose([handle], purpose="billing.payment", fields=("payment.iban", "email"))
     values = scene.world.opened(answer)[handle]
     assert values["payment.iban"] == "7466"
@@ -138,7 +138,7 @@ def test_financial_fields_cannot_be_granted_for_other_than_payment_purposes(scen
 
 def test_unknown_foreign_forged_opted_out_and_inactive_persons_look_the_same(world):
     scene = Scene(world, grants=(world.grant("offers", ("email=full",)),))
-    person, handle = scene.person()
+    _, handle = scene.person()
     opted_out, out_handle = scene.person()
     world.choose(scene.registration, opted_out, "offers", "out")
     answer = scene.disclose([handle, out_handle, bytes(16), b"x" * 16], purpose="offers")

@@ -38,9 +38,7 @@ def disclosure(record, number=0):
         "retain_until": "2026-12-23",
         "v": 1,
     }
-    present = [
-        (at, name, record[name].encode()) for at, name in enumerate(fields) if record[name] is not None
-    ]
+    present = [(at, name, record[name].encode()) for at, name in enumerate(fields) if record[name] is not None]
     return orjson.dumps(terms, option=orjson.OPT_SORT_KEYS), present
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sluss.v1 import (
     contract_pb2,
@@ -28,6 +28,9 @@ from broker.identity import parse_principal
 from broker.operator.founding import Charter, found
 from broker.operator.issuing import issue_profile
 from broker.operator.office import opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DOMAIN = "example.com"
 ORIGIN = "example.com/sluss"

@@ -144,9 +144,7 @@ def open_slice(private, contract, terms_bytes, blob, data):
     need(unbase64(terms["key"]) == blob[2:34] and unbase64(terms["epoch"]) == blob[34:50])
     digest = hashlib.sha256(terms_bytes).digest()
     handle, salt, parts = split(data)
-    slice_key = mac(
-        expand(secret, b"sluss/v1 disclosure\x00" + digest, 32), b"sluss/v1 slice\x00" + handle + salt
-    )
+    slice_key = mac(expand(secret, b"sluss/v1 disclosure\x00" + digest, 32), b"sluss/v1 slice\x00" + handle + salt)
     values, content = {}, handle
     for ordinal, sealed in parts:
         need(ordinal < len(terms["fields"]))

@@ -110,7 +110,10 @@ def test_bad_handles_are_refused_before_anything_is_sent(sluss, broker, handles)
     assert broker.calls == []
 
 
-@pytest.mark.parametrize("request_id", ["", "x", "877d734c-e797-11f1-9bc9-02fc00000001", "8CD5DAC7-4303-4987-8E14-59ED85F5BB20"])
+UUID1, UPPER_CASE = "877d734c-e797-11f1-9bc9-02fc00000001", "8CD5DAC7-4303-4987-8E14-59ED85F5BB20"
+
+
+@pytest.mark.parametrize("request_id", ["", "x", UUID1, UPPER_CASE])
 def test_a_request_id_that_is_no_uuid4_is_refused(sluss, broker, request_id):
     with pytest.raises(errors.InvalidRequest):
         disclose(sluss, broker, 1, request_id=request_id)

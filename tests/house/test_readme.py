@@ -1,0 +1,68 @@
+"""The pages keep their word: every command in them exists with its options, every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from sluss_cli.main import build
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    "README.md",
+    "broker/README.md",
+    "broker/data/README.md",
+    "broker/ledger/FORMAT.md",
+    "clients/README.md",
+    "clients/sluss_cli/README.md",
+    "protos/SLICE.md",
+    "tests/benchmarks/README.md",
+]
+COMMANDS = sorted(
+    {
+        (page, line.strip().removeprefix("$ "))
+        for page in PAGES
+        for line in (ROOT / page).read_text().replace("\\\n", " ").splitlines()
+        if re.match(r"\s*(\$ )?sluss [a-z]", line)
+    }
+)
+LINKS = sorted((page, target) for page in PAGES for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text()))
+
+
+def command_of(words):
+    """The command behind the words and the options it knows."""
+    command, path = typer.main.get_command(build()), []
+    while words and hasattr(command, "commands"):
+        name = words.pop(0)
+        assert name in command.commands, f"sluss {' '.join([*path, name])}"
+        path.append(name)
+        command = command.commands[name]
+    return command, words
+
+
+def test_there_are_commands_to_look_at():
+    assert len(COMMANDS) > 20
+    assert len(LINKS) > 5
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_every_command_in_a_page_exists_with_its_options(page, line):
+    words = shlex.split(line.split(" | ")[0].split(" > ")[0], comments=True)[1:]
+    command, rest = command_of(words)
+    known = {option for parameter in command.params for option in parameter.opts}
+    used = {word.split("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+    assert used <= known | {"--help"}, (page, used - known)
+
+
+@pytest.mark.parametrize(("page", "target"), LINKS)
+def test_every_link_in_a_page_leads_somewhere(page, target):
+    assert ((ROOT / page).parent / target).exists()
+
+
+def test_every_make_target_that_the_readme_names_exists():
+    named = set(re.findall(r"`?make ([a-z-]+)", (ROOT / "README.md").read_text()))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert named <= targets
