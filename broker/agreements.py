@@ -17,10 +17,10 @@ from sqlalchemy import func, insert, select, update
 
 from broker import contract_terms, requests
 from broker.clock import SECOND
-from broker.contracts import SIGNATURE_LABEL, State, Step, Terms, next_state, safe_contract
+from broker.contracts import SIGNATURE_LABEL, ContractFacts, State, Step, Terms, next_state, parse_state
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
-from broker.rights import contract_row
+from broker.rights import contract_row, not_yours, own
 from broker.signatures import verify_signature
 from broker.store import tables
 from broker.values import is_plain_text
@@ -53,6 +53,12 @@ class ContractView:
 
     row: Row[Any]
     versions: tuple[Row[Any], ...]
+
+    @property
+    def facts(self) -> ContractFacts:
+        """The contract as a decision would see it, were the terms shown in force."""
+        state = parse_state(self.row.id, self.row.state)
+        return ContractFacts(self.row.id, self.row.subcontractor, state, self.row.version, self.terms)
 
     @property
     def terms(self) -> Terms:
@@ -110,7 +116,7 @@ class Agreements:
         if requests.find_one(change.connection, change.principal.name, request_id, body) is not None:
             return show(change.connection, contract)
         _require_etag(row, etag, required=True)
-        next_state(contract, State(row.state), Step.AMEND)
+        next_state(contract, parse_state(contract, row.state), Step.AMEND)
         if terms.subcontractor != row.subcontractor:
             raise SlussError(Reason.INVALID_TERMS, "an amendment can't change the subcontractor", field="subcontractor")
         version = show(change.connection, contract).versions[-1].version + 1
@@ -128,7 +134,7 @@ class Agreements:
             SlussError: NOT_YOUR_CONTRACT, CONTRACT_WRONG_STATE, INVALID_SIGNATURE.
         """
         row = _own_row(change, contract)
-        following = next_state(contract, State(row.state), Step.ACCEPT)
+        following = next_state(contract, parse_state(contract, row.state), Step.ACCEPT)
         if version != row.proposed or not version:
             raise SlussError(
                 Reason.CONTRACT_WRONG_STATE,
@@ -160,7 +166,7 @@ class Agreements:
         if not is_plain_text(reason, MAX_REASON):
             raise SlussError(Reason.INVALID_REQUEST, f"reason: 1 to {MAX_REASON} printable characters", field="reason")
         _require_etag(row, etag, required=False)
-        following = next_state(contract, State(row.state), step)
+        following = next_state(contract, parse_state(contract, row.state), step)
         shown = show(change.connection, contract)
         terms = shown.versions[(row.version or row.proposed) - 1].terms
         _move(change, row, {"state": following, "reason": reason})
@@ -202,13 +208,19 @@ class Agreements:
 
 
 def show(connection: Connection, contract: str) -> ContractView:
-    """A contract with its versions.
+    """A contract with its versions. An accepted version is shown only if it is the one that was signed.
 
     Raises:
-        SlussError: CONTRACT_UNKNOWN.
+        SlussError: CONTRACT_UNKNOWN; INVALID_SIGNATURE if somebody has changed accepted terms in the store.
     """
     row = contract_row(connection, contract)
-    versions = connection.execute(select(VERSION).where(VERSION.c.contract == contract).order_by(VERSION.c.version))
+    versions = connection.execute(
+        select(VERSION).where(VERSION.c.contract == contract).order_by(VERSION.c.version)
+    ).all()
+    for version in versions:
+        if version.accepted_at:
+            message = SIGNATURE_LABEL + version.terms
+            verify_signature(version.certificate, version.signature, message, contract=contract)
     return ContractView(row, tuple(versions))
 
 
@@ -234,14 +246,9 @@ def list_contracts(view: View, subcontractor: str, after: str, limit: int) -> li
 
 
 def _own_row(view: View, contract: str) -> Row[Any]:
-    try:
-        row = contract_row(view.connection, contract)
-    except SlussError as error:
-        if error.reason is not Reason.CONTRACT_UNKNOWN:
-            raise
-        row = None
-    if row is None or row.subcontractor != view.principal.name:
-        raise SlussError(Reason.NOT_YOUR_CONTRACT, contract=safe_contract(contract))
+    row: Row[Any] = own(lambda: contract_row(view.connection, contract), contract)
+    if row.subcontractor != view.principal.name:
+        raise not_yours(contract)
     return row
 
 

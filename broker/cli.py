@@ -85,8 +85,8 @@ def init(
     Nothing that exists is overwritten. Profiles are made for operator/admin and internal/import, and for whom
     --profile names, such as legal/anna or privacy/team.
     """
-    from broker.identity import parse_principal  # noqa: PLC0415 - see the module's docstring
-    from broker.operator.founding import BACKUP, FIRST_PROFILES, Charter, found  # noqa: PLC0415
+    from broker.identity import parse_principal
+    from broker.operator.founding import BACKUP, FIRST_PROFILES, Charter, found
 
     with reporting(context, as_json=as_json) as console:
         more = [parse_principal(name) for name in profile or ()]
@@ -124,9 +124,9 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Prints `listening on host:port` when it is ready."""
-    from broker.app import App  # noqa: PLC0415 - see the module's docstring
-    from broker.settings import load  # noqa: PLC0415
-    from broker.workers import serve as run  # noqa: PLC0415
+    from broker.app import App
+    from broker.settings import load
+    from broker.workers import serve as run
 
     with reporting(context, as_json=as_json):
         code = run(load(home, listen=listen, workers=workers), App)
@@ -147,9 +147,9 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Put a catalogue of fields and purposes in force, with its policy version."""
-    from broker.operator import catalogues  # noqa: PLC0415 - see the module's docstring
-    from broker.operator.office import opened  # noqa: PLC0415
-    from broker.store.engine import reading  # noqa: PLC0415
+    from broker.operator import catalogues
+    from broker.operator.office import opened
+    from broker.store.engine import reading
 
     with reporting(context, as_json=as_json) as console, opened(home) as office:
         toml = _read(file)
@@ -179,9 +179,9 @@ def _tell_change(console: Console, change: "Difference", entries: list[int]) -> 
 @catalogue.command("show", epilog=examples("sluss catalogue show > catalogue.toml"))
 def show(context: typer.Context, *, home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Print the catalogue in force, the very file that was imported."""
-    from broker.operator import catalogues  # noqa: PLC0415 - see the module's docstring
-    from broker.operator.office import opened  # noqa: PLC0415
-    from broker.store.engine import reading  # noqa: PLC0415
+    from broker.operator import catalogues
+    from broker.operator.office import opened
+    from broker.store.engine import reading
 
     with reporting(context, as_json=as_json) as console, opened(home) as office:
         with reading(office.engine) as connection:

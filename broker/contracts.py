@@ -210,6 +210,20 @@ def safe_contract(text: str) -> str:
     return text if CONTRACT_ID.fullmatch(text) else "(malformed)"
 
 
+def parse_state(contract: str, text: str) -> State:
+    """The state that a stored contract is in.
+
+    Raises:
+        SlussError: CONTRACT_WRONG_STATE for one that this broker does not know.
+    """
+    try:
+        return State(text)
+    except ValueError:
+        raise SlussError(
+            Reason.CONTRACT_WRONG_STATE, "the contract is in a state that this broker does not know", contract=contract
+        ) from None
+
+
 def next_state(contract: str, state: State, step: Step) -> State:
     """The state after a step.
 

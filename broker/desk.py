@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOGGED = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.FAILED_PRECONDITION})
-"""Codes whose errors are refusals: someone asked for what they may not have. Malformed requests to the services of
-the company's own are answered, not logged."""
+"""Codes whose errors are refusals: someone asked for what they may not have. Malformed requests, whoever sends
+them, are answered and not logged."""
 
 
 @dataclass(frozen=True, slots=True)

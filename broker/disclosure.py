@@ -16,6 +16,7 @@ the person. A retry takes the same steps but appends nothing: its bytes must equ
 from __future__ import annotations
 
 import logging
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,17 +32,18 @@ from broker.contracts import (
     admits,
     check_volume,
     decide,
-    safe_contract,
 )
 from broker.errors import Reason, SlussError
 from broker.handles import handles_of, persons_of
 from broker.identity import Principal, authorise
 from broker.ids import person_text
 from broker.ledger import entry
+from broker.ledger.log import ATTEMPTS
 from broker.refusals import UNKNOWN_PRINCIPAL, Refusal, RefusalLog
+from broker.rights import not_yours, own
 from broker.slice_terms import unbase64
 from broker.slices import Opened, SliceMaker
-from broker.store.engine import reading
+from broker.store.engine import StoreError, reading
 from broker.store.queries import persons_after, read_persons
 from broker.volumes import Volumes
 
@@ -136,10 +138,7 @@ class Spine:
         Raises:
             SlussError: LEDGER_UNAVAILABLE when the store fails; then nothing of the batch leaves.
         """
-        with reading(self._engine) as connection:
-            count, plans = self._prepare(connection, asks)
-        if any(plan.refused or not plan.ask.dry_run for plan in plans):
-            plans = self._append(count, plans)
+        plans = self._prepared_and_appended(asks)
         retries = [plan for plan in plans if plan.retry_of and not plan.refused]
         if retries:
             with reading(self._engine) as connection:
@@ -148,6 +147,20 @@ class Spine:
                         self._answer_again(connection, plan)
             self._log_late_refusals([plan for plan in retries if plan.refused])
         return [self._outcome(plan) for plan in plans]
+
+    def _prepared_and_appended(self, asks: Sequence[Ask]) -> list[_Plan]:
+        """Steps 1 to 5, from the start again if the transaction lost against another one (DESIGN 8)."""
+        for attempt in range(1, ATTEMPTS + 1):
+            with reading(self._engine) as connection:
+                count, plans = self._prepare(connection, asks)
+            if all(plan.ask.dry_run for plan in plans):
+                return plans
+            try:
+                return self._append(count, plans)
+            except StoreError as error:
+                if not error.conflict or attempt == ATTEMPTS:
+                    raise
+        raise StoreError
 
     # --- steps 1 to 4 -------------------------------------------------------------------------------
 
@@ -300,11 +313,11 @@ class Spine:
                 plan.refused = SlussError(Reason.LEDGER_INCONSISTENT, seen_size=seen, size=size)
             in_batch.add(plan.name)
 
-    def _append_disclosures(self, tx: Tx, plans: Sequence[_Plan], now_us: int) -> set[tuple[str, bytes]]:
-        """Volumes, entries and request ids of what is disclosed; gives the epochs used, by contract and key."""
+    def _append_disclosures(self, tx: Tx, plans: Sequence[_Plan], now_us: int) -> set[bytes]:
+        """Volumes, entries and request ids of what is disclosed; gives the epochs used, by their encapsulations."""
         volumes = Volumes(tx.connection, now_us)
         remembered: list[tuple[requests.Name, requests.Known]] = []
-        used: set[tuple[str, bytes]] = set()
+        used: set[bytes] = set()
         for plan in plans:
             answer = plan.answer
             if plan.refused or plan.retry_of or answer is None or not answer.sealed:
@@ -316,7 +329,7 @@ class Spine:
                 continue
             for sealed in answer.sealed:
                 self._append_one(tx, plan, sealed, now_us)
-            used.add((answer.decision.contract, plan.granted.key.id))
+            used.update(sealed.epoch for sealed in answer.sealed)
             reply = answer.last.to_bytes(8, "big")
             known = requests.Known(plan.ask.digest(), answer.sealed[0].index, len(answer.sealed), reply)
             remembered.append((plan.name, known))
@@ -394,8 +407,7 @@ class Spine:
 
     def _log_late_refusals(self, plans: Sequence[_Plan]) -> None:
         if plans:
-            with self._ledger.transaction() as tx:
-                self._log_refusals(tx, plans)
+            self._ledger.run(lambda tx: self._log_refusals(tx, plans))
 
     def _log_refusals(self, tx: Tx, plans: Sequence[_Plan]) -> None:
         found = [refusal for plan in plans if (refusal := _refusal(plan)) is not None]
@@ -412,7 +424,10 @@ class Spine:
 
 
 class _Refusing:
-    """Around a step for one plan: if it refuses, the plan is refused and the rest of the batch goes on."""
+    """Around a step for one plan: if it refuses, the plan is refused and the rest of the batch goes on.
+
+    What concerns the whole batch passes: a store that does not answer, an interruption.
+    """
 
     __slots__ = ("_plan",)
 
@@ -423,13 +438,15 @@ class _Refusing:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if isinstance(error, SlussError):
-            if error.reason is not Reason.LEDGER_UNAVAILABLE:
-                self._plan.refused = error
-        elif isinstance(error, Exception) and not isinstance(error, SQLAlchemyError):
-            log.error("a request failed: %s", type(error).__name__)
-            self._plan.refused = SlussError(Reason.INTERNAL)
-        return self._plan.refused is not None
+        if isinstance(error, SlussError) and error.reason is not Reason.LEDGER_UNAVAILABLE:
+            self._plan.refused = error
+            return True
+        if isinstance(error, Exception) and not isinstance(error, SlussError | SQLAlchemyError):
+            reference = secrets.token_hex(4)
+            log.error("a request failed: %s, reference %s", type(error).__name__, reference)
+            self._plan.refused = SlussError(Reason.INTERNAL, reference=reference)
+            return True
+        return False
 
 
 def _persons_between(connection: Connection, after: int, last: int, limit: int) -> list[Row[Any]]:
@@ -448,14 +465,9 @@ def _own_contract(connection: Connection, snapshot: Snapshot, contract: str, pri
     Raises:
         SlussError: NOT_YOUR_CONTRACT.
     """
-    try:
-        held = snapshot.contract(connection, contract)
-    except SlussError as error:
-        if error.reason is not Reason.CONTRACT_UNKNOWN:
-            raise
-        held = None
-    if held is None or held.facts.subcontractor != principal:
-        raise SlussError(Reason.NOT_YOUR_CONTRACT, contract=safe_contract(contract))
+    held = own(lambda: snapshot.contract(connection, contract), contract)
+    if held.facts.subcontractor != principal:
+        raise not_yours(contract)
     return held
 
 

@@ -30,9 +30,9 @@ MAX_DISCLOSURES = 1 << 20
 @dataclass(slots=True)
 class _Held:
     epoch: Epoch
+    contract: str
     started_at: int
     disclosures: int = 0
-    stored: bool = False
 
 
 class Epochs:
@@ -49,41 +49,44 @@ class Epochs:
         self._lifetime_us = min(lifetime_us, LIFETIME_US)
         self._disclosures = min(disclosures, MAX_DISCLOSURES)
         self._held: dict[tuple[str, bytes], _Held] = {}
+        self._unstored: dict[bytes, _Held] = {}
 
     def current(self, contract: str, key: RecipientPublicKey, now_us: int) -> Epoch:
         """The epoch for a disclosure under the contract to the key: a new one if the present one is used up."""
         held = self._held.get((contract, key.id))
         if held is None or now_us >= held.started_at + self._lifetime_us or held.disclosures >= self._disclosures:
-            held = _Held(new_epoch(contract, key), now_us)
-            self._held[contract, key.id] = held
+            held = _Held(new_epoch(contract, key), contract, now_us)
+            self._held[contract, key.id] = self._unstored[held.epoch.blob] = held
         held.disclosures += 1
         return held.epoch
 
-    def store(self, connection: Connection, used: set[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        """Store those of the epochs used, by (contract, key id), that are not stored yet.
+    def store(self, connection: Connection, used: set[bytes]) -> list[bytes]:
+        """Store those of the epochs used, by their encapsulations, that are not stored yet.
 
         Returns:
-            Their names, for `stored` once the transaction has been committed.
+            The encapsulations, for `stored` once the transaction has been committed.
         """
-        fresh = [name for name in used if not self._held[name].stored]
-        for contract, key in fresh:
-            held = self._held[contract, key]
+        fresh = [blob for blob in used if blob in self._unstored]
+        for blob in fresh:
+            held = self._unstored[blob]
             connection.execute(
                 insert(EPOCH).values(
                     id=held.epoch.id,
-                    contract=contract,
-                    key=key,
+                    contract=held.contract,
+                    key=held.epoch.key_id,
                     secret=self._vault.wrap_epoch(held.epoch.id, held.epoch.secret),
-                    encapsulation=held.epoch.blob,
+                    encapsulation=blob,
                     started_at=held.started_at,
                 )
             )
         return fresh
 
-    def stored(self, names: list[tuple[str, bytes]]) -> None:
-        """The transaction that stored these epochs has been committed."""
-        for name in names:
-            self._held[name].stored = True
+    def stored(self, blobs: list[bytes]) -> None:
+        """The transaction that stored these epochs has been committed; those that nobody used are forgotten."""
+        for blob in blobs:
+            self._unstored.pop(blob)
+        present = {held.epoch.blob for held in self._held.values()}
+        self._unstored = {blob: held for blob, held in self._unstored.items() if blob in present}
 
     def load(self, connection: Connection, epoch: bytes) -> Epoch:
         """A stored epoch, for a retry.

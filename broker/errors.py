@@ -2,7 +2,7 @@
 
 A `SlussError` carries a reason, a public detail that names contracts, purposes, fields and limits but never a
 person's value (DESIGN promise 5), and metadata for `google.rpc.ErrorInfo`. Anything else that escapes a handler
-becomes INTERNAL with a reference id; its text stays in the broker's log.
+becomes INTERNAL with a reference id; its type, never its text, stands in the broker's log.
 
     UNAUTHENTICATED      the caller is nobody we know
     PERMISSION_DENIED    the caller is known and may not do this: role, purpose, field, someone else's contract

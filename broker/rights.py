@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 
 from broker import contract_terms
 from broker.catalogue import Catalogue, parse_catalogue
-from broker.contracts import CONTRACT_ID, SIGNATURE_LABEL, ContractFacts, State, safe_contract
+from broker.contracts import CONTRACT_ID, SIGNATURE_LABEL, ContractFacts, parse_state, safe_contract
 from broker.errors import Reason, SlussError
 from broker.sealing import RecipientPublicKey
 from broker.signatures import verify_signature
@@ -22,10 +22,13 @@ from broker.store import tables
 from broker.store.driver import fetch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection, Row
 
     from broker.vault import Vault
 
+T = TypeVar("T")
 CONTRACT = tables.core(tables.Contract)
 VERSION = tables.core(tables.ContractVersion)
 CERTIFICATE = tables.core(tables.Certificate)
@@ -141,6 +144,25 @@ def contract_row(connection: Connection, contract: str) -> Row[Any]:
     return row
 
 
+def own(load: Callable[[], T], contract: str) -> T:
+    """What `load` gives of a contract; one that does not exist is answered like someone else's.
+
+    Raises:
+        SlussError: NOT_YOUR_CONTRACT instead of CONTRACT_UNKNOWN; whatever else `load` raises.
+    """
+    try:
+        return load()
+    except SlussError as error:
+        if error.reason is Reason.CONTRACT_UNKNOWN:
+            raise not_yours(contract) from None
+        raise
+
+
+def not_yours(contract: str) -> SlussError:
+    """The answer about a contract of somebody else, or of nobody."""
+    return SlussError(Reason.NOT_YOUR_CONTRACT, contract=safe_contract(contract))
+
+
 def _load_contract(connection: Connection, vault: Vault, contract: str) -> HeldContract:
     row = contract_row(connection, contract)
     terms = None
@@ -152,7 +174,7 @@ def _load_contract(connection: Connection, vault: Vault, contract: str) -> HeldC
         message = SIGNATURE_LABEL + accepted.terms
         verify_signature(accepted.certificate, accepted.signature, message, contract=contract)
         terms = contract_terms.parse(accepted.terms)[2]
-    facts = ContractFacts(row.id, row.subcontractor, _state(contract, row.state), row.version, terms)
+    facts = ContractFacts(row.id, row.subcontractor, parse_state(contract, row.state), row.version, terms)
     return HeldContract(facts, vault.unwrap_handle_key(contract, row.handle_key))
 
 
@@ -160,15 +182,6 @@ def _load_contract(connection: Connection, vault: Vault, contract: str) -> HeldC
 def _parsed(text: str) -> Catalogue:
     """A catalogue is a pure function of its text: parsed once a process, not once a thread."""
     return parse_catalogue(text)
-
-
-def _state(contract: str, text: str) -> State:
-    try:
-        return State(text)
-    except ValueError:
-        raise SlussError(
-            Reason.CONTRACT_WRONG_STATE, "the contract is in a state that this broker does not know", contract=contract
-        ) from None
 
 
 class Rights:

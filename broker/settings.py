@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     max_connection_age_s: Seconds = 1800.0
     connection_grace_s: Seconds = 600.0
     drain_s: Seconds = 10.0
-    commit_timeout_s: float = Field(default=2.0, ge=0.5, le=2.0)
+    commit_timeout_s: float = Field(default=2.0, ge=1.0, le=2.0)
     publish_s: float = Field(default=1.0, ge=0.05, le=1.0)
     probe_s: float = Field(default=1.0, ge=0.05, le=1.0)
     maintain_s: Seconds = 60.0
@@ -138,9 +138,9 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what it is made with: `load` reads the other sources, once and in order."""
         return (init_settings,)

@@ -127,6 +127,20 @@ _TERMS: dict[str, type] = {
 }
 _FIELD: dict[str, type] = {"name": str, "transform": str}
 _SLICE: dict[str, type] = {"person": str, "sha256": str}
+_WORDS: dict[tuple[str, str], frozenset[str]] = {
+    ("contract", "event"): frozenset({"proposed", "accepted", "suspended", "resumed", "amended", "terminated"}),
+    ("key", "event"): frozenset({"registered", "rotated"}),
+    ("certificate", "event"): frozenset({"pinned", "revoked"}),
+    ("choice", "state"): frozenset({"in", "out"}),
+}
+_DIGESTS = {
+    "contract": "terms_sha256",
+    "key": "key",
+    "certificate": "spki",
+    "choice": "person",
+    "catalogue": "sha256",
+    "policy": "sha256",
+}
 TYPES = frozenset(_SHAPES)
 """Every entry type of version 1."""
 
@@ -275,7 +289,7 @@ def contract(
 
 
 def key(at: int, event: str, subcontractor: str, key_id: bytes, suite: int, by: str, reason: str) -> bytes:
-    """A recipient's encryption key was registered or retired; `key_id` is the SHA-256 of the public key."""
+    """A recipient's encryption key was registered, or rotated: it took the place of the one before; `key_id` is the SHA-256 of the public key."""
     return _entry(
         "key",
         at,
@@ -366,6 +380,7 @@ def _check_members(entry: dict[str, Any]) -> None:
         raise SlussError(Reason.UNSUPPORTED_VERSION, "an entry is of an unknown type or version")
     if _shape(entry) != expected:
         raise _malformed(f"a {kind} entry does not have the members of its type")
+    _check_words(str(kind), entry)
     if kind == "disclosure":
         _check_terms(entry["terms"])
         _check_slices(entry["slices"])
@@ -373,6 +388,14 @@ def _check_members(entry: dict[str, Any]) -> None:
         _check_strings(entry["fields"])
     elif kind == "refusals":
         _check_counts(entry["counts"])
+
+
+def _check_words(kind: str, entry: dict[str, Any]) -> None:
+    for (type_, member), words in _WORDS.items():
+        if type_ == kind and entry[member] not in words:
+            raise _malformed(f"a {kind} entry has an unknown {member}")
+    if kind in _DIGESTS and not _DIGEST.fullmatch(entry[_DIGESTS[kind]]):
+        raise _malformed(f"the {_DIGESTS[kind]} of a {kind} entry is not 32 bytes in base64url")
 
 
 def _check_terms(terms: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOCK_WAIT_S = 0.4
-"""Seconds to wait for this process's other transactions; with the store's own 1.5 s it stays below 2 s."""
+"""Seconds to wait for this process's other transactions. What bounds a caller is batching.py and rpc/threads.py."""
 ATTEMPTS = 8
 """How often `run` tries a transaction that lost against another one."""
 CLOCK_SKEW_US = 10 * SECOND

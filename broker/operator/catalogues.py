@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from broker.ledger.log import Tx
 
-CATALOGUE = tables.Catalogue.__table__  # type: ignore[attr-defined] # SQLModel sets it
-POLICY = tables.PolicyVersion.__table__  # type: ignore[attr-defined] # SQLModel sets it
+CATALOGUE = tables.core(tables.Catalogue)
+POLICY = tables.core(tables.PolicyVersion)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,9 +51,9 @@ def issue(
 
     A request is better: the private key then never leaves its holder.
     """
-    from broker.identity import parse_principal  # noqa: PLC0415 - see broker/cli.py
-    from broker.operator.issuing import issue_for_request, issue_profile  # noqa: PLC0415
-    from broker.operator.office import opened  # noqa: PLC0415
+    from broker.identity import parse_principal
+    from broker.operator.issuing import issue_for_request, issue_profile
+    from broker.operator.office import opened
 
     with reporting(context, as_json=as_json) as console, opened(home) as office:
         principal = parse_principal(f"{kind}/{identifier}")
@@ -91,8 +91,8 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Cut off certificates at once, on open connections too, and for good."""
-    from broker.operator import pins  # noqa: PLC0415 - see broker/cli.py
-    from broker.operator.office import opened  # noqa: PLC0415
+    from broker.operator import pins
+    from broker.operator.office import opened
 
     with reporting(context, as_json=as_json) as console, opened(home) as office:
         which = _one_of(principal, serial, profile)
@@ -115,9 +115,9 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List certificates, by principal."""
-    from broker.clock import system_clock  # noqa: PLC0415 - see broker/cli.py
-    from broker.operator import pins  # noqa: PLC0415
-    from broker.operator.office import opened  # noqa: PLC0415
+    from broker.clock import system_clock
+    from broker.operator import pins
+    from broker.operator.office import opened
 
     with reporting(context, as_json=as_json) as console, opened(home) as office:
         now_us = system_clock()
@@ -143,8 +143,8 @@ def renew_server(
     as_json: Json = False,
 ) -> None:
     """Give the broker itself a new certificate; a running one takes it up without a restart."""
-    from broker.operator.issuing import renew_server_certificate  # noqa: PLC0415 - see broker/cli.py
-    from broker.operator.office import opened  # noqa: PLC0415
+    from broker.operator.issuing import renew_server_certificate
+    from broker.operator.office import opened
 
     with reporting(context, as_json=as_json) as console, opened(home) as office:
         hosts, not_after = renew_server_certificate(office, tuple(host or ()))

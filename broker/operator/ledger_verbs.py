@@ -63,8 +63,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write entries, checkpoints and public keys to files that verify without the database."""
-    from broker.ledger.export import export as write  # noqa: PLC0415 - see broker/cli.py
-    from broker.operator.office import opened  # noqa: PLC0415
+    from broker.ledger.export import export as write
+    from broker.operator.office import opened
 
     with reporting(context, as_json=as_json) as console, opened(home) as office:
         size = write(office.engine, folder, office.signer.verifier)
@@ -124,16 +124,16 @@ def _with_offline(online: Callable[..., None]) -> Callable[..., None]:
 
 
 def _of_home(home: Path, note: str | None) -> "Report":
-    from broker.ledger.verify import verify_store  # noqa: PLC0415 - see broker/cli.py
-    from broker.operator.office import opened  # noqa: PLC0415
+    from broker.ledger.verify import verify_store
+    from broker.operator.office import opened
 
     with opened(home) as office:
         return verify_store(office.engine, office.signer.verifier, note)
 
 
 def _of_export(folder: Path | None, note: str | None, keys: list[str]) -> "Report":
-    from broker.ledger.checkpoint import Verifier  # noqa: PLC0415 - see broker/cli.py
-    from broker.ledger.verify import verify_export  # noqa: PLC0415
+    from broker.ledger.checkpoint import Verifier
+    from broker.ledger.verify import verify_export
 
     return verify_export(folder or Path(), note, Verifier(keys) if keys else None)
 

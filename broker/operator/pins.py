@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from broker.identity import Principal
     from broker.ledger.log import Ledger, Tx
 
-CERTIFICATE = tables.Certificate.__table__  # type: ignore[attr-defined] # SQLModel sets it
+CERTIFICATE = tables.core(tables.Certificate)
 _COLUMNS = [
     CERTIFICATE.c[name] for name in ("spki", "principal", "serial", "not_after", "issued_at", "revoked_at", "reason")
 ]

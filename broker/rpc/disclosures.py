@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from sluss.v1 import disclosure_pb2
 
 from broker import agreements, bulk, scope
-from broker.contracts import ContractFacts, State
 from broker.wire import contract as contract_wire
 from broker.wire import disclosure as wire
 
@@ -40,9 +39,7 @@ class Disclosures:
 
         def work(view: View) -> tuple[Scope, ContractView]:
             shown = agreements.show_to(view, request.contract_id)
-            row = shown.row
-            facts = ContractFacts(row.id, row.subcontractor, State(row.state), row.version, shown.terms)
-            return scope.describe(view, facts, shown.terms), shown
+            return scope.describe(view, shown.facts, shown.terms), shown
 
         found, shown = await self._call(self._desk.read, caller, work)
         return wire.scope_reply(found, contract_wire.contract(shown))

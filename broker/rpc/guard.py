@@ -254,9 +254,12 @@ async def _read_each(method: _Method, caller: Caller, source: AsyncIterator[byte
 
 async def _abort(method: _Method, failure: Exception, context: grpc.aio.ServicerContext[Any, Any]) -> Exception:
     """Ends the call with the failure's status. gRPC's abort raises; the return is for the type checker."""
-    if not isinstance(failure, SlussError):
+    if not isinstance(failure, SlussError) or (
+        failure.reason is Reason.INTERNAL and "reference" not in failure.metadata
+    ):
         reference = secrets.token_hex(4)
-        log.error("%s failed: %s, reference %s", method.name, type(failure).__name__, reference)
+        told = failure.detail if isinstance(failure, SlussError) else type(failure).__name__
+        log.error("%s failed: %s, reference %s", method.name, told, reference)
         failure = SlussError(Reason.INTERNAL, reference=reference)
     elif failure.reason == Reason.LEDGER_UNAVAILABLE:
         method.gate.ledger_failed()

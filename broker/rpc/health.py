@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection
 
-from broker.errors import CATALOGUE, Code, Reason, SlussError
+from broker.errors import Code, Reason, SlussError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -108,7 +108,7 @@ class Health:
         try:
             await self._authorise(caller)
         except SlussError as error:
-            if CATALOGUE[error.reason].code != Code.UNAVAILABLE:
+            if error.code != Code.UNAVAILABLE:
                 raise
             self.set(serving=False)
             caller.authorised = True

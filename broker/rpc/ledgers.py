@@ -37,11 +37,11 @@ class Ledgers:
 
         def work(_view: View) -> ledger_pb2.GetCheckpointResponse:
             check_seen(request.seen_size)
+            # Read before the state, so that it is never larger.
+            published = self._ledger.published() or ""
             state = self._ledger.state()
             proof = state.tree.consistency(request.seen_size) if request.seen_size else []
-            return ledger_pb2.GetCheckpointResponse(
-                checkpoint=state.note, consistency_proof=proof, published=self._ledger.published() or ""
-            )
+            return ledger_pb2.GetCheckpointResponse(checkpoint=state.note, consistency_proof=proof, published=published)
 
         return await self._call(self._desk.read, caller, work)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sluss.v1 import contract_pb2
 
 from broker.clock import rfc3339
-from broker.contracts import FieldGrant, Grant, Population, Predicate, State, Terms, Volume, Window
+from broker.contracts import FieldGrant, Grant, Population, Predicate, State, Terms, Volume, Window, parse_state
 from broker.errors import Reason, SlussError
 from broker.ids import parse_person, person_text
 
@@ -145,7 +145,7 @@ def contract(view: ContractView) -> contract_pb2.Contract:
     row = view.row
     return contract_pb2.Contract(
         contract_id=row.id,
-        state=STATES[State(row.state)],
+        state=STATES[parse_state(row.id, row.state)],
         version=row.version,
         proposed_version=row.proposed,
         terms=terms_message(view.terms),

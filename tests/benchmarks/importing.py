@@ -1,4 +1,4 @@
-"""Import: the demo's population through gRPC, as `sluss person import` sends it."""
+"""Import: the demo's population through gRPC, as `sluss import` sends it."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import pytest
 from broker import agreements
 from broker.asks import Answer, Page
 from broker.contracts import Population, Predicate, Step, Volume, Window
+from broker.epochs import Epochs
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.ledger.checkpoint import open_checkpoint
@@ -396,3 +397,13 @@ def test_two_contracts_cannot_be_joined_by_handles_or_hashes(scene):
     assert first_hash != second_hash
     foreign = world.disclose(other, contract, [first_handle])
     assert foreign.unavailable == [first_handle]
+
+
+def test_a_retry_finds_its_epoch_even_if_the_epoch_was_replaced_within_the_batch(scene):
+    scene.world.spine._epochs = Epochs(scene.world.vault, disclosures=1)
+    _, handle = scene.person()
+    asks = [scene.world.ask(scene.acme, scene.contract, [handle]) for _ in range(3)]
+    first = scene.world.spine.run(asks)
+    again = scene.world.spine.run(asks)
+    assert len({answer.sealed[0].epoch for answer in first}) == 3
+    assert [answer.sealed[0].slices for answer in again] == [answer.sealed[0].slices for answer in first]

@@ -68,6 +68,7 @@ def test_the_environment_does_not_move_the_home_folder(home, monkeypatch):
         ("workers = 'two'\n", "workers"),
         ("listen = '7443'\n", "listen"),
         ("commit_timeout_s = 3\n", "commit_timeout_s"),
+        ("commit_timeout_s = 0.9\n", "commit_timeout_s"),
         ("publish_s = 2\n", "publish_s"),
         ("max_connection_age_s = inf\n", "max_connection_age_s"),
         ("home = '/tmp'\n", "home"),

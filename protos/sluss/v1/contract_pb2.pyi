@@ -53,7 +53,7 @@ Global___ContractState: _TypeAlias = ContractState  # noqa: Y015
 
 @_typing.final
 class ContractTerms(_message.Message):
-    """What is agreed. Its canonical bytes (contracts.py, `canonical_terms`) are what the subcontractor signs."""
+    """What is agreed. Its canonical bytes (contract_terms.py, `canonical`) are what the subcontractor signs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -561,7 +561,7 @@ class AcceptContractResponse(_message.Message):
     """The acceptance's ledger entry."""
     @_builtins.property
     def contract(self) -> Global___Contract:
-        """The contract, active."""
+        """The contract; one that is suspended stays so."""
 
     def __init__(
         self,

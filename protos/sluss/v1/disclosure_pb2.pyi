@@ -260,7 +260,7 @@ class DiscloseResponse(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def disclosures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Disclosure]:
-        """One or more disclosures, of up to 256 persons each, in the order asked."""
+        """One per 256 available persons, in the order asked; none if nobody is."""
 
     @_builtins.property
     def unavailable(self) -> _containers.RepeatedCompositeFieldContainer[Global___PersonStatus]:
@@ -292,7 +292,7 @@ Global___DiscloseResponse: _TypeAlias = DiscloseResponse  # noqa: Y015
 
 @_typing.final
 class Disclosure(_message.Message):
-    """One disclosure: one ledger entry, one content key, up to 256 slices. It can be stored as it is."""
+    """One disclosure: one ledger entry, one disclosure key, up to 256 slices. It can be stored as it is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -354,7 +354,9 @@ Global___PersonStatus: _TypeAlias = PersonStatus  # noqa: Y015
 
 @_typing.final
 class DryRun(_message.Message):
-    """The outcome of a dry run that would succeed; one that would not fails with the error of the real call."""
+    """The outcome of a dry run that would succeed; one that would not fails with the error of the real call. Volumes are
+    checked as if everybody named were available.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

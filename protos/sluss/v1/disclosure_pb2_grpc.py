@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class DisclosureServiceStub:
-    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal.
+    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal of a real call
+    but RATE_EXCEEDED and a request that can't be parsed.
     """
 
     def __init__(self, channel):
@@ -58,7 +59,8 @@ class DisclosureServiceStub:
 
 
 class DisclosureServiceServicer:
-    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal.
+    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal of a real call
+    but RATE_EXCEEDED and a request that can't be parsed.
     """
 
     def DescribeScope(self, request, context):
@@ -121,7 +123,8 @@ def add_DisclosureServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DisclosureService:
-    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal.
+    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal of a real call
+    but RATE_EXCEEDED and a request that can't be parsed.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DisclosureServiceStub:
-    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal."""
+    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal of a real call
+    but RATE_EXCEEDED and a request that can't be parsed.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -44,7 +46,9 @@ class DisclosureServiceStub:
 
 @_typing.type_check_only
 class DisclosureServiceAsyncStub(DisclosureServiceStub):
-    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal."""
+    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal of a real call
+    but RATE_EXCEEDED and a request that can't be parsed.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     DescribeScope: _aio.UnaryUnaryMultiCallable[_disclosure_pb2.DescribeScopeRequest, _disclosure_pb2.DescribeScopeResponse]  # type: ignore[assignment]
@@ -57,7 +61,9 @@ class DisclosureServiceAsyncStub(DisclosureServiceStub):
     """Registers an encryption key; the newest is sealed to from then on. Old slices stay readable with the old key."""
 
 class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal."""
+    """Slices for subcontractors. Every answer is in the ledger before it leaves, and so is every refusal of a real call
+    but RATE_EXCEEDED and a request that can't be parsed.
+    """
 
     @_abc_1.abstractmethod
     def DescribeScope(

@@ -83,7 +83,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INVALID_VALUE: _ErrorReason.ValueType  # 12
     """INVALID_ARGUMENT. A person's value does not fit the type of its field. The value is not repeated.
 
-    Example: `{"field": "payment.iban", "why": "check digits"}`
+    Example: `{"field": "payment.iban", "why": "iban_check_digits"}`
     """
     ERROR_REASON_INVALID_TERMS: _ErrorReason.ValueType  # 13
     """INVALID_ARGUMENT. The terms of a contract are not well-formed.
@@ -113,7 +113,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CONTRACT_NOT_ACCEPTED: _ErrorReason.ValueType  # 18
     """FAILED_PRECONDITION. Proposed, and not accepted yet.
 
-    Example: `{"contract": "C-2026-0001", "version": "1"}`
+    Example: `{"contract": "C-2026-0001"}`
     """
     ERROR_REASON_CONTRACT_NOT_YET_VALID: _ErrorReason.ValueType  # 19
     """FAILED_PRECONDITION. Its validity has not begun.
@@ -151,7 +151,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: `{"principal": "subcontractor/acme-pay"}`
     """
     ERROR_REASON_CHOICE_MISSING: _ErrorReason.ValueType  # 26
-    """FAILED_PRECONDITION. The person's choice is missing; only said to callers who may know.
+    """FAILED_PRECONDITION. The person's choice is missing; only said to callers who may know. No method of this
+    version sends it.
 
     Example: `{"purpose": "partners.email"}`
     """
@@ -161,9 +162,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: `{}`
     """
     ERROR_REASON_PERSON_UNKNOWN: _ErrorReason.ValueType  # 28
-    """NOT_FOUND. No such person; only said to internal services and the company's teams.
+    """NOT_FOUND. No such person; only said to internal services and the company's teams. `position`, from 0, stands where several
+    were named.
 
-    Example: `{"person": "P-04CVZ6HGRM5PX"}`
+    Example: `{"position": "3"}`
     """
     ERROR_REASON_PERSON_EXISTS: _ErrorReason.ValueType  # 29
     """ALREADY_EXISTS. The customer number is registered to another person.
@@ -194,12 +196,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_VOLUME_EXCEEDED: _ErrorReason.ValueType  # 34
     """RESOURCE_EXHAUSTED, with RetryInfo. The grant's volume for the window is used up.
 
-    Example: `{"contract": "C-2026-0001", "purpose": "billing", "window": "day", "limit": "10000", "left": "12"}`
+    Example: `{"contract": "C-2026-0001", "purpose": "billing", "window": "day", "limit": "10000", "left": "12", "retry_after_s": "5400"}`
     """
     ERROR_REASON_RATE_EXCEEDED: _ErrorReason.ValueType  # 35
     """RESOURCE_EXHAUSTED, with RetryInfo. Too many calls at once.
 
-    Example: `{}`
+    Example: `{"retry_after_s": "1"}`
     """
     ERROR_REASON_LEDGER_UNAVAILABLE: _ErrorReason.ValueType  # 36
     """UNAVAILABLE, safe to retry. The ledger can't be written, so nothing left the broker.
@@ -293,7 +295,7 @@ Example: `{"field": "handles"}`
 ERROR_REASON_INVALID_VALUE: ErrorReason.ValueType  # 12
 """INVALID_ARGUMENT. A person's value does not fit the type of its field. The value is not repeated.
 
-Example: `{"field": "payment.iban", "why": "check digits"}`
+Example: `{"field": "payment.iban", "why": "iban_check_digits"}`
 """
 ERROR_REASON_INVALID_TERMS: ErrorReason.ValueType  # 13
 """INVALID_ARGUMENT. The terms of a contract are not well-formed.
@@ -323,7 +325,7 @@ Example: `{"contract": "C-2026-0009"}`
 ERROR_REASON_CONTRACT_NOT_ACCEPTED: ErrorReason.ValueType  # 18
 """FAILED_PRECONDITION. Proposed, and not accepted yet.
 
-Example: `{"contract": "C-2026-0001", "version": "1"}`
+Example: `{"contract": "C-2026-0001"}`
 """
 ERROR_REASON_CONTRACT_NOT_YET_VALID: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION. Its validity has not begun.
@@ -361,7 +363,8 @@ ERROR_REASON_RECIPIENT_KEY_MISSING: ErrorReason.ValueType  # 25
 Example: `{"principal": "subcontractor/acme-pay"}`
 """
 ERROR_REASON_CHOICE_MISSING: ErrorReason.ValueType  # 26
-"""FAILED_PRECONDITION. The person's choice is missing; only said to callers who may know.
+"""FAILED_PRECONDITION. The person's choice is missing; only said to callers who may know. No method of this
+version sends it.
 
 Example: `{"purpose": "partners.email"}`
 """
@@ -371,9 +374,10 @@ ERROR_REASON_PERSON_UNAVAILABLE: ErrorReason.ValueType  # 27
 Example: `{}`
 """
 ERROR_REASON_PERSON_UNKNOWN: ErrorReason.ValueType  # 28
-"""NOT_FOUND. No such person; only said to internal services and the company's teams.
+"""NOT_FOUND. No such person; only said to internal services and the company's teams. `position`, from 0, stands where several
+were named.
 
-Example: `{"person": "P-04CVZ6HGRM5PX"}`
+Example: `{"position": "3"}`
 """
 ERROR_REASON_PERSON_EXISTS: ErrorReason.ValueType  # 29
 """ALREADY_EXISTS. The customer number is registered to another person.
@@ -404,12 +408,12 @@ Example: `{"etag": "7"}`
 ERROR_REASON_VOLUME_EXCEEDED: ErrorReason.ValueType  # 34
 """RESOURCE_EXHAUSTED, with RetryInfo. The grant's volume for the window is used up.
 
-Example: `{"contract": "C-2026-0001", "purpose": "billing", "window": "day", "limit": "10000", "left": "12"}`
+Example: `{"contract": "C-2026-0001", "purpose": "billing", "window": "day", "limit": "10000", "left": "12", "retry_after_s": "5400"}`
 """
 ERROR_REASON_RATE_EXCEEDED: ErrorReason.ValueType  # 35
 """RESOURCE_EXHAUSTED, with RetryInfo. Too many calls at once.
 
-Example: `{}`
+Example: `{"retry_after_s": "1"}`
 """
 ERROR_REASON_LEDGER_UNAVAILABLE: ErrorReason.ValueType  # 36
 """UNAVAILABLE, safe to retry. The ledger can't be written, so nothing left the broker.

@@ -64,7 +64,7 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetReceipt(self, request, context):
-        """An entry with a receipt against the latest checkpoint. A subcontractor gets its own entries only.
+        """An entry with a receipt against a recent checkpoint. A subcontractor gets its own entries only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

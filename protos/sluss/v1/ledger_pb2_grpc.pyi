@@ -36,7 +36,7 @@ class LedgerServiceStub:
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetCheckpointRequest, _ledger_pb2.GetCheckpointResponse]
     """The latest checkpoint, and its consistency with the tree that the caller saw last."""
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.GetReceiptResponse]
-    """An entry with a receipt against the latest checkpoint. A subcontractor gets its own entries only."""
+    """An entry with a receipt against a recent checkpoint. A subcontractor gets its own entries only."""
     ListEntries: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]
     """Entries in order, page by page. A subcontractor gets its own entries only."""
 
@@ -48,7 +48,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetCheckpointRequest, _ledger_pb2.GetCheckpointResponse]  # type: ignore[assignment]
     """The latest checkpoint, and its consistency with the tree that the caller saw last."""
     GetReceipt: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.GetReceiptResponse]  # type: ignore[assignment]
-    """An entry with a receipt against the latest checkpoint. A subcontractor gets its own entries only."""
+    """An entry with a receipt against a recent checkpoint. A subcontractor gets its own entries only."""
     ListEntries: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """Entries in order, page by page. A subcontractor gets its own entries only."""
 
@@ -69,7 +69,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.GetReceiptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetReceiptResponse, _abc.Awaitable[_ledger_pb2.GetReceiptResponse]]:
-        """An entry with a receipt against the latest checkpoint. A subcontractor gets its own entries only."""
+        """An entry with a receipt against a recent checkpoint. A subcontractor gets its own entries only."""
 
     @_abc_1.abstractmethod
     def ListEntries(

@@ -618,7 +618,7 @@ class ImportResult(_message.Message):
         OUTCOME_UNCHANGED: ImportResult._Outcome.ValueType  # 3
         """A known person, nothing new."""
         OUTCOME_FAULTY: ImportResult._Outcome.ValueType  # 4
-        """Not stored: see `fault`."""
+        """Not stored: see `faults`."""
 
     class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
         """What became of a row."""
@@ -632,7 +632,7 @@ class ImportResult(_message.Message):
     OUTCOME_UNCHANGED: ImportResult.Outcome.ValueType  # 3
     """A known person, nothing new."""
     OUTCOME_FAULTY: ImportResult.Outcome.ValueType  # 4
-    """Not stored: see `fault`."""
+    """Not stored: see `faults`."""
 
     LINE_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int

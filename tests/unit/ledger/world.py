@@ -49,13 +49,16 @@ def disclosure(number: int = 0, persons: int = 1, at: int = START, **changes: ob
     return entry.disclosure(at, {**TERMS, **changes}, slices, 0)
 
 
+METHOD = "/sluss.v1.DisclosureService/Disclose"
+
+
 def every_type() -> dict[str, bytes]:
     """One entry of each type."""
     digest = bytes(32)
     made = [
         disclosure(),
-        entry.refusal(START, "subcontractor/a", "PURPOSE_OUT_OF_SCOPE", "C-2026-0001", "", ["email"], "Disclose", 3),
-        entry.refusals(START, START - 10, START, "subcontractor/a", {"RATE_EXCEEDED": 7}),
+        entry.refusal(START, "subcontractor/a", "PURPOSE_OUT_OF_SCOPE", "C-2026-0001", "", ["email"], METHOD, 3),
+        entry.refusals(START, START - 10, START, "subcontractor/a", {"VOLUME_EXCEEDED": 7}),
         entry.contract(START, "accepted", "C-2026-0001", 1, "subcontractor/a", "operator/o", "", digest, b"sig"),
         entry.key(START, "registered", "subcontractor/a", digest, 2, "subcontractor/a", ""),
         entry.certificate(START, "revoked", "subcontractor/a", digest, "operator/o", "stolen"),
