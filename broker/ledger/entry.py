@@ -289,7 +289,10 @@ def contract(
 
 
 def key(at: int, event: str, subcontractor: str, key_id: bytes, suite: int, by: str, reason: str) -> bytes:
-    """A recipient's encryption key was registered, or rotated: it took the place of the one before; `key_id` is the SHA-256 of the public key."""
+    """A recipient's encryption key was registered, or rotated: it took the place of the one before.
+
+    `key_id` is the SHA-256 of the public key.
+    """
     return _entry(
         "key",
         at,

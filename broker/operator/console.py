@@ -63,6 +63,7 @@ class Console:
 
 
 def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    # rich costs a tenth of a second: only who needs it pays
     from rich import box
     from rich.console import Console as RichConsole
     from rich.table import Table

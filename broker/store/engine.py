@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["StoreError", "commit", "open_engine", "reading", "store_errors", "truncate_log", "writing"]
 
 POOL_WAIT_S: Final = 0.3
-"""Seconds to wait for a free connection. What bounds a caller is batching.py and rpc/threads.py; this keeps queues short."""
+"""Seconds to wait for a free connection, to keep queues short. What bounds a caller: batching.py, rpc/threads.py."""
 
 _SQLITE: Final = frozenset({"sqlite", "sqlite+pysqlite"})
 

@@ -69,7 +69,12 @@ class Core:
         )
 
     def verify(self, disclosure: pb.Disclosure, expected: Expectation) -> Verified:
-        """`verify_disclosure` with the ledger keys of the profile; a key made by another process is found."""
+        """`verify_disclosure` with the ledger keys of the profile; a key made by another process is found.
+
+        Raises:
+            ReceiptInvalid, SliceInvalid: as `verify_disclosure`.
+            ProfileError: `keys.json` can't be used.
+        """
         if disclosure.epoch[2:34] not in expected.key_ids:
             self.reload_keys()
             expected = replace(expected, key_ids=self._keys.keys())
@@ -91,7 +96,12 @@ class Core:
         ]
 
     def open_stored(self, sealed: bytes) -> list[OpenedPerson]:
-        """Verify and open a disclosure that was stored as it came. Needs no broker."""
+        """Verify and open a disclosure that was stored as it came. Needs no broker.
+
+        Raises:
+            SliceInvalid: it is no stored disclosure, its slices are not those of its entry, or do not open.
+            ReceiptInvalid, ProfileError: as `verify`.
+        """
         try:
             disclosure = pb.Disclosure.FromString(sealed)
         except DecodeError:

@@ -96,6 +96,11 @@ class Subcontractor:
         Args:
             contract: the contract id.
             offer: what `proposed_terms` returned and somebody has read; fetched if left out.
+
+        Raises:
+            ProfileError: nothing waits for our signature, or the key of our certificate can't be used.
+            IntegrityError: the offer was fetched and is not what the broker says that it is.
+            Refused, TransportError: see `sluss_client.errors`. The call is not made again by itself.
         """
         offer = offer or self.proposed_terms(contract)
         request = contract_pb2.AcceptContractRequest(
@@ -106,12 +111,23 @@ class Subcontractor:
         return self._once(self._contracts.AcceptContract, request)
 
     def register_key(self, suite: int = SUITE_XWING) -> RegisteredKey:
-        """Register the newest encryption key of the profile; makes one of `suite` if there is none."""
+        """Register the newest encryption key of the profile; makes one of `suite` if there is none.
+
+        Raises:
+            ProfileError: `keys.json` or the key of our certificate can't be used.
+            Refused, TransportError: see `sluss_client.errors`. The key stays in the profile; call again.
+        """
         keys = self._core.store.all()
         return self._register(keys[-1] if keys else self._core.store.generate(suite))
 
     def rotate_key(self, suite: int = SUITE_XWING) -> RegisteredKey:
-        """Make a new encryption key and register it. Older keys stay, to open what was sealed to them."""
+        """Make a new encryption key and register it. Older keys stay, to open what was sealed to them.
+
+        Raises:
+            ProfileError: `keys.json` or the key of our certificate can't be used.
+            Refused, TransportError: see `sluss_client.errors`. The new key stays in the profile: `register_key`
+                registers it.
+        """
         return self._register(self._core.store.generate(suite))
 
     def _register(self, stored: StoredKey) -> RegisteredKey:
@@ -155,7 +171,12 @@ class Subcontractor:
     def dry_run(
         self, contract: str, purpose: str, fields: Sequence[str], handles: Iterable[str | bytes]
     ) -> disclosure_pb2.DryRun:
-        """What `disclose` would do, succeeding or refused as it would be. Nothing is disclosed."""
+        """What `disclose` would do, succeeding or refused as it would be. Nothing is disclosed.
+
+        Raises:
+            InvalidRequest: a handle is none, or stands twice; nothing was sent.
+            Refused, TransportError: see `sluss_client.errors`.
+        """
         call = DiscloseCall(self._core, contract, purpose, fields, handles=handles)
         return self._retried(self._disclosures.Disclose, call.request(0, dry_run=True)).dry_run
 
@@ -181,6 +202,12 @@ class Subcontractor:
             request_id: UUID4; give the same one when resuming, so that a chunk that was in flight is not
                 disclosed twice.
             chunk_size: persons per chunk, 1 to 256.
+
+        Raises:
+            InvalidRequest: the call can't be made as it stands; raised when the first chunk is asked for.
+            Refused, TransportError: see `sluss_client.errors`; chunks that came before stand.
+            IntegrityError: a chunk, or the end of the stream, does not prove itself; nothing of that chunk was opened.
+            ProfileError: the checkpoint can't be written.
         """
         call = BulkCall(
             self._core,
@@ -214,13 +241,25 @@ class Subcontractor:
             time.sleep(delay)
 
     def open_stored(self, sealed: bytes) -> list[OpenedPerson]:
-        """Verify and open a stored disclosure (`Chunk.sealed`, `OpenedPerson.sealed`). Makes no call."""
+        """Verify and open a stored disclosure (`Chunk.sealed`, `OpenedPerson.sealed`). Makes no call.
+
+        Raises:
+            SliceInvalid: it is no stored disclosure, its slices are not those of its entry, or do not open.
+            ReceiptInvalid: its entry is not proven, is not for us, or is for a key that is not in the profile.
+            ProfileError: `keys.json` can't be used.
+        """
         return self._core.open_stored(sealed)
 
     # --- the ledger ---
 
     def check_ledger(self) -> Head:
-        """Fetch the latest checkpoint and prove that it extends what was seen."""
+        """Fetch the latest checkpoint and prove that it extends what was seen.
+
+        Raises:
+            LedgerInconsistent: it does not, or no known key has signed it.
+            Refused, TransportError: see `sluss_client.errors`.
+            ProfileError: the checkpoint can't be written.
+        """
         with self._core.heads.lane() as lane:
             self._checkpoint(lane)
             return lane.head

@@ -74,7 +74,10 @@ def verify_disclosure(disclosure: Disclosure, expected: Expectation, verifier: V
     try:
         checkpoint = verify_receipt(disclosure.receipt, disclosure.entry, verifier)
         receipt = parse_receipt(disclosure.receipt)
-        # 2. the entry
+    except SlussError as error:
+        raise ReceiptInvalid(error.detail) from None
+    # 2. the entry
+    try:
         entry = entries.parse(disclosure.entry)
         if entry["type"] != "disclosure":
             raise ReceiptInvalid("the entry is no disclosure")

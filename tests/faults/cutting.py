@@ -10,7 +10,7 @@ BLOCK = 65_536
 
 
 class Cutter:
-    """Passes bytes on; while armed, cuts every connection once `after` bytes of replies have passed since arming.
+    """Passes bytes on; while armed, cuts the connection that carries the last of the replies it was told to let pass.
 
     Attributes:
         cuts: how many connections were cut.
@@ -21,7 +21,7 @@ class Cutter:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._guard = threading.Lock()
-        self._left = None
+        self._left = []
         self._pairs = []
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()
@@ -34,10 +34,10 @@ class Cutter:
         for pair in self._pairs:
             _end(pair)
 
-    def cut_after(self, reply_bytes):
-        """Arm: let so many bytes of replies pass, then cut, once."""
+    def cut_after(self, *reply_bytes):
+        """Arm: let so many bytes of replies pass, then cut; then the same for the next number, until none is left."""
         with self._guard:
-            self._left = reply_bytes
+            self._left = list(reply_bytes)
 
     def _accept(self):
         while True:
@@ -66,14 +66,13 @@ class Cutter:
 
     def _take(self, count):
         with self._guard:
-            if self._left is None:
+            if not self._left:
                 return count, False
-            if count < self._left:
-                self._left -= count
+            if count < self._left[0]:
+                self._left[0] -= count
                 return count, False
-            allowed, self._left = self._left, None
             self.cuts += 1
-            return allowed, True
+            return self._left.pop(0), True
 
 
 def _end(pair):

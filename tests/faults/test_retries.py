@@ -131,12 +131,11 @@ def test_a_bulk_stream_that_is_cut_again_and_again_gives_each_person_once(pair, 
     seen = []
     with Cutter(broker.port) as cutter, through(cutter, broker) as client:
         client.describe_scope(contract)
-        cutter.cut_after(3_000)
+        cuts = [3_000 + 1_000 * count for count in range(8 if campaign else 3)]
+        cutter.cut_after(*cuts)
         for chunk in client.bulk(contract, "billing", ["email"], handles, chunk_size=4):
             seen += [person.handle for person in chunk.persons]
-            if campaign or cutter.cuts < 3:
-                cutter.cut_after(3_000 + 500 * cutter.cuts)
-        assert cutter.cuts >= 3
+        assert cutter.cuts == len(cuts)
     assert len(seen) == len(set(seen)) == 60
     entries = disclosures_under(check_durable(broker.home, []), contract)
     assert sum(len(found["slices"]) for found in entries) == 60

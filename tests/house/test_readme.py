@@ -29,6 +29,9 @@ COMMANDS = sorted(
         if re.match(r"\s*(\$ )?sluss [a-z]", line)
     }
 )
+INLINE = sorted(
+    {(page, line) for page in PAGES for line in re.findall(r"`(sluss [a-z][^`]*)`", (ROOT / page).read_text())}
+)
 LINKS = sorted((page, target) for page in PAGES for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text()))
 
 
@@ -45,10 +48,11 @@ def command_of(words):
 
 def test_there_are_commands_to_look_at():
     assert len(COMMANDS) > 20
+    assert len(INLINE) > 5
     assert len(LINKS) > 5
 
 
-@pytest.mark.parametrize(("page", "line"), COMMANDS)
+@pytest.mark.parametrize(("page", "line"), COMMANDS + INLINE)
 def test_every_command_in_a_page_exists_with_its_options(page, line):
     words = shlex.split(line.split(" | ")[0].split(" > ")[0], comments=True)[1:]
     command, rest = command_of(words)
@@ -66,3 +70,11 @@ def test_every_make_target_that_the_readme_names_exists():
     named = set(re.findall(r"`?make ([a-z-]+)", (ROOT / "README.md").read_text()))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert named <= targets
+
+
+def test_every_room_of_the_broker_stands_in_its_page():
+    page = (ROOT / "broker/README.md").read_text()
+    folders = {f"{path.parent.name}/" for path in (ROOT / "broker").glob("*/*") if path.suffix in {".py", ".toml"}}
+    modules = {path.name for path in (ROOT / "broker").glob("*.py")} - {"__init__.py"}
+    assert {"rpc/", "disclosure.py"} <= folders | modules
+    assert {name for name in folders | modules if f"`{name}`" not in page} == set()

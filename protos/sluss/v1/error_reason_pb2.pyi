@@ -162,8 +162,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: `{}`
     """
     ERROR_REASON_PERSON_UNKNOWN: _ErrorReason.ValueType  # 28
-    """NOT_FOUND. No such person; only said to internal services and the company's teams. `position`, from 0, stands where several
-    were named.
+    """NOT_FOUND. No such person; only said to internal services and the company's teams. `position`,
+    from 0, is told where several were named.
 
     Example: `{"position": "3"}`
     """
@@ -374,8 +374,8 @@ ERROR_REASON_PERSON_UNAVAILABLE: ErrorReason.ValueType  # 27
 Example: `{}`
 """
 ERROR_REASON_PERSON_UNKNOWN: ErrorReason.ValueType  # 28
-"""NOT_FOUND. No such person; only said to internal services and the company's teams. `position`, from 0, stands where several
-were named.
+"""NOT_FOUND. No such person; only said to internal services and the company's teams. `position`,
+from 0, is told where several were named.
 
 Example: `{"position": "3"}`
 """

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[3] / "clients" / "README.md"
-SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+ROOT = Path(__file__).parents[3]
+README = ROOT / "clients" / "README.md"
+
+
+def snippets(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+SNIPPETS = snippets(README)
 
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
@@ -17,6 +24,14 @@ def test_snippets_run(number, sluss, broker, profile, monkeypatch, tmp_path, cap
     code = SNIPPETS[number].replace("/etc/sluss/acme-pay", str(profile.folder))
     exec(compile(code, str(README), "exec"), {"handles": [broker.handles[1], b"\7" * 16]})
     assert "@" not in capsys.readouterr().out
+
+
+def test_the_snippet_of_the_root_page_runs(sluss, broker, profile, capsys):
+    (code,) = snippets(ROOT / "README.md")
+    assert '"acme"' in code
+    code = code.replace('"acme"', repr(str(profile.folder)))
+    exec(compile(code, "README.md", "exec"), {"handles": [broker.handles[1], b"\7" * 16]})
+    assert "p1@example.com" in capsys.readouterr().out
 
 
 def test_the_sdk_imports_no_server():
