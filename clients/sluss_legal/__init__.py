@@ -1,0 +1,1 @@
+"""For the legal team: releases as packages, documents, and the console in the browser. A gRPC client like any other."""
