@@ -80,6 +80,10 @@ class Reason(StrEnum):
     KEYS_UNAVAILABLE = "KEYS_UNAVAILABLE"
     METHOD_UNGUARDED = "METHOD_UNGUARDED"
     INTERNAL = "INTERNAL"
+    CASE_UNKNOWN = "CASE_UNKNOWN"
+    CASE_WRONG_STATE = "CASE_WRONG_STATE"
+    SECOND_PERSON_NEEDED = "SECOND_PERSON_NEEDED"
+    SCOPE_WIDENED = "SCOPE_WIDENED"
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,10 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.KEYS_UNAVAILABLE: Kind(Code.UNAVAILABLE, "the key provider does not answer: retry later"),
     Reason.METHOD_UNGUARDED: Kind(Code.PERMISSION_DENIED, "the method names no principal that may call it"),
     Reason.INTERNAL: Kind(Code.INTERNAL, "internal error"),
+    Reason.CASE_UNKNOWN: Kind(Code.NOT_FOUND, "no such case"),
+    Reason.CASE_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the case's state does not allow this step"),
+    Reason.SECOND_PERSON_NEEDED: Kind(Code.PERMISSION_DENIED, "this needs a second person"),
+    Reason.SCOPE_WIDENED: Kind(Code.PERMISSION_DENIED, "a scope only ever gets narrower"),
 }
 
 

@@ -17,7 +17,10 @@ from broker.errors import Reason, SlussError
 
 VERSION: Final = 1
 MAX_FIELDS: Final = 255
-ONWARD_TRANSFER: Final = "forbidden"
+FORBIDDEN: Final = "forbidden"
+AS_LAW_REQUIRES: Final = "as_law_requires"
+CASE_PREFIX: Final = "L-"
+"""Of a legal case's id, which stands in the terms of a release where a contract's id stands otherwise."""
 
 _MEMBERS: Final = {
     "contract": str,
@@ -56,6 +59,8 @@ class Terms(NamedTuple):
         purpose: purpose code.
         recipient: principal id.
         retain_until: date on which the recipient has deleted the slice.
+
+    A subcontractor must not pass a slice on; who got it under a legal case may as far as law requires.
     """
 
     contract: str
@@ -80,7 +85,7 @@ class Terms(NamedTuple):
             "fields": _field_members(self.fields),
             "issued": self.issued,
             "key": base64url(self.key),
-            "onward_transfer": ONWARD_TRANSFER,
+            "onward_transfer": onward_transfer(self.contract),
             "policy": self.policy,
             "purpose": self.purpose,
             "recipient": self.recipient,
@@ -94,7 +99,7 @@ class Terms(NamedTuple):
 
         Raises:
             SlussError: UNSUPPORTED_VERSION for terms of another version; MALFORMED for other members or types
-                than version 1 has: an unknown term, or an onward transfer not forbidden, is refused.
+                than version 1 has: an unknown term, or another onward transfer, is refused.
         """
         terms = _terms_object(data)
         return cls(
@@ -110,6 +115,11 @@ class Terms(NamedTuple):
             recipient=terms["recipient"],
             retain_until=terms["retain_until"],
         )
+
+
+def onward_transfer(contract: str) -> str:
+    """What the terms say of passing a slice on, under a contract or a legal case."""
+    return AS_LAW_REQUIRES if contract.startswith(CASE_PREFIX) else FORBIDDEN
 
 
 @lru_cache(maxsize=1024)
@@ -130,7 +140,7 @@ def _terms_object(data: bytes) -> dict[str, Any]:
         raise SlussError(Reason.UNSUPPORTED_VERSION, "unknown version of terms")
     if {name: type(value) for name, value in terms.items()} != _MEMBERS:
         raise _malformed("the terms have other members than version 1 defines")
-    wrong = terms["contract_version"] < 1 or terms["onward_transfer"] != ONWARD_TRANSFER
+    wrong = terms["contract_version"] < 1 or terms["onward_transfer"] != onward_transfer(terms["contract"])
     if wrong or "" in terms.values() or not terms["contract"].isascii():
         raise _malformed("the terms hold a value that version 1 does not define")
     return terms

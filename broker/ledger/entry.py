@@ -6,6 +6,7 @@ return the entry's bytes; `parse` says what an entry is, for the writer, the ver
 
 from __future__ import annotations
 
+import hashlib
 import re
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
@@ -108,6 +109,45 @@ _SHAPES: dict[str, dict[str, type]] = {
         "v": int,
         "version": str,
     },
+    "case": {
+        "at": str,
+        "body": str,
+        "by": str,
+        "case": str,
+        "country": str,
+        "document": str,
+        "event": str,
+        "ground": str,
+        "state": str,
+        "text": str,
+        "type": str,
+        "v": int,
+    },
+    "release": {
+        "approved_by": str,
+        "at": str,
+        "by": str,
+        "emergency": bool,
+        "ground": str,
+        "slices": list,
+        "terms": dict,
+        "type": str,
+        "unavailable": int,
+        "v": int,
+    },
+    "release_elsewhere": {
+        "at": str,
+        "by": str,
+        "case": str,
+        "fields": list,
+        "ground": str,
+        "medium": str,
+        "persons": list,
+        "released_on": str,
+        "type": str,
+        "v": int,
+    },
+    "sealed": {"at": str, "commitment": str, "type": str, "v": int},
     "genesis": {"at": str, "ed25519": str, "mldsa44": str, "origin": str, "type": str, "v": int},
 }
 _TERMS: dict[str, type] = {
@@ -127,22 +167,75 @@ _TERMS: dict[str, type] = {
 }
 _FIELD: dict[str, type] = {"name": str, "transform": str}
 _SLICE: dict[str, type] = {"person": str, "sha256": str}
+GROUNDS = frozenset({"legal.process", "legal.rights", "legal.safety", "legal.merger"})
+"""The four grounds of POLICY 6, by the codes of their purposes."""
+CASE_EVENTS = frozenset(
+    {
+        "opened",
+        "reviewed",
+        "information_asked",
+        "challenged",
+        "rejected",
+        "prepared",
+        "approved",
+        "emergency",
+        "confirmed",
+        "disputed",
+        "closed",
+        "changed",
+        "noted",
+        "document_added",
+        "hidden",
+        "prolonged",
+        "lifted",
+        "lapsed",
+        "release_began",
+        "release_completed",
+        "release_recorded",
+    }
+)
+"""What can happen to a legal case."""
+CASE_STATES = frozenset(
+    {
+        "received",
+        "under_review",
+        "information_asked",
+        "challenged",
+        "rejected",
+        "approved",
+        "released",
+        "closed",
+    }
+)
+MEDIA = frozenset({"paper", "court", "oral", "other_system", "other"})
+"""How a release was made elsewhere."""
 _WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("contract", "event"): frozenset({"proposed", "accepted", "suspended", "resumed", "amended", "terminated"}),
     ("key", "event"): frozenset({"registered", "rotated"}),
     ("certificate", "event"): frozenset({"pinned", "revoked"}),
     ("choice", "state"): frozenset({"in", "out"}),
+    ("case", "event"): CASE_EVENTS,
+    ("case", "state"): CASE_STATES,
+    ("case", "ground"): GROUNDS,
+    ("release", "ground"): GROUNDS,
+    ("release_elsewhere", "ground"): GROUNDS,
+    ("release_elsewhere", "medium"): MEDIA,
 }
-_DIGESTS = {
-    "contract": "terms_sha256",
-    "key": "key",
-    "certificate": "spki",
-    "choice": "person",
-    "catalogue": "sha256",
-    "policy": "sha256",
+_DIGESTS: dict[str, tuple[str, ...]] = {
+    "contract": ("terms_sha256",),
+    "key": ("key",),
+    "certificate": ("spki",),
+    "choice": ("person",),
+    "catalogue": ("sha256",),
+    "policy": ("sha256",),
+    "case": ("body", "text"),
+    "sealed": ("commitment",),
 }
 TYPES = frozenset(_SHAPES)
 """Every entry type of version 1."""
+SLICED = frozenset({"disclosure", "release"})
+"""The types that stand for slices."""
+SEALED_LABEL = b"sluss/v1 sealed entry\x00"
 
 
 class Columns(NamedTuple):
@@ -227,6 +320,113 @@ def disclosure(at: int, terms: Mapping[str, Any], slices: Sequence[tuple[bytes, 
     digests = digest_texts([digest for _, digest in slices])
     listed = [{"person": person, "sha256": sha} for person, sha in zip(persons, digests, strict=True)]
     return _entry("disclosure", at, slices=listed, terms=terms, unavailable=unavailable)
+
+
+def case(
+    at: int,
+    event: str,
+    case: str,
+    ground: str,
+    country: str,
+    state: str,
+    by: str,
+    *,
+    body: bytes,
+    text: bytes,
+    document: bytes = b"",
+) -> bytes:
+    """A step of a legal case (POLICY 6). What was written stays out: `body` and `text` are commitments to it.
+
+    Args:
+        at: when.
+        event: one of `CASE_EVENTS`.
+        case: the case's id.
+        ground: one of `GROUNDS`.
+        country: the requester's, ISO 3166-1 alpha-2.
+        state: the state after it.
+        by: who.
+        body: HMAC of what the case is about after it, 32 bytes.
+        text: HMAC of the reason or note, 32 bytes.
+        document: SHA-256 of a document that was added, or empty.
+    """
+    return _entry(
+        "case",
+        at,
+        event=event,
+        case=case,
+        ground=ground,
+        country=country,
+        state=state,
+        by=by,
+        body=base64url(body),
+        text=base64url(text),
+        document=base64url(document),
+    )
+
+
+def release(
+    at: int,
+    terms: Mapping[str, Any],
+    slices: Sequence[tuple[bytes, bytes]],
+    unavailable: int,
+    *,
+    ground: str,
+    by: str,
+    approved_by: str,
+    emergency: bool,
+) -> bytes:
+    """A release on a legal ground: as `disclosure`, with the ground, who released and who approved.
+
+    In an emergency nobody had approved, and `approved_by` is empty.
+    """
+    persons = digest_texts([commitment for commitment, _ in slices])
+    digests = digest_texts([digest for _, digest in slices])
+    listed = [{"person": person, "sha256": sha} for person, sha in zip(persons, digests, strict=True)]
+    return _entry(
+        "release",
+        at,
+        slices=listed,
+        terms=terms,
+        unavailable=unavailable,
+        ground=ground,
+        by=by,
+        approved_by=approved_by,
+        emergency=emergency,
+    )
+
+
+def release_elsewhere(
+    at: int,
+    case: str,
+    ground: str,
+    by: str,
+    fields: Sequence[str],
+    persons: Sequence[bytes],
+    medium: str,
+    released_on: str,
+) -> bytes:
+    """A release that was made outside the broker, on `released_on` (a date), recorded after the fact."""
+    return _entry(
+        "release_elsewhere",
+        at,
+        case=case,
+        ground=ground,
+        by=by,
+        fields=list(fields),
+        persons=digest_texts(persons),
+        medium=medium,
+        released_on=released_on,
+    )
+
+
+def sealed(at: int, commitment: bytes) -> bytes:
+    """An entry that is hidden for a time: a commitment to the entry that it is (`sealed_commitment`)."""
+    return _entry("sealed", at, commitment=base64url(commitment))
+
+
+def sealed_commitment(salt: bytes, entry: bytes) -> bytes:
+    """What a sealed entry says of the entry that it hides; `salt` is 32 random bytes."""
+    return hashlib.sha256(SEALED_LABEL + salt + entry).digest()
 
 
 def refusal(
@@ -384,9 +584,14 @@ def _check_members(entry: dict[str, Any]) -> None:
     if _shape(entry) != expected:
         raise _malformed(f"a {kind} entry does not have the members of its type")
     _check_words(str(kind), entry)
-    if kind == "disclosure":
+    if kind in SLICED:
         _check_terms(entry["terms"])
         _check_slices(entry["slices"])
+    elif kind == "release_elsewhere":
+        _check_strings(entry["fields"])
+        _check_persons(entry["persons"])
+    elif kind == "case":
+        _check_document(entry["document"])
     elif kind == "refusal":
         _check_strings(entry["fields"])
     elif kind == "refusals":
@@ -397,8 +602,9 @@ def _check_words(kind: str, entry: dict[str, Any]) -> None:
     for (type_, member), words in _WORDS.items():
         if type_ == kind and entry[member] not in words:
             raise _malformed(f"a {kind} entry has an unknown {member}")
-    if kind in _DIGESTS and not _DIGEST.fullmatch(entry[_DIGESTS[kind]]):
-        raise _malformed(f"the {_DIGESTS[kind]} of a {kind} entry is not 32 bytes in base64url")
+    for member in _DIGESTS.get(kind, ()):
+        if not _DIGEST.fullmatch(entry[member]):
+            raise _malformed(f"the {member} of a {kind} entry is not 32 bytes in base64url")
 
 
 def _check_terms(terms: dict[str, Any]) -> None:
@@ -432,7 +638,19 @@ def _check_slices(slices: list[Any]) -> None:
 
 def _check_strings(items: list[Any]) -> None:
     if any(type(item) is not str for item in items):
-        raise _malformed("a refusal's fields are not names")
+        raise _malformed("an entry's fields are not names")
+
+
+def _check_persons(items: list[Any]) -> None:
+    if not 1 <= len(items) <= MAX_SLICES:
+        raise _malformed("a release made elsewhere is of 1 to 256 persons")
+    if any(type(item) is not str or not _DIGEST.fullmatch(item) for item in items):
+        raise _malformed("a person's commitment is not 32 bytes in base64url")
+
+
+def _check_document(digest: str) -> None:
+    if digest and not _DIGEST.fullmatch(digest):
+        raise _malformed("a document's SHA-256 is not 32 bytes in base64url")
 
 
 def _check_counts(counts: dict[str, Any]) -> None:
@@ -446,6 +664,7 @@ def columns(entry: Mapping[str, Any]) -> Columns:
     Raises:
         SlussError: MALFORMED, if `at` is not a time.
     """
-    source = entry["terms"] if entry["type"] == "disclosure" else entry
+    source = entry["terms"] if entry["type"] in SLICED else entry
     recipient = source.get("recipient") or source.get("principal") or source.get("subcontractor") or ""
-    return Columns(entry["type"], source.get("contract", ""), recipient, micros(entry["at"]))
+    contract = source.get("contract") or source.get("case") or ""
+    return Columns(entry["type"], contract, recipient, micros(entry["at"]))

@@ -140,7 +140,8 @@ def open_slice(private, contract, terms_bytes, blob, data):
     """The handle and {field: text} of a slice, given the recipient's private key."""
     secret = open_epoch(private, contract, blob)
     terms = json.loads(terms_bytes)
-    need(terms["v"] == 1 and terms["contract"] == contract and terms["onward_transfer"] == "forbidden")
+    onward = "as_law_requires" if contract.startswith("L-") else "forbidden"
+    need(terms["v"] == 1 and terms["contract"] == contract and terms["onward_transfer"] == onward)
     need(unbase64(terms["key"]) == blob[2:34] and unbase64(terms["epoch"]) == blob[34:50])
     digest = hashlib.sha256(terms_bytes).digest()
     handle, salt, parts = split(data)
