@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sluss_legal.web.doors import Door
+    from sluss_legal.web.jobs import Releaser
 
 THEMES = ("auto", "light", "dark")
 _SEE_OTHER = 303
@@ -81,14 +82,15 @@ _WRITE: dict[str, Callable[[Page], Response]] = {
 }
 
 
-def build(door: Door, hosts: AbstractSet[str]) -> Guard:
+def build(door: Door, hosts: AbstractSet[str], releaser: Releaser | None = None) -> Guard:
     """The console as an ASGI application.
 
     Args:
         door: who may come in.
         hosts: the `host:port` by which it may be addressed.
+        releaser: carries releases out; None where releasing is not installed, and the page says so.
     """
-    desk = Desk(door, Lines(), Renderer())
+    desk = Desk(door, Lines(), Renderer(), releaser)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

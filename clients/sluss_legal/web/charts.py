@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LABEL_WIDTH = 190
-BAR_WIDTH = 380
+LABEL_WIDTH = 250
+BAR_WIDTH = 420
 ROW_HEIGHT = 34
 VALUE_WIDTH = 60
 

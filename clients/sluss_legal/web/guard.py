@@ -68,10 +68,15 @@ class Guard:
         return None
 
     def _from_here(self, headers: Headers) -> bool:
-        """Browsers name the origin of every POST, and newer ones say whether it is ours."""
-        if headers.get("sec-fetch-site", "same-origin") != "same-origin":
-            return False
-        return headers.get("origin", "") in self._origins
+        """Whether a page of ours sent it.
+
+        Under `no-referrer` browsers hide the origin of a form (`null`) but say that it is the same; those that say
+        nothing must name it. `Sec-Fetch-Site` can't be set by a page.
+        """
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin", "null")
+        if site is None:
+            return origin in self._origins
+        return site == "same-origin" and origin in {*self._origins, "null"}
 
     def _headed(self, scope: Scope, send: Send) -> Send:
         cacheable = scope["path"].startswith("/static/")

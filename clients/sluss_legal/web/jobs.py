@@ -1,4 +1,7 @@
-"""A release under way: it runs in a thread, and the page asks how far it has come. Memory only."""
+"""A release under way: it runs in a thread, and the page asks how far it has come. Memory only.
+
+What a release does is a `Releaser`, handed to `app.build`: it streams what was approved and makes the package.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sluss.v1 import legal_pb2 as pb
+
+    from sluss_legal.web.lines import Line
+
+    Releaser = Callable[[Line, pb.Case, str, "Job"], None]
+    """Releases a case, with the cover sheet in a language, and fills the job: progress, package, passphrase."""
 
 
 @dataclass

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sluss_legal.web.doors import Door
+    from sluss_legal.web.jobs import Releaser
     from sluss_legal.web.render import Renderer
     from sluss_legal.web.sessions import Session
     from sluss_legal.web.tongue import Tongue
@@ -60,11 +61,13 @@ class Desk:
         door: who may come in.
         lines: to the broker.
         renderer: makes pages.
+        releaser: carries releases out; None where releasing is not installed.
     """
 
     door: Door
     lines: Lines
     renderer: Renderer
+    releaser: Releaser | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, download, today
 from sluss_legal.web.scope_form import PERSON_ID, ScopeForm, choices
 from sluss_legal.web.words import MEDIA, N_
-from sluss_legal.web.working import release_work
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -42,6 +41,7 @@ def _shown(page: Page, error: str = "") -> Response:
         job=job,
         failure=failure(page, job),
         startable=begun and not (case.HasField("release") and case.release.complete),
+        able=page.desk.releaser is not None,
         error=error,
     )
 
@@ -66,10 +66,10 @@ def start(page: Page) -> Response:
     """Starts the release in a thread, or resumes one that stopped."""
     case = page.get_case().case
     job = page.session.jobs.get(case.case_id)
-    if job is None or not job.running:
-        job = Job(case.case_id)
-        page.session.jobs[case.case_id] = job
-        job.start(release_work(page.line, case, page.typed("language") or page.tongue.language))
+    releaser, language = page.desk.releaser, page.typed("language") or page.tongue.language
+    if releaser is not None and (job is None or not job.running):
+        job = page.session.jobs[case.case_id] = Job(case.case_id)
+        job.start(lambda started: releaser(page.line, case, language, started))
     return page.go(f"/cases/{case.case_id}/release")
 
 
