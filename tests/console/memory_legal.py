@@ -13,19 +13,18 @@ from hashlib import sha256
 from threading import RLock
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 from sluss.v1 import contract_pb2, contract_pb2_grpc, ledger_pb2, ledger_pb2_grpc, legal_pb2_grpc
 from sluss.v1 import legal_pb2 as pb
 from sluss_client import Profile
 
 from broker import pki
 from broker.clock import rfc3339, system_clock
-from broker.errors import Reason, SlussError
 from broker.identity import Principal
 from broker.ledger import entry as entries
-from broker.rpc.status import to_grpc
 from tests.unit.client.memory_broker import ORIGIN, Company, MemoryLedger
 
-S, T = pb.CaseState, pb.CaseStep
 OPEN = {pb.CASE_STATE_RECEIVED, pb.CASE_STATE_UNDER_REVIEW, pb.CASE_STATE_INFORMATION_ASKED, pb.CASE_STATE_CHALLENGED}
 LEADS = {
     pb.CASE_STEP_REVIEW: pb.CASE_STATE_UNDER_REVIEW,
@@ -38,6 +37,29 @@ LEADS = {
     pb.CASE_STEP_CONFIRM: pb.CASE_STATE_RELEASED,
     pb.CASE_STEP_DISPUTE: pb.CASE_STATE_RELEASED,
     pb.CASE_STEP_CLOSE: pb.CASE_STATE_CLOSED,
+}
+CODES = {
+    "CASE_UNKNOWN": grpc.StatusCode.NOT_FOUND,
+    "PERSON_UNKNOWN": grpc.StatusCode.NOT_FOUND,
+    "ENTRY_UNKNOWN": grpc.StatusCode.NOT_FOUND,
+    "CONTRACT_UNKNOWN": grpc.StatusCode.NOT_FOUND,
+    "ETAG_STALE": grpc.StatusCode.ABORTED,
+    "INVALID_REQUEST": grpc.StatusCode.INVALID_ARGUMENT,
+    "SECOND_PERSON_NEEDED": grpc.StatusCode.PERMISSION_DENIED,
+    "SCOPE_WIDENED": grpc.StatusCode.PERMISSION_DENIED,
+    "CASE_WRONG_STATE": grpc.StatusCode.FAILED_PRECONDITION,
+}
+EVENTS = {
+    pb.CASE_STEP_REVIEW: "reviewed",
+    pb.CASE_STEP_ASK_INFORMATION: "information_asked",
+    pb.CASE_STEP_CHALLENGE: "challenged",
+    pb.CASE_STEP_REJECT: "rejected",
+    pb.CASE_STEP_PREPARE: "prepared",
+    pb.CASE_STEP_APPROVE: "approved",
+    pb.CASE_STEP_EMERGENCY: "emergency",
+    pb.CASE_STEP_CONFIRM: "confirmed",
+    pb.CASE_STEP_DISPUTE: "disputed",
+    pb.CASE_STEP_CLOSE: "closed",
 }
 PERSONS = {
     "P-04CVZ6HGRM5PX": {
@@ -118,7 +140,10 @@ class MemoryLegal:
 
 
 def refuse(context, reason, detail, **metadata):
-    context.abort_with_status(to_grpc(SlussError(reason, detail, **metadata)))
+    """Aborts as the broker does."""
+    status = status_pb2.Status(code=CODES[reason].value[0], message=detail)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="sluss.v1", metadata=metadata))
+    context.abort_with_status(rpc_status.to_status(status))
 
 
 def caller_of(context):
@@ -133,15 +158,15 @@ class Legal(legal_pb2_grpc.LegalServiceServicer):
     def _case(self, request, context, *, etag=True):
         case = self.world.cases.get(request.case_id)
         if case is None:
-            refuse(context, Reason.PERSON_UNKNOWN, "no such case")
+            refuse(context, "CASE_UNKNOWN", "no such case")
         if etag and request.etag != case.etag:
-            refuse(context, Reason.ETAG_STALE, "the case has moved on")
+            refuse(context, "ETAG_STALE", "the case has moved on")
         return case
 
     def OpenCase(self, request, context):
         world, by = self.world, caller_of(context)
         if len(request.requester.country) != 2 or request.requester.country == "ZZ":
-            refuse(context, Reason.INVALID_REQUEST, "no such country", field="requester.country")
+            refuse(context, "INVALID_REQUEST", "no such country", field="requester.country")
         case_id = world.opened.setdefault(request.request_id, f"L-2026-{len(world.cases) + 1:04}")
         case = pb.Case(
             case_id=case_id,
@@ -186,9 +211,9 @@ class Legal(legal_pb2_grpc.LegalServiceServicer):
         world, by = self.world, caller_of(context)
         case = self._case(request, context)
         if request.step == pb.CASE_STEP_APPROVE and by in world.touched[case.case_id]:
-            refuse(context, Reason.ROLE_NOT_ALLOWED, "this needs a second person")
+            refuse(context, "SECOND_PERSON_NEEDED", "this needs a second person")
         if request.step not in set(world.possible(case, by)):
-            refuse(context, Reason.CONTRACT_WRONG_STATE, "the case's state does not allow this step")
+            refuse(context, "CASE_WRONG_STATE", "the case's state does not allow this step")
         if request.step == pb.CASE_STEP_PREPARE:
             case.prepared_by = by
             world.touched[case.case_id].add(by)
@@ -203,8 +228,7 @@ class Legal(legal_pb2_grpc.LegalServiceServicer):
         elif request.step == pb.CASE_STEP_REVIEW:
             case.prepared_by = case.approved_by = ""
         case.state = LEADS[request.step]
-        event = pb.CaseStep.Name(request.step).removeprefix("CASE_STEP_").lower()
-        index = world.note(case, by, event, request.reason)
+        index = world.note(case, by, EVENTS[request.step], request.reason)
         return pb.StepCaseResponse(case=world.seen_by(case, by), entry_index=index)
 
     def ChangeCase(self, request, context):
@@ -212,7 +236,7 @@ class Legal(legal_pb2_grpc.LegalServiceServicer):
         case = self._case(request, context)
         if request.HasField("scope"):
             if not set(request.scope.listed.person_ids) <= set(case.scope.listed.person_ids):
-                refuse(context, Reason.FIELD_OUT_OF_SCOPE, "a scope only ever gets narrower")
+                refuse(context, "SCOPE_WIDENED", "a scope only ever gets narrower")
             case.scope.CopyFrom(request.scope)
         if request.HasField("delivery"):
             case.delivery.CopyFrom(request.delivery)
@@ -221,14 +245,15 @@ class Legal(legal_pb2_grpc.LegalServiceServicer):
             world.touched[case.case_id].add(by)
         case.handler = request.handler or case.handler
         case.deadline = request.deadline or case.deadline
-        event = "delivery" if request.HasField("delivery") else "scope" if request.HasField("scope") else "note"
+        changed = request.HasField("delivery") or request.HasField("scope") or request.handler or request.deadline
+        event = "changed" if changed else "noted"
         index = world.note(case, by, event, request.note)
         return pb.ChangeCaseResponse(case=world.seen_by(case, by), entry_index=index)
 
     def AddDocument(self, request, context):
         case = self._case(request, context, etag=False)
         kept = self.world.documents.setdefault(case.case_id, [])
-        index = self.world.note(case, caller_of(context), "document", request.name)
+        index = self.world.note(case, caller_of(context), "document_added", request.name)
         document = pb.CaseDocument(
             number=len(kept) + 1,
             name=request.name,
@@ -287,12 +312,12 @@ class Legal(legal_pb2_grpc.LegalServiceServicer):
         world, by = self.world, caller_of(context)
         case = self._case(request, context)
         case.elsewhere = True
-        index = world.note(case, by, "elsewhere", request.reason)
+        index = world.note(case, by, "release_recorded", request.reason)
         return pb.RecordReleaseResponse(case=world.seen_by(case, by), entry_index=index)
 
     def ListRecipients(self, request, context):
         if request.person_id not in self.world.persons:
-            refuse(context, Reason.PERSON_UNKNOWN, "no such person")
+            refuse(context, "PERSON_UNKNOWN", "no such person")
         return pb.ListRecipientsResponse(received=self.world.received.get(request.person_id, []))
 
     def GetTransparencyReport(self, request, context):
@@ -323,7 +348,7 @@ class Reads(ledger_pb2_grpc.LedgerServiceServicer):
 
     def GetReceipt(self, request, context):
         if request.index >= len(self.ledger.entries):
-            refuse(context, Reason.ENTRY_UNKNOWN, "no such entry")
+            refuse(context, "ENTRY_UNKNOWN", "no such entry")
         return ledger_pb2.GetReceiptResponse(
             entry=self.ledger.entries[request.index], receipt=self.ledger.receipt(request.index)
         )
@@ -348,7 +373,7 @@ class Contracts(contract_pb2_grpc.ContractServiceServicer):
         for contract in self.world.contracts:
             if contract.contract_id == request.contract_id:
                 return contract_pb2.GetContractResponse(contract=contract)
-        refuse(context, Reason.CONTRACT_UNKNOWN, "no such contract")
+        refuse(context, "CONTRACT_UNKNOWN", "no such contract")
         return None
 
 

@@ -15,6 +15,8 @@ from tests.console.memory_legal import PERSONS, today
 SHOTS = Path(__file__).resolve().parents[2] / "build" / "console"
 ASA = next(iter(PERSONS))
 WIDE = {"width": 1360, "height": 900}
+PAPER = {"width": 718, "height": 1047}
+"""A4 at 96 dots per inch within margins of 1 cm."""
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,7 @@ def test_two_people_take_a_case_from_intake_to_approval(team, entered):
         form = {"csrf": token, "etag": team.world.cases[case].etag, "step": "approve", "reason": "myself"}
         answer = anna.request.post(f"/cases/{case}/step", form=form, headers={"Origin": origin(anna)})
         assert answer.status == 422
+        assert "this takes a second person" in answer.text()
         assert team.world.cases[case].approved_by == ""
 
         bo.goto(f"/cases/{case}")
@@ -273,9 +276,11 @@ def test_nothing_is_cut_off_on_a_telephone_or_on_paper(furnished, entered):
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
             page.screenshot(path=SHOTS / f"{name}-narrow.png", full_page=True)
         page.goto(furnished["accounting"])
+        page.set_viewport_size(PAPER)
         page.emulate_media(media="print")
         assert page.get_by_role("table").is_visible()
         assert not page.get_by_role("navigation").is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= PAPER["width"]
         page.screenshot(path=SHOTS / "accounting-print.png", full_page=True)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LABEL_WIDTH = 250
+LABEL_WIDTH = 290
 BAR_WIDTH = 420
 ROW_HEIGHT = 34
 VALUE_WIDTH = 60

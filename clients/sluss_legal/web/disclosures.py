@@ -96,12 +96,17 @@ def row_of(listed: ledger_pb2.LedgerEntry) -> Row:
         recipient=_text(terms, "recipient", "subcontractor", "principal", "by"),
         purpose=_text(terms, "purpose", "event", "reason", "state"),
         fields=[_name(one) for one in terms.get("fields", ())],
-        persons=len(slices) or int(said.get("persons", 0) if isinstance(said.get("persons", 0), int) else 0),
+        persons=len(slices) or _count(said.get("persons", 0)),
     )
 
 
 def _text(terms: dict[str, Any], *names: str) -> str:
     return next((str(terms[name]) for name in names if isinstance(terms.get(name), str)), "")
+
+
+def _count(persons: object) -> int:
+    """Refusals count persons; releases made elsewhere list commitments to them."""
+    return len(persons) if isinstance(persons, list) else persons if isinstance(persons, int) else 0
 
 
 def _name(granted: object) -> str:
