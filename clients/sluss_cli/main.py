@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from sluss_cli import contract, disclose, imports, key, ledger, person, profile
+from sluss_cli import console, contract, disclose, imports, key, ledger, person, profile
 from sluss_cli.verb import JsonOption, ProfileOption
 
 PLUGINS = "sluss.commands"
@@ -41,6 +41,7 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         app.add_typer(_own(group), name=name)
     imports.register(app)
     disclose.register(app)
+    console.register(app)
     for plugin in sorted(entry_points(group=plugins), key=lambda point: point.name, reverse=True):
         _plug_in(app, plugin)
     return app

@@ -1,0 +1,43 @@
+"""Every text of the console is there in Swedish, and takes the same values."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import sluss_legal.web
+from sluss_legal.web.render import Renderer
+from sluss_legal.web.tongue import tongue_of
+
+HERE = Path(sluss_legal.web.__file__).parent
+LITERAL = r"""\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+
+
+def marked():
+    """The texts that templates and code mark for translation."""
+    for folder, pattern, mark in ((HERE / "templates", "*.html", r"\b_"), (HERE, "*.py", r"\bN_")):
+        for path in folder.rglob(pattern):
+            yield from (ast.literal_eval(found) for found in re.findall(mark + LITERAL, path.read_text("utf-8")))
+
+
+def values(text):
+    return set(re.findall(r"{\w+}", text))
+
+
+def test_every_text_has_its_swedish_with_the_same_values():
+    texts, swedish = set(marked()), tongue_of("sv").texts
+    assert len(texts) > 400
+    assert texts - swedish.keys() == set()
+    assert [text for text in texts if values(text) != values(swedish[text])] == []
+
+
+def test_no_swedish_is_left_over():
+    assert tongue_of("sv").texts.keys() - set(marked()) == set()
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [("sv-SE,sv;q=0.9,en;q=0.8", "sv"), ("de,sv;q=0.5", "sv"), ("fr", "en"), ("", "en"), ("../sv", "en")],
+)
+def test_the_language_is_the_first_that_the_browser_accepts(accepted, language):
+    assert Renderer().tongue("", accepted).language == language
