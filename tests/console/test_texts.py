@@ -1,21 +1,21 @@
-"""Every text of the console is there in Swedish, and takes the same values."""
+"""Every text of the console and of the documents is there in Swedish, and takes the same values."""
 
 import ast
 import re
 from pathlib import Path
 
 import pytest
-import sluss_legal.web
+import sluss_legal
+from sluss_legal.tongue import tongue_of
 from sluss_legal.web.render import Renderer
-from sluss_legal.web.tongue import tongue_of
 
-HERE = Path(sluss_legal.web.__file__).parent
+HERE = Path(sluss_legal.__file__).parent
 LITERAL = r"""\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 
 
 def marked():
     """The texts that templates and code mark for translation."""
-    for folder, pattern, mark in ((HERE / "templates", "*.html", r"\b_"), (HERE, "*.py", r"\bN_")):
+    for folder, pattern, mark in ((HERE / "web" / "templates", "*.html", r"\b_"), (HERE, "*.py", r"\bN_")):
         for path in folder.rglob(pattern):
             yield from (ast.literal_eval(found) for found in re.findall(mark + LITERAL, path.read_text("utf-8")))
 

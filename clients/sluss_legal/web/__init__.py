@@ -8,9 +8,8 @@
     lines.py       one channel to the broker per user, with that user's own certificate
     page.py        what a view works with; broker errors become plain words here
     render.py      templates to HTML
-    words.py       the words for states, grounds, steps, reasons; tongue.py and locale/ translate them
     jobs.py        a release under way
 
 The pages are inbox.py, cases.py, intake.py (with scope_form.py), releases.py, disclosures.py, persons.py (with
-accounts.py), contracts.py, report.py (with charts.py) and health.py.
+accounts.py), contracts.py, report.py and health.py. Words and their translations are those of `sluss_legal`.
 """

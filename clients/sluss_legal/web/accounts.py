@@ -7,18 +7,18 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from sluss_legal.web import words
-from sluss_legal.web.cells import cell
-from sluss_legal.web.scope_form import label_of
-from sluss_legal.web.tongue import tongue_of
-from sluss_legal.web.words import N_
+from sluss_legal import words
+from sluss_legal.cells import cell
+from sluss_legal.fields import label_of
+from sluss_legal.tongue import tongue_of
+from sluss_legal.words import N_
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sluss.v1 import legal_pb2 as pb
 
-    from sluss_legal.web.tongue import Tongue
+    from sluss_legal.tongue import Tongue
 
 KINDS = ("csv", "json")
 _HEADS = (

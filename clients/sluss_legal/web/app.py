@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from sluss_legal.tongue import LANGUAGES
 from sluss_legal.web import (
     cases,
     contracts,
@@ -26,7 +27,6 @@ from sluss_legal.web.guard import Guard
 from sluss_legal.web.lines import Lines
 from sluss_legal.web.page import Desk, Page, plain, set_cookie, view
 from sluss_legal.web.render import HERE, Renderer
-from sluss_legal.web.tongue import LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

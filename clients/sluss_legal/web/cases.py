@@ -10,12 +10,12 @@ import grpc
 from sluss.v1 import disclosure_pb2
 from sluss.v1 import legal_pb2 as pb
 
-from sluss_legal.web.dates import is_day
+from sluss_legal.dates import is_day
 from sluss_legal.web.intake import previewed
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, download, is_overdue, is_unanswered, read_file
 from sluss_legal.web.scope_form import ScopeForm, choices
-from sluss_legal.web.words import N_, STEP_NAMES, STEPS
+from sluss_legal.words import N_, STEP_NAMES, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from sluss.v1 import ledger_pb2
 from broker.errors import SlussError
 from broker.ledger import entry as entries
 from sluss_legal.web.lines import DEADLINE_S
-from sluss_legal.web.words import ENTRY_TYPES
+from sluss_legal.words import ENTRY_TYPES
 
 if TYPE_CHECKING:
     from starlette.responses import Response

@@ -14,7 +14,7 @@ from sluss_client.errors import SlussClientError
 
 from broker.errors import SlussError
 from sluss_legal.web.lines import DEADLINE_S
-from sluss_legal.web.words import N_
+from sluss_legal.words import N_
 
 if TYPE_CHECKING:
     from starlette.responses import Response

@@ -9,7 +9,7 @@ from sluss.v1 import legal_pb2 as pb
 from sluss_legal.web.intake import ground_of
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, is_overdue, is_unanswered
-from sluss_legal.web.words import STATES
+from sluss_legal.words import STATES
 
 if TYPE_CHECKING:
     from starlette.responses import Response

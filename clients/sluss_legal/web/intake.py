@@ -9,11 +9,11 @@ import grpc
 from sluss.v1 import legal_pb2 as pb
 from sluss_client.errors import from_rpc_error
 
-from sluss_legal.web.dates import is_day
+from sluss_legal.dates import is_day
 from sluss_legal.web.lines import DEADLINE_S, SEARCH_S
 from sluss_legal.web.page import Page, read_file, today
 from sluss_legal.web.scope_form import PERSON_ID, ScopeForm, choices
-from sluss_legal.web.words import GROUNDS, N_
+from sluss_legal.words import GROUNDS, N_
 
 if TYPE_CHECKING:
     from starlette.responses import Response

@@ -17,7 +17,7 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from broker.errors import SlussError
-from sluss_legal.web import words
+from sluss_legal import words
 from sluss_legal.web.doors import NobodyKnownError
 from sluss_legal.web.lines import DEADLINE_S, Line, Lines
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from sluss_legal.tongue import Tongue
     from sluss_legal.web.doors import Door
     from sluss_legal.web.jobs import Releaser
     from sluss_legal.web.render import Renderer
     from sluss_legal.web.sessions import Session
-    from sluss_legal.web.tongue import Tongue
 
 _OPEN_STATES = (
     pb.CASE_STATE_RECEIVED,

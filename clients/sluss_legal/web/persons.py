@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import grpc
 from sluss.v1 import legal_pb2 as pb
 
+from sluss_legal.dates import is_day
 from sluss_legal.web import accounts
-from sluss_legal.web.dates import is_day
 from sluss_legal.web.intake import FINDERS, find
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, download
 from sluss_legal.web.scope_form import PERSON_ID
-from sluss_legal.web.words import N_
+from sluss_legal.words import N_
 
 if TYPE_CHECKING:
     from starlette.responses import Response

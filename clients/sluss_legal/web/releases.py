@@ -10,12 +10,12 @@ from sluss.v1 import legal_pb2 as pb
 from sluss_client.errors import SlussClientError
 
 from broker.errors import SlussError
-from sluss_legal.web.dates import is_day
+from sluss_legal.dates import is_day
 from sluss_legal.web.jobs import Job
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, download, today
 from sluss_legal.web.scope_form import PERSON_ID, ScopeForm, choices
-from sluss_legal.web.words import MEDIA, N_
+from sluss_legal.words import MEDIA, N_
 
 if TYPE_CHECKING:
     from starlette.responses import Response

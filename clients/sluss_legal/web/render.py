@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sluss.v1 import legal_pb2
 
-from sluss_legal.web import dates, words
-from sluss_legal.web.scope_form import label_of
-from sluss_legal.web.tongue import LANGUAGES, Tongue, tongue_of
+from sluss_legal import dates, words
+from sluss_legal.fields import label_of
+from sluss_legal.tongue import LANGUAGES, Tongue, tongue_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

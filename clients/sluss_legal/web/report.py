@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from sluss.v1 import legal_pb2 as pb
 
-from sluss_legal.web.cells import cell
-from sluss_legal.web.charts import Chart, chart
-from sluss_legal.web.dates import is_day
+from sluss_legal.cells import cell
+from sluss_legal.charts import Chart, chart
+from sluss_legal.dates import is_day
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, download, today
-from sluss_legal.web.words import GROUNDS, N_, OUTCOMES
+from sluss_legal.words import GROUNDS, N_, OUTCOMES
 
 if TYPE_CHECKING:
     from starlette.responses import Response

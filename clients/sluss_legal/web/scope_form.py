@@ -11,8 +11,8 @@ from sluss.v1 import legal_pb2 as pb
 
 from broker import transforms
 from broker.catalogue import default_catalogue
-from sluss_legal.web.dates import is_day
-from sluss_legal.web.words import CATEGORIES, N_
+from sluss_legal.dates import is_day
+from sluss_legal.words import CATEGORIES, N_
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -186,11 +186,3 @@ def choices(only: Iterable[str] | None = None) -> list[tuple[str, str, list[Choi
 def _choice(chosen: Field) -> Choice:
     forms = sorted(transforms.allowed(chosen.type), key=lambda name: (name != _FULL, name))
     return Choice(chosen.name, {"en": chosen.label_en, "sv": chosen.label_sv}, forms)
-
-
-def label_of(name: str, language: str) -> str:
-    """The words for a field; its name if the catalogue at hand does not know it."""
-    known = default_catalogue().fields.get(name)
-    if known is None:
-        return name
-    return known.label_sv if language == "sv" else known.label_en

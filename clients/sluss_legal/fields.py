@@ -1,0 +1,13 @@
+"""The words for fields, from the field catalogue."""
+
+from __future__ import annotations
+
+from broker.catalogue import default_catalogue
+
+
+def label_of(name: str, language: str) -> str:
+    """The words for a field; its name if the catalogue at hand does not know it."""
+    known = default_catalogue().fields.get(name)
+    if known is None:
+        return name
+    return known.label_sv if language == "sv" else known.label_en
