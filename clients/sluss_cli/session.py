@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import grpc
-from sluss.v1 import contract_pb2_grpc, disclosure_pb2_grpc, ledger_pb2_grpc, person_pb2_grpc
+from sluss.v1 import contract_pb2_grpc, disclosure_pb2_grpc, ledger_pb2_grpc, legal_pb2_grpc, person_pb2_grpc
 from sluss_client.channel import channel
 from sluss_client.errors import (
     BrokerUnavailable,
@@ -94,6 +94,11 @@ class Session:
     def ledger(self) -> ledger_pb2_grpc.LedgerServiceStub:
         """The ledger service."""
         return ledger_pb2_grpc.LedgerServiceStub(self._channel)
+
+    @cached_property
+    def legal(self) -> legal_pb2_grpc.LegalServiceStub:
+        """The legal service."""
+        return legal_pb2_grpc.LegalServiceStub(self._channel)
 
     @cached_property
     def subcontractor(self) -> Subcontractor:

@@ -206,7 +206,7 @@ class DiscloseCall:
         """
         core = self._core
         verified = [core.verify(disclosure, self._expected) for disclosure in reply.disclosures]
-        _advance(lane, verified, reply.consistency_proof)
+        advance(lane, verified, reply.consistency_proof)
         results: list[Result] = [*_unavailable(reply.unavailable)]
         for disclosure, proven in zip(reply.disclosures, verified, strict=True):
             results += core.open(disclosure, proven)
@@ -263,7 +263,7 @@ class BulkCall:
         """
         disclosures = [message.disclosure] if message.HasField("disclosure") else []
         verified = [self._core.verify(disclosure, self._expected) for disclosure in disclosures]
-        _advance(lane, verified, message.consistency_proof)
+        advance(lane, verified, message.consistency_proof)
         persons = self._core.open(disclosures[0], verified[0]) if disclosures else []
         unavailable = _unavailable(message.unavailable)
         if self._asked is not None:
@@ -285,8 +285,12 @@ class BulkCall:
             self._asked.finished()
 
 
-def _advance(lane: Lane, verified: Sequence[Verified], proof: Sequence[bytes]) -> None:
-    """Move on to the one checkpoint of all receipts of a reply; a reply without any moves nothing."""
+def advance(lane: Lane, verified: Sequence[Verified], proof: Sequence[bytes]) -> None:
+    """Move on to the one checkpoint of all receipts of a reply; a reply without any moves nothing.
+
+    Raises:
+        LedgerInconsistent: they stand on several, or it is no extension of what was seen.
+    """
     if not verified:
         return
     first = verified[0]

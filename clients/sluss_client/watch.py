@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from sluss.v1.disclosure_pb2 import Disclosure
+    from sluss.v1.legal_pb2 import Opening
 
     from broker.ledger.checkpoint import Checkpoint, Verifier
+
+SALT_SIZE = 32
+"""Bytes of the salt of a sealed entry."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Expectation:
         contract: the contract asked under; None for whatever the entry says.
         purpose: the purpose asked for; None likewise.
         fields: the fields asked for; None likewise.
+        type: `disclosure`, or `release` for one on a legal ground.
     """
 
     recipient: str
@@ -42,6 +47,7 @@ class Expectation:
     contract: str | None = None
     purpose: str | None = None
     fields: AbstractSet[str] | None = None
+    type: str = "disclosure"
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,16 @@ class Verified:
     note: str
 
 
-def verify_disclosure(disclosure: Disclosure, expected: Expectation, verifier: Verifier) -> Verified:
+def verify_disclosure(
+    disclosure: Disclosure, expected: Expectation, verifier: Verifier, opening: Opening | None = None
+) -> Verified:
     """Steps 1 to 3.
+
+    Args:
+        disclosure: what came.
+        expected: what it has to be about.
+        verifier: the ledger's keys.
+        opening: of an entry that is hidden for a time: the receipt is then that of the sealed entry in it.
 
     Raises:
         ReceiptInvalid: the entry is not proven, or about something else.
@@ -72,15 +86,16 @@ def verify_disclosure(disclosure: Disclosure, expected: Expectation, verifier: V
     """
     # 1. the receipt
     try:
-        checkpoint = verify_receipt(disclosure.receipt, disclosure.entry, verifier)
+        proven = disclosure.entry if opening is None else check_opening(opening, disclosure.entry)
+        checkpoint = verify_receipt(disclosure.receipt, proven, verifier)
         receipt = parse_receipt(disclosure.receipt)
     except SlussError as error:
         raise ReceiptInvalid(error.detail) from None
     # 2. the entry
     try:
         entry = entries.parse(disclosure.entry)
-        if entry["type"] != "disclosure":
-            raise ReceiptInvalid("the entry is no disclosure")
+        if entry["type"] != expected.type:
+            raise ReceiptInvalid(f"the entry is no {expected.type}")
         terms_bytes = entries.canonical(entry["terms"])
         terms = Terms.parse(terms_bytes)
     except SlussError as error:
@@ -89,6 +104,24 @@ def verify_disclosure(disclosure: Disclosure, expected: Expectation, verifier: V
     # 3. the slices
     _check_slices(disclosure, entry)
     return Verified(terms, terms_bytes, receipt.index, checkpoint, receipt.note)
+
+
+def check_opening(opening: Opening, entry: bytes) -> bytes:
+    """The sealed entry, as the ledger holds it, that commits to `entry`.
+
+    Raises:
+        ReceiptInvalid: it commits to something else, or is no sealed entry.
+        SlussError: MALFORMED, UNSUPPORTED_VERSION: it is no entry at all.
+    """
+    sealed = entries.parse(opening.sealed_entry)
+    if sealed["type"] != "sealed" or opening.entry != entry:
+        raise ReceiptInvalid("the opening is of another entry")
+    if len(opening.salt) != SALT_SIZE:
+        raise ReceiptInvalid("the salt of a sealed entry is 32 bytes")
+    commitment = entries.sealed_commitment(opening.salt, entry)
+    if sealed["commitment"] != entries.base64url(commitment):
+        raise ReceiptInvalid("the sealed entry commits to another entry")
+    return opening.sealed_entry
 
 
 def _check_terms(terms: Terms, expected: Expectation) -> None:

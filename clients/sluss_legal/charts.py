@@ -1,16 +1,22 @@
 """Bar charts as SVG, drawn here: no script, no style attribute, readable by screen readers and on paper.
 
-Colours are classes of the style sheet, so that they follow the theme.
+In the console colours are classes of the style sheet, so that they follow the theme; `svg` draws one that stands alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+COLOURS = ("#1f5f8b", "#c05a12", "#3d7d3a", "#7a4fa3", "#9c2f3f", "#5f6b75")
+"""Of the series of a chart that stands alone; each is at least 4.5 to 1 against white."""
+_FONT = 'font-family="Libertinus Serif, serif" font-size="15"'
+_LABEL_CHARACTERS = 34
+_LEGEND_HEIGHT = 22
 LABEL_WIDTH = 290
 BAR_WIDTH = 420
 ROW_HEIGHT = 34
@@ -73,6 +79,10 @@ class Chart:
     width: int
     height: int
 
+    def said(self) -> str:
+        """The chart in words, for who can't see it."""
+        return f"{self.title}: " + ", ".join(f"{bar.label} {bar.total}" for bar in self.bars)
+
 
 def chart(id: str, title: str, series: Sequence[str], rows: Sequence[tuple[str, Sequence[int]]]) -> Chart:  # noqa: A002
     """Stacked bars.
@@ -97,3 +107,43 @@ def _bar(label: str, values: Sequence[int], series: Sequence[str], y: int, scale
             parts.append(Part(number, round(x, 1), round(value * scale, 1), f"{label}, {series[number]}: {value}"))
             x += value * scale
     return Bar(label, y, tuple(parts), round(x, 1), sum(values))
+
+
+def svg(drawn: Chart) -> str:
+    """A chart as an SVG file that stands alone, with its legend and its words."""
+    legend = drawn.series if len(drawn.series) > 1 else ()
+    top = _LEGEND_HEIGHT * len(legend)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {drawn.width} {drawn.height + top}" role="img" {_FONT}>',
+        f"<title>{escape(drawn.said())}</title>",
+        *(_legend(number, name) for number, name in enumerate(legend)),
+        f'<g transform="translate(0 {top})">',
+        *(_drawn_bar(bar) for bar in drawn.bars),
+        f'<path d="M{LABEL_WIDTH} 0V{drawn.height}" stroke="#55636f"/></g></svg>',
+    ]
+    return "".join(parts)
+
+
+def _legend(number: int, name: str) -> str:
+    y = number * _LEGEND_HEIGHT
+    return (
+        f'<rect x="{LABEL_WIDTH}" y="{y + 2}" width="14" height="14" fill="{_colour(number)}"/>'
+        f'<text x="{LABEL_WIDTH + 22}" y="{y + 15}">{escape(name)}</text>'
+    )
+
+
+def _drawn_bar(bar: Bar) -> str:
+    label = bar.label if len(bar.label) <= _LABEL_CHARACTERS else bar.label[: _LABEL_CHARACTERS - 1] + "\u2026"
+    parts = "".join(
+        f'<rect x="{part.x}" y="{bar.y + 6}" width="{part.width}" height="22" fill="{_colour(part.series)}">'
+        f"<title>{escape(part.title)}</title></rect>"
+        for part in bar.parts
+    )
+    return (
+        f'<text x="{LABEL_WIDTH - 8}" y="{bar.y + 21}" text-anchor="end">{escape(label)}</text>{parts}'
+        f'<text x="{bar.end + 8}" y="{bar.y + 21}" font-weight="bold">{bar.total}</text>'
+    )
+
+
+def _colour(series: int) -> str:
+    return COLOURS[series % len(COLOURS)]

@@ -11,3 +11,11 @@ def label_of(name: str, language: str) -> str:
     if known is None:
         return name
     return known.label_sv if language == "sv" else known.label_en
+
+
+def purpose_label(code: str, language: str) -> str:
+    """The words for a purpose; its code if the catalogue at hand does not know it."""
+    known = default_catalogue().purposes.get(code)
+    if known is None:
+        return code
+    return known.label_sv if language == "sv" else known.label_en

@@ -1,5 +1,7 @@
 """The words for what the wire counts: states, grounds, steps, reasons. English, to be translated where they are shown.
 
+The one place of such words, for the console, the documents and the `sluss legal` command.
+
 `N_` only marks a text for translation.
 """
 
@@ -52,6 +54,27 @@ GROUND_LETTERS = {
     pb.GROUND_PROTECTION: "c",
     pb.GROUND_MERGER_OR_SALE: "d",
 }
+PURPOSES: dict[pb.Ground.ValueType, str] = {
+    pb.GROUND_LAW_OR_PROCESS: "legal.process",
+    pb.GROUND_RIGHTS_AND_PROPERTY: "legal.rights",
+    pb.GROUND_PROTECTION: "legal.safety",
+    pb.GROUND_MERGER_OR_SALE: "legal.merger",
+}
+"""The code of each ground's purpose, as the ledger names it."""
+GROUND_NAMES: dict[pb.Ground.ValueType, str] = {
+    pb.GROUND_LAW_OR_PROCESS: "law_or_process",
+    pb.GROUND_RIGHTS_AND_PROPERTY: "rights_and_property",
+    pb.GROUND_PROTECTION: "protection",
+    pb.GROUND_MERGER_OR_SALE: "merger_or_sale",
+}
+"""By which programs know the grounds."""
+CLAUSES: dict[pb.Ground.ValueType, str] = {
+    pb.GROUND_LAW_OR_PROCESS: N_("Clause 6 (a): law or legal process against the company or its partners"),
+    pb.GROUND_RIGHTS_AND_PROPERTY: N_("Clause 6 (b): protect or defend rights and property"),
+    pb.GROUND_PROTECTION: N_("Clause 6 (c): protect users or the public"),
+    pb.GROUND_MERGER_OR_SALE: N_("Clause 6 (d): merger, consolidation, sale of substantially all assets"),
+}
+"""What the company's own policy says of each ground."""
 INSTRUMENTS = {
     "court_order": N_("Court order"),
     "subpoena": N_("Subpoena"),
@@ -115,6 +138,11 @@ RECEIVED = {
     pb.RECEIVED_KIND_DISCLOSURE: N_("Disclosure under contract"),
     pb.RECEIVED_KIND_RELEASE: N_("Legal release"),
     pb.RECEIVED_KIND_RELEASE_ELSEWHERE: N_("Legal release made elsewhere"),
+}
+RECEIVED_NAMES = {
+    pb.RECEIVED_KIND_DISCLOSURE: "disclosure",
+    pb.RECEIVED_KIND_RELEASE: "release",
+    pb.RECEIVED_KIND_RELEASE_ELSEWHERE: "release_elsewhere",
 }
 OUTCOMES = {
     "pending": N_("Pending"),

@@ -15,9 +15,11 @@ LITERAL = r"""\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 
 def marked():
     """The texts that templates and code mark for translation."""
-    for folder, pattern, mark in ((HERE / "web" / "templates", "*.html", r"\b_"), (HERE, "*.py", r"\bN_")):
-        for path in folder.rglob(pattern):
-            yield from (ast.literal_eval(found) for found in re.findall(mark + LITERAL, path.read_text("utf-8")))
+    for path in (HERE / "web" / "templates").rglob("*.html"):
+        yield from (ast.literal_eval(found) for found in re.findall(r"\b_" + LITERAL, path.read_text("utf-8")))
+    for path in HERE.rglob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+        yield from (ast.literal_eval(call.args[0]) for call in calls if ast.unparse(call.func) == "N_")
 
 
 def values(text):

@@ -10,6 +10,6 @@
     render.py      templates to HTML
     jobs.py        a release under way
 
-The pages are inbox.py, cases.py, intake.py (with scope_form.py), releases.py, disclosures.py, persons.py (with
-accounts.py), contracts.py, report.py and health.py. Words and their translations are those of `sluss_legal`.
+The pages are inbox.py, cases.py, intake.py (with scope_form.py), releases.py, disclosures.py, persons.py,
+contracts.py, report.py and health.py. Words, their translations and documents are those of `sluss_legal`.
 """

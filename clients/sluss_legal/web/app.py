@@ -63,7 +63,7 @@ _READ: dict[str, Callable[[Page], Response]] = {
     "/contracts": contracts.listing,
     "/contracts/{contract}": contracts.show,
     "/report": report.show,
-    "/report.csv": report.as_csv,
+    "/report.{kind}": report.take_along,
     "/ledger": health.show,
 }
 _WRITE: dict[str, Callable[[Page], Response]] = {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import grpc
 from sluss.v1 import legal_pb2 as pb
 
 from sluss_legal.dates import is_day
-from sluss_legal.web import accounts
+from sluss_legal.documents.accounting import KINDS, Accounting
+from sluss_legal.documents.accounting import accounting as document
 from sluss_legal.web.intake import FINDERS, find
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, download
@@ -64,7 +66,7 @@ def accounting(page: Page) -> Response:
         last=last,
         error=error,
         after=reply.next_page_token,
-        kinds=accounts.KINDS,
+        kinds=tuple(KINDS),
     )
 
 
@@ -75,14 +77,15 @@ def _fault(page: Page, first: str, last: str) -> str:
 
 
 def take_along(page: Page) -> Response:
-    """The whole accounting as a file: PDF, CSV or JSON, in either language."""
+    """The whole accounting as a file: PDF, HTML, CSV or JSON, in either language."""
     kind = page.path("kind")
     first, last = page.asked("first"), page.asked("last")
-    if kind not in accounts.KINDS or _fault(page, first, last):
+    if kind not in KINDS or _fault(page, first, last):
         return page.go(f"/persons/{page.path('person')}")
     language = page.asked("language") or page.tongue.language
-    content, media_type = accounts.document(kind, language, page.path("person"), everything(page, first, last))
-    return download(content, media_type, f"{page.path('person')}-{language}.{kind}")
+    rows, person = everything(page, first, last), page.path("person")
+    about = Accounting(person, first, last, rows, page.line.profile.origin, datetime.now(UTC))
+    return download(document(kind, language, about), KINDS[kind], f"{person}-{language}.{kind}")
 
 
 def everything(page: Page, first: str, last: str) -> list[pb.Received]:

@@ -1,27 +1,21 @@
-"""The transparency report: requests and releases of a period, as tables, charts and CSV."""
+"""The transparency report: requests and releases of a period, as tables and charts, and to take along."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import Counter
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from sluss.v1 import legal_pb2 as pb
 
-from sluss_legal.cells import cell
-from sluss_legal.charts import Chart, chart
 from sluss_legal.dates import is_day
+from sluss_legal.documents.report import KINDS, WITH_RELEASE, Report, charts
+from sluss_legal.documents.report import report as written
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, download, today
-from sluss_legal.words import GROUNDS, N_, OUTCOMES
+from sluss_legal.words import N_
 
 if TYPE_CHECKING:
     from starlette.responses import Response
-
-COLUMNS = ("ground", "country", "outcome", "requests", "persons")
-_MOST_COUNTRIES = 12
 
 
 def show(page: Page) -> Response:
@@ -39,60 +33,25 @@ def show(page: Page) -> Response:
         last=last,
         hidden=hidden,
         rows=rows,
+        kinds=tuple(KINDS),
         size=report.size,
         requests=sum(row.requests for row in rows),
         persons=sum(row.persons for row in rows),
-        released=sum(row.requests for row in rows if row.outcome in {"released", "emergency", "elsewhere"}),
-        charts=charts(page, rows) if rows else [],
+        released=sum(row.requests for row in rows if row.outcome in WITH_RELEASE),
+        charts=charts(page.say, rows) if rows else [],
     )
 
 
-def as_csv(page: Page) -> Response:
-    """The report as CSV."""
+def take_along(page: Page) -> Response:
+    """The report as a file: PDF, HTML, CSV or JSON."""
     first, last = _period(page)
-    if _fault(page, first, last):
+    if page.path("kind") not in KINDS or _fault(page, first, last):
         return page.go("/report")
     report = _ask(page, first, last, hidden=page.asked("hidden") == "yes")
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    for row in report.rows:
-        name = pb.Ground.Name(row.ground).removeprefix("GROUND_").lower()
-        writer.writerow([name, cell(row.country), cell(row.outcome), row.requests, row.persons])
-    return download(out.getvalue().encode("utf-8-sig"), "text/csv; charset=utf-8", f"transparency-{first}-{last}.csv")
-
-
-def charts(page: Page, rows: list[pb.ReportRow]) -> list[Chart]:
-    """Requests by ground and outcome, by country, and persons by ground."""
-    outcomes = [outcome for outcome in OUTCOMES if any(row.outcome == outcome for row in rows)]
-    names = [page.say(OUTCOMES[outcome]) for outcome in outcomes]
-    by_ground = [
-        (
-            page.say(word),
-            [_requests(rows, ground, outcome) for outcome in outcomes],
-        )
-        for ground, word in GROUNDS.items()
-    ]
-    countries = Counter[str]()
-    for row in rows:
-        countries[row.country] += row.requests
-    persons = [
-        (page.say(word), [sum(r.persons for r in rows if r.ground == ground)]) for ground, word in GROUNDS.items()
-    ]
-    return [
-        chart("by-ground", page.say(N_("Requests by ground and outcome")), names, by_ground),
-        chart(
-            "by-country",
-            page.say(N_("Requests by country")),
-            [page.say(N_("Requests"))],
-            [(country, [count]) for country, count in countries.most_common(_MOST_COUNTRIES)],
-        ),
-        chart("persons", page.say(N_("Persons affected by ground")), [page.say(N_("Persons"))], persons),
-    ]
-
-
-def _requests(rows: list[pb.ReportRow], ground: int, outcome: str) -> int:
-    return sum(row.requests for row in rows if row.ground == ground and row.outcome == outcome)
+    about = Report(first, last, page.asked("hidden") == "yes", report, datetime.now(UTC))
+    kind = page.path("kind")
+    language = page.asked("language") or page.tongue.language
+    return download(written(kind, language, about), KINDS[kind], f"transparency-{first}-{last}.{kind}")
 
 
 def _period(page: Page) -> tuple[str, str]:
