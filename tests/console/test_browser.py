@@ -10,7 +10,7 @@ from sluss.v1 import contract_pb2
 from sluss.v1 import legal_pb2 as pb
 
 from tests.console.consoles import Console
-from tests.console.memory_legal import PERSONS, today
+from tests.support.memory_legal import PERSONS, today
 
 SHOTS = Path(__file__).resolve().parents[2] / "build" / "console"
 ASA = next(iter(PERSONS))

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.console.memory_legal import PERSONS, today
+from tests.support.memory_legal import PERSONS, today
 
 ASA = next(iter(PERSONS))
 

@@ -2,17 +2,21 @@
 
 import re
 import socket
+import stat
 import threading
+import time
 
 import pytest
 import uvicorn
 from sluss.v1 import legal_pb2 as pb
 from sluss_client.errors import TransportError
+from sluss_client.profile import Profile
+from sluss_legal.console import console_releaser, state_path
 from sluss_legal.web.app import build
 from sluss_legal.web.doors import LocalDoor
 
 from tests.console.consoles import Visitor
-from tests.console.memory_legal import today
+from tests.support.memory_legal import today
 
 PASSPHRASE = "correct-horse-battery-staple"
 
@@ -159,7 +163,36 @@ def test_signing_out_forgets_the_package(visitor, releaser, approved):
     assert visitor.get(f"{approved}/package")[0] == 403
 
 
-def test_a_console_that_cannot_release_says_so(anna, approved):
-    body = anna.get(approved)[2]
+def test_a_console_that_cannot_release_says_so(team, approved):
+    with InProcess(team.folder("anna"), None) as console:
+        visitor = Visitor(console)
+        visitor.enter()
+        body = visitor.get(approved)[2]
     assert "carry releases out" in body
     assert "Release now" not in body
+
+
+def test_a_release_is_kept_until_package_and_passphrase_are_taken(team, approved):
+    case = approved.split("/")[2]
+    kept = state_path(Profile.load(team.folder("anna")), case)
+    with InProcess(team.folder("anna"), console_releaser) as console:
+        visitor = Visitor(console)
+        visitor.enter()
+        form = {"csrf": visitor.csrf(), "language": "sv"}
+        visitor.post(approved, form)
+        wait(lambda: "Look again" not in visitor.get(approved)[2])
+        entries = len(team.world.ledger.entries)
+        assert visitor.get(f"{approved}/package")[0] == 200
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        body = visitor.post(f"{approved}/passphrase", form)[2]
+        assert re.search(r'id="passphrase">([A-Z2-9]{4}-){5}[A-Z2-9]{4}<', body)
+        assert not kept.exists()
+    assert len(team.world.ledger.entries) == entries
+
+
+def wait(condition):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it does not come")

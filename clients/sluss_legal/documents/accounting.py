@@ -1,4 +1,4 @@
-"""Who received a person's data (GDPR Art. 15(1)(c), 45 CFR 164.528): PDF and HTML to read, CSV and JSON to work with."""
+"""Who received a person's data (GDPR Art. 15(1)(c), 45 CFR 164.528): PDF and HTML to read, CSV and JSON to use."""
 
 from __future__ import annotations
 

@@ -30,10 +30,12 @@ class Job:
         total: persons to look at.
         running: whether it goes on.
         failure: why it stopped; None if it did not fail.
+        fetched: whether the package was.
         package: what is to be downloaded; empty until it is made.
         name: its file name.
         passphrase: shown once; empty when it has been, or when there is none.
         sealed_with_passphrase: whether there is or was a passphrase.
+        forget: drops what the releaser kept; called once package and passphrase have both been taken.
     """
 
     case: str
@@ -45,6 +47,8 @@ class Job:
     name: str = ""
     passphrase: str = ""
     sealed_with_passphrase: bool = False
+    forget: Callable[[], None] = lambda: None
+    fetched: bool = False
     _lock: Lock = field(default_factory=Lock)
 
     def start(self, work: Callable[[Job], None]) -> None:
@@ -55,11 +59,22 @@ class Job:
         """Notes progress."""
         self.done, self.total = done, total
 
+    def take_package(self) -> bytes:
+        """The package."""
+        self.fetched = True
+        self._forget_if_taken()
+        return self.package
+
     def take_passphrase(self) -> str:
         """The passphrase, once; empty afterwards."""
         with self._lock:
             taken, self.passphrase = self.passphrase, ""
-            return taken
+        self._forget_if_taken()
+        return taken
+
+    def _forget_if_taken(self) -> None:
+        if self.fetched and not self.passphrase:
+            self.forget()
 
     def _run(self, work: Callable[[Job], None]) -> None:
         try:

@@ -78,7 +78,7 @@ def package(page: Page) -> Response:
     job = page.session.jobs.get(page.path("case"))
     if job is None or not job.package:
         return page.go(f"/cases/{page.path('case')}/release")
-    return download(job.package, "application/octet-stream", job.name)
+    return download(job.take_package(), "application/octet-stream", job.name)
 
 
 def passphrase(page: Page) -> Response:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from sluss_legal.web.jobs import Releaser
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -42,7 +44,7 @@ def serve_local(folder: Path, announce: Callable[[str], None], port: int = 0) ->
     listener = _listen(LOOPBACK, port)
     port = listener.getsockname()[1]
     door = LocalDoor(folder, cookie=f"sluss_console_{port}")
-    app = build(door, {f"{LOOPBACK}:{port}", f"localhost:{port}"})
+    app = build(door, {f"{LOOPBACK}:{port}", f"localhost:{port}"}, _releaser())
     announce(f"http://{LOOPBACK}:{port}/enter?token={door.links.issue()}")
     _run(listener, app)
 
@@ -72,7 +74,7 @@ def serve_team(
     listener = _listen(*address)
     port = listener.getsockname()[1]
     hosts = {f"{name.lower()}:{port}" for name in names} | ({n.lower() for n in names} if port == 443 else set())  # noqa: PLR2004
-    app = build(TeamDoor(profiles), hosts)
+    app = build(TeamDoor(profiles), hosts, _releaser())
     announce(f"https://{names[0] if names else address[0]}:{port}/")
     _run(
         listener,
@@ -82,6 +84,17 @@ def serve_team(
         ssl_ca_certs=str(client_ca),
         ssl_cert_reqs=ssl.CERT_REQUIRED,
     )
+
+
+def _releaser() -> Releaser | None:
+    """What carries releases out; None where what that needs (the extra `legal`) is not installed."""
+    try:
+        from sluss_legal.console import console_releaser  # noqa: PLC0415 - it may be missing
+    except ModuleNotFoundError as missing:
+        if missing.name not in {"pyrage", "typst"}:
+            raise
+        return None
+    return console_releaser
 
 
 def _listen(host: str, port: int) -> socket.socket:

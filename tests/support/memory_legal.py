@@ -1,4 +1,4 @@
-"""An in-memory LegalService that behaves as the proto says, for the console's pages: no store, no seal, no ledger keys.
+"""An in-memory LegalService that behaves as the proto says, for the legal team's clients: no store, no decisions.
 
 It stands on real gRPC with mutual TLS; who calls is the URI of the certificate. The ledger behind it is the one of the
 SDK's tests, so that receipts and checkpoints prove themselves.
@@ -6,6 +6,7 @@ SDK's tests, so that receipts and checkpoints prove themselves.
 
 # ruff: noqa: N802 - gRPC gives the methods of servicers their names
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,10 +20,11 @@ from sluss.v1 import contract_pb2, contract_pb2_grpc, ledger_pb2, ledger_pb2_grp
 from sluss.v1 import legal_pb2 as pb
 from sluss_client import Profile
 
-from broker import pki
+from broker import pki, sealing
 from broker.clock import rfc3339, system_clock
 from broker.identity import Principal
 from broker.ledger import entry as entries
+from broker.ledger.receipt import parse_receipt
 from tests.unit.client.memory_broker import ORIGIN, Company, MemoryLedger
 
 OPEN = {pb.CASE_STATE_RECEIVED, pb.CASE_STATE_UNDER_REVIEW, pb.CASE_STATE_INFORMATION_ASKED, pb.CASE_STATE_CHALLENGED}
@@ -60,6 +62,12 @@ EVENTS = {
     pb.CASE_STEP_CONFIRM: "confirmed",
     pb.CASE_STEP_DISPUTE: "disputed",
     pb.CASE_STEP_CLOSE: "closed",
+}
+CODES_OF_GROUNDS = {
+    pb.GROUND_LAW_OR_PROCESS: "legal.process",
+    pb.GROUND_RIGHTS_AND_PROPERTY: "legal.rights",
+    pb.GROUND_PROTECTION: "legal.safety",
+    pb.GROUND_MERGER_OR_SALE: "legal.merger",
 }
 PERSONS = {
     "P-04CVZ6HGRM5PX": {
@@ -100,6 +108,13 @@ class MemoryLegal:
         self.touched = {}
         self.received = {}
         self.contracts = []
+        self.chunk = 256
+        self.break_after = None
+        self.lies = []
+        self.sent = {}
+        self.epochs = {}
+        self.openings = {}
+        self.calls = []
 
     def note(self, case, by, event, text=""):
         """An entry and a line of the timeline; the etag moves on."""
@@ -137,6 +152,111 @@ class MemoryLegal:
             yield pb.CASE_STEP_REVIEW
         if case.state in {pb.CASE_STATE_RELEASED, pb.CASE_STATE_REJECTED}:
             yield pb.CASE_STEP_CLOSE
+
+    # --- releases ---
+
+    def parts(self, request, case, persons):
+        """What a release of these persons gives, the same for the same request; none if nobody is on record."""
+        known = [person for person in persons if person in self.persons]
+        groups = [[person] for person in known] if case.ground == pb.GROUND_MERGER_OR_SALE else [known]
+        for group in filter(None, groups):
+            place = (request.request_id, *group)
+            if place not in self.sent:
+                self.sent[place] = self.released(request, case, group)
+            index, part = self.sent[place]
+            again = pb.ReleasedPart()
+            again.CopyFrom(part)
+            again.disclosure.receipt = self.ledger.receipt(index)
+            yield again
+
+    def released(self, request, case, persons):
+        """One entry, and its part of the release."""
+        to = case.delivery.key if case.delivery.HasField("key") else request.package_key
+        key = sealing.RecipientPublicKey(int(to.suite), to.public_key)
+        epoch = self.epochs.setdefault((case.case_id, key.id), sealing.new_epoch(case.case_id, key))
+        terms = self.terms(case, epoch)
+        sealer = sealing.Sealer(epoch, entries.canonical(terms))
+        slices = [sealer.seal(sha256(person.encode()).digest()[:16], self.values(person, case)) for person in persons]
+        entry = entries.release(
+            system_clock(),
+            terms,
+            [
+                (sha256(person.encode()).digest(), sha256(data).digest())
+                for person, data in zip(persons, slices, strict=True)
+            ],
+            0,
+            ground=terms["purpose"],
+            by="legal/anna",
+            approved_by=case.approved_by,
+            emergency=case.HasField("emergency"),
+        )
+        part = pb.ReleasedPart(person_ids=persons)
+        part.disclosure.entry, part.disclosure.epoch = entry, epoch.blob
+        part.disclosure.slices.extend(slices)
+        index = self.append(entry, case, part.opening if case.secrecy.state == pb.SECRECY_STATE_HIDDEN else None)
+        for person in persons:
+            self.receive(person, case, index, part, terms)
+        return index, part
+
+    def append(self, entry, case, opening):
+        """An entry of a visible case as it is; of a hidden one as a commitment, with what opens it."""
+        if opening is None:
+            return self.ledger.append(entry)
+        salt = os.urandom(32)
+        sealed = entries.sealed(system_clock(), entries.sealed_commitment(salt, entry))
+        opening.sealed_entry, opening.salt, opening.entry = sealed, salt, entry
+        index = self.ledger.append(sealed)
+        self.openings[index] = opening
+        return index
+
+    def terms(self, case, epoch):
+        fields = sorted((granted.field, granted.transform) for granted in case.scope.fields)
+        return {
+            "contract": case.case_id,
+            "contract_version": 1,
+            "disclosure": f"D-{os.urandom(16).hex()}",
+            "epoch": entries.base64url(epoch.id),
+            "fields": [{"name": name, "transform": transform} for name, transform in fields],
+            "issued": rfc3339(system_clock()),
+            "key": entries.base64url(epoch.key_id),
+            "onward_transfer": "as_law_requires",
+            "policy": "2026-01",
+            "purpose": CODES_OF_GROUNDS[case.ground],
+            "recipient": f"authority/{case.case_id.lower()}",
+            "retain_until": case.delivery.retain_until,
+            "v": 1,
+        }
+
+    def values(self, person, case):
+        names = sorted(granted.field for granted in case.scope.fields)
+        record = self.persons[person]
+        return [(at, name, record[name].encode()) for at, name in enumerate(names) if name in record]
+
+    def receive(self, person, case, index, part, terms):
+        row = pb.Received(
+            at=terms["issued"],
+            kind=pb.RECEIVED_KIND_RELEASE,
+            recipient_name=case.requester.name,
+            recipient_address=case.requester.address,
+            fields=case.scope.fields,
+            purpose=terms["purpose"],
+            ground=case.ground,
+            authority=case.case_id,
+            instrument=case.instrument,
+            retain_until=terms["retain_until"],
+            entry_index=index,
+            entry=part.disclosure.entry,
+        )
+        if part.HasField("opening"):
+            row.opening.CopyFrom(part.opening)
+        self.received.setdefault(person, []).append((case, row))
+
+    def rows_of(self, person):
+        """A person's rows, without those of cases that are hidden."""
+        for case, row in self.received.get(person, []):
+            if case is None or case.secrecy.state != pb.SECRECY_STATE_HIDDEN:
+                row.receipt = self.ledger.receipt(row.entry_index)
+                yield row
 
 
 def refuse(context, reason, detail, **metadata):
@@ -318,7 +438,43 @@ class Legal(legal_pb2_grpc.LegalServiceServicer):
     def ListRecipients(self, request, context):
         if request.person_id not in self.world.persons:
             refuse(context, "PERSON_UNKNOWN", "no such person")
-        return pb.ListRecipientsResponse(received=self.world.received.get(request.person_id, []))
+        rows = list(self.world.rows_of(request.person_id))
+        start, size = int(request.page_token or 0), request.page_size or 100
+        after = str(start + size) if start + size < len(rows) else ""
+        return pb.ListRecipientsResponse(received=rows[start : start + size], next_page_token=after)
+
+    def Release(self, request, context):
+        world, case = self.world, self._case(request, context, etag=False)
+        world.calls.append(request)
+        if case.state not in {pb.CASE_STATE_APPROVED, pb.CASE_STATE_RELEASED}:
+            refuse(context, "CASE_WRONG_STATE", "the case's state does not allow this step")
+        if case.delivery.HasField("key") == request.HasField("package_key"):
+            refuse(context, "INVALID_REQUEST", "a package needs a key of its own", field="package_key")
+        case.state = pb.CASE_STATE_RELEASED
+        asked = list(case.scope.listed.person_ids) or list(world.persons)
+        seen = request.seen_size
+        for at in range(int(request.resume_after or 0), len(asked), world.chunk):
+            if world.break_after == at:
+                world.break_after = None
+                context.abort(grpc.StatusCode.UNAVAILABLE, "made to break")
+            with world.lock:
+                parts = list(world.parts(request, case, asked[at : at + world.chunk]))
+                for part in parts:
+                    part.disclosure.receipt = world.ledger.receipt(parse_receipt(part.disclosure.receipt).index)
+                done = min(at + world.chunk, len(asked))
+                message = pb.ReleaseResponse(parts=parts, cursor=str(done), done=done, total=len(asked))
+                if parts:
+                    message.consistency_proof.extend(world.ledger.consistency(seen) if seen else [])
+                    seen = len(world.ledger.entries)
+            for lie in world.lies:
+                lie(message)
+            yield message
+
+    def GetOpening(self, request, context):
+        if request.index not in self.world.openings:
+            refuse(context, "ENTRY_UNKNOWN", "no such entry")
+        receipt = self.world.ledger.receipt(request.index)
+        return pb.GetOpeningResponse(opening=self.world.openings[request.index], receipt=receipt)
 
     def GetTransparencyReport(self, request, context):
         rows = {}
