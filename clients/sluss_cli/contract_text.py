@@ -47,13 +47,14 @@ def _grant_document(grant: pb.Grant) -> dict[str, Any]:
     return {
         "purpose": grant.purpose,
         "fields": {field.field: field.transform for field in grant.fields},
-        "population": _population_document(grant.population),
+        "population": population_document(grant.population),
         "retention_days": grant.retention_days,
         "volume": {volume.window: volume.persons for volume in grant.volumes},
     }
 
 
-def _population_document(population: pb.Population) -> Any:
+def population_document(population: pb.Population) -> Any:
+    """Whose data a grant covers, for `--json`."""
     kind = population.WhichOneof("kind")
     if kind == "everyone":
         return "everyone"

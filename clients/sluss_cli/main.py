@@ -12,13 +12,13 @@ from typing import Annotated
 
 import typer
 
-from sluss_cli import console, contract, disclose, imports, key, ledger, person, profile
+from sluss_cli import console, contract, disclose, imports, key, ledger, legal, person, profile
 from sluss_cli.verb import JsonOption, ProfileOption
 
 PLUGINS = "sluss.commands"
 """Entry-point group of functions that take this app and add verbs: the operator's, the demo's."""
 
-_OURS = {"broker", "sluss", "sluss_cli", "sluss_client"}
+_OURS = {"broker", "sluss", "sluss_cli", "sluss_client", "sluss_legal"}
 
 HELP = """Personal data to subcontractors: a slice at a time, under contract, every disclosure in a ledger.
 
@@ -36,6 +36,7 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("person", person.app),
         ("key", key.app),
         ("ledger", ledger.app),
+        ("legal", legal.app),
         ("profile", profile.app),
     ):
         app.add_typer(_own(group), name=name)

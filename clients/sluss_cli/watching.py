@@ -84,9 +84,17 @@ class Watch:
                 raise _two_faced(listed.index)
             trees[tree.size, tree.root] = tree
             done(count)
-        for tree in trees.values():
-            self._meet(tree)
+        self.meet(trees.values())
         return count
+
+    def meet(self, trees: Iterable[Checkpoint]) -> None:
+        """Proves that trees, each signed by a key of the ledger, and the tree seen last are one.
+
+        Raises:
+            LedgerInconsistent, Problem: they are not, or the ledger does not stand still.
+        """
+        for tree in trees:
+            self._meet(tree)
 
     def _advance(self, lane: Lane) -> pb.GetCheckpointResponse:
         reply = self._checkpoint(lane.head.size)

@@ -86,6 +86,17 @@ def check(content: bytes, ledger_keys: Sequence[str], key: RecipientPrivateKey |
         InvalidRequest: it is no package.
         IntegrityError: it does not prove itself.
     """
+    files = files_of(content)
+    _check_sums(files)
+    facts = _facts(files)
+    try:
+        return _check(files, facts, Verifier(ledger_keys), key)
+    except SlussError as error:
+        raise InvalidRequest(error.detail) from None
+
+
+def files_of(content: bytes) -> dict[str, bytes]:
+    """The files of a zip; InvalidRequest if it is none, or holds a name twice."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
@@ -94,12 +105,12 @@ def check(content: bytes, ledger_keys: Sequence[str], key: RecipientPrivateKey |
         raise InvalidRequest("the file is no zip") from None
     if len(files) != len(names):
         raise InvalidRequest("the zip holds a name twice")
-    _check_sums(files)
-    facts = _facts(files)
-    try:
-        return _check(files, facts, Verifier(ledger_keys), key)
-    except SlussError as error:
-        raise InvalidRequest(error.detail) from None
+    return files
+
+
+def facts_of(content: bytes) -> dict[str, Any]:
+    """What `release.json` of a zip says, unproven; InvalidRequest if it is no package."""
+    return _facts(files_of(content))
 
 
 def _check_sums(files: dict[str, bytes]) -> None:

@@ -18,7 +18,6 @@ byte by byte; an age file differs each time, as does its passphrase. It is built
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import zipfile
@@ -33,7 +32,7 @@ from sluss_client.errors import InvalidRequest
 
 from broker.slice_terms import base64url
 from sluss_legal import words
-from sluss_legal.cells import cell
+from sluss_legal.data_files import csv_lines, json_line, json_lines
 from sluss_legal.documents import cover
 from sluss_legal.documents.cover import Cover
 from sluss_legal.documents.model import plain
@@ -44,7 +43,7 @@ from sluss_legal.tongue import tongue_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sluss_legal.releasing import Part, Release
+    from sluss_legal.releasing import Part, Person, Release
 
 VERSION = 1
 _README = Path(__file__).parent / "documents" / "templates"
@@ -126,40 +125,22 @@ def _members(release: Release, about: Cover, language: str) -> Iterator[tuple[st
     yield "README.txt", [_readme(about, language, sealed=key is None)]
     yield "cover.pdf", [pdf(cover.document(about, tongue_of(language)), about.made)]
     if key is not None:
-        yield "data.csv", _csv(release)
-        yield "data.jsonl", (_line({"person": p, "entry": index, "values": v}) for p, index, v in _rows(release))
+        yield "data.csv", csv_lines((granted.field for granted in release.case.scope.fields), _rows(release))
+        yield "data.jsonl", json_lines(_rows(release))
     yield "release.json", [json.dumps(_facts(release, about), ensure_ascii=False, indent=2).encode()]
-    yield "proof/receipts.jsonl", (_line(_receipt(part)) for part in release.parts())
+    yield "proof/receipts.jsonl", (json_line(_receipt(part)) for part in release.parts())
     yield "proof/parts.bin", (_framed(part.sent.SerializeToString()) for part in release.parts())
     if key is not None:
         yield "proof/package.key", [base64url(key.data).encode() + b"\n"]
 
 
-def _rows(release: Release) -> Iterator[tuple[str, int, dict[str, str]]]:
-    """Person, entry and values."""
+def _rows(release: Release) -> Iterator[tuple[int, Person]]:
+    """Entry and person."""
     opener = release.opener()
     assert opener is not None, "asked of packages only"
     for part in release.parts():
         for person in part.persons(opener):
-            yield person.person_id, part.verified.index, person.values
-
-
-def _csv(release: Release) -> Iterator[bytes]:
-    """With a byte order mark, by which spreadsheets know that it is UTF-8."""
-    fields = sorted(granted.field for granted in release.case.scope.fields)
-    yield b"\xef\xbb\xbf" + _csv_line(["person", "entry", *fields])
-    for person, index, values in _rows(release):
-        yield _csv_line([person, str(index), *(cell(plain(values.get(field, ""))) for field in fields)])
-
-
-def _csv_line(cells: list[str]) -> bytes:
-    out = io.StringIO()
-    csv.writer(out).writerow(cells)
-    return out.getvalue().encode()
-
-
-def _line(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+            yield part.verified.index, person
 
 
 def _framed(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The languages of the console: English as it is written in templates, Swedish from the .po file beside them."""
+"""The languages of console, documents and command: English as it is written, Swedish from the .po file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from babel.messages.pofile import read_po
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +38,8 @@ def tongue_of(language: str) -> Tongue:
     path = FOLDER / f"{language}.po"
     if language not in LANGUAGES or not path.is_file():
         return Tongue("en", {})
+    from babel.messages.pofile import read_po  # noqa: PLC0415 - English needs no Babel
+
     with path.open("rb") as file:
         catalogue = read_po(file, locale=language)
     return Tongue(language, {str(m.id): str(m.string) for m in catalogue if m.id and m.string})

@@ -157,7 +157,7 @@ def document(about: Accounting, tongue: Tongue) -> Document:
         blocks=[
             Facts(facts),
             Heading(say(N_("Who received what"))),
-            _table(about, tongue),
+            table(about, tongue),
             Heading(say(N_("How to check it"))),
             Text(say(proof)),
         ],
@@ -168,7 +168,8 @@ def document(about: Accounting, tongue: Tongue) -> Document:
     )
 
 
-def _table(about: Accounting, tongue: Tongue) -> Table:
+def table(about: Accounting, tongue: Tongue) -> Table:
+    """Its rows, to be read."""
     return Table(
         columns=[tongue.say(head) for head in _HEADS],
         rows=[_shown(row, tongue) for row in about.rows],

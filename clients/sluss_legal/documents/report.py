@@ -154,7 +154,7 @@ def document(about: Report, tongue: Tongue) -> Document:
             *([Text(warning)] if about.hidden else []),
             Facts(facts),
             Heading(say(N_("By ground, country and outcome"))),
-            _table(rows, tongue),
+            table(rows, tongue),
         ],
         charts=charts(say, rows) if rows else [],
         page=say(N_("Page")),
@@ -163,7 +163,8 @@ def document(about: Report, tongue: Tongue) -> Document:
     )
 
 
-def _table(rows: Sequence[pb.ReportRow], tongue: Tongue) -> Table:
+def table(rows: Sequence[pb.ReportRow], tongue: Tongue) -> Table:
+    """Its rows, to be read."""
     return Table(
         columns=[tongue.say(head) for head in _HEADS],
         rows=[
