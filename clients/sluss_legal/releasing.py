@@ -2,8 +2,9 @@
 
 1. the state file is opened or begun, with the key for a package in it (stream_file.py)
 2. each message is verified: receipt, entry, slices, and that the ledger has only grown
-3. only then it is kept on disk, and the stream goes on after it, also in another process
-4. when it has come to its end, the parts are opened, one by one
+3. of a package, it must open too: nothing is kept on disk that would not open later
+4. only then it is kept, sealed, and the stream goes on after it, also in another process
+5. when it has come to its end, the parts are opened for the package, one by one
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
     """Told how many persons have been looked at, and how many there are."""
 
+_BOUND_TO = slice(2, 50)
+"""Key id and epoch id in the header of an epoch (protos/SLICE.md)."""
 _RELEASABLE = {pb.CASE_STATE_APPROVED, pb.CASE_STATE_RELEASED}
 
 
@@ -118,6 +121,8 @@ class Checker:
             raise ReceiptInvalid("the entry names a field in a form that was not approved")
         if terms.retain_until != self._case.delivery.retain_until:
             raise ReceiptInvalid("the entry names another day of deletion")
+        if sent.disclosure.epoch[_BOUND_TO] != terms.key + terms.epoch:
+            raise SliceInvalid("the epoch is not the one that the entry names")
         self._check_persons(sent)
         return Part(sent, verified)
 
@@ -154,8 +159,13 @@ class Release:
 
     def opener(self) -> Opener | None:
         """Opens the parts; None when they are sealed to the authority's own key."""
-        key = self.file.under.key
-        return Opener([key], self.case.case_id) if key else None
+        return opener_of(self.case, self.file)
+
+
+def opener_of(case: pb.Case, file: StreamFile) -> Opener | None:
+    """Opens what is sealed to the package's own key; None when it is sealed to the authority's."""
+    key = file.under.key
+    return Opener([key], case.case_id) if key else None
 
 
 def check_releasable(case: pb.Case) -> None:
@@ -198,7 +208,7 @@ def release(
         Refused, TransportError: see `sluss_client.errors`; what came before stands, and it can go on.
         IntegrityError: a message does not prove itself; nothing of it was kept.
     """
-    checker, done, total = checker_of(case, file, profile), 0, 0
+    checker, opener, done, total = checker_of(case, file, profile), opener_of(case, file), 0, 0
     for message in file.messages():
         checker.parts(message)
         done, total = message.done, message.total
@@ -207,6 +217,7 @@ def release(
     with heads.lane() as lane:
         for message in _stream(legal, case, file, lane):
             parts = checker.parts(message)
+            _check_opens(parts, opener)
             advance(lane, [part.verified for part in parts], message.consistency_proof)
             file.append(message)
             done, total = message.done, message.total
@@ -215,6 +226,13 @@ def release(
     if case.scope.HasField("listed") and done < total:
         raise IntegrityError("the stream has ended before everybody was looked at")
     return Release(case, profile, file, done)
+
+
+def _check_opens(parts: list[Part], opener: Opener | None) -> None:
+    """SliceInvalid if a part does not open; what is in it is dropped at once."""
+    if opener is not None:
+        for part in parts:
+            part.persons(opener)
 
 
 def _stream(

@@ -76,25 +76,24 @@ def change(
     etag: Etag = "",
 ) -> None:
     """Change handler or deadline, narrow the scope, or set how it is delivered; the last two end an approval."""
+    collected = day(collected_from, "--collected-from"), day(collected_until, "--collected-until")
+    day(deadline, "--deadline")
+    day(retain_until, "--retain-until")
+    if package and to_key:
+        raise usage("either --package or --to-key")
+    if not any((scope, drop_field, drop_person, *collected, package, to_key, retain_until, handler, deadline, note)):
+        raise usage("nothing to change: see --help")
     before = get_case(session, case).case
-    narrower = _narrowed(
-        before,
-        scope,
-        drop_field or [],
-        drop_person or [],
-        (day(collected_from, "--collected-from"), day(collected_until, "--collected-until")),
-    )
+    narrower = _narrowed(before, scope, drop_field or [], drop_person or [], collected)
     request = pb.ChangeCaseRequest(
         case_id=case,
         etag=etag or before.etag,
         scope=narrower,
         delivery=_delivery(before, to_key, retain_until, package=package),
         handler=handler,
-        deadline=day(deadline, "--deadline"),
+        deadline=deadline,
         note=note,
     )
-    if not (narrower or request.HasField("delivery") or handler or deadline or note):
-        raise usage("nothing to change: see --help")
     reply = session.legal.ChangeCase(request, timeout=DEADLINE_S)
     session.output.result({"case": case_document(reply.case), "entry_index": reply.entry_index})
     session.output.line(f"{case} changed, ledger entry {reply.entry_index}.")
@@ -145,8 +144,6 @@ def _drop_persons(scope: pb.Scope, persons: Sequence[str]) -> None:
 
 def _delivery(before: pb.Case, key: Path | None, retain_until: str, *, package: bool) -> pb.Delivery | None:
     """How it is to be delivered; None if that stays as it is. What is not said again stays too."""
-    if package and key:
-        raise usage("either --package or --to-key")
     if not (package or key or retain_until):
         return None
     delivery = pb.Delivery()
@@ -155,7 +152,7 @@ def _delivery(before: pb.Case, key: Path | None, retain_until: str, *, package: 
         delivery.package = True
     elif key:
         delivery.key.CopyFrom(read_public_key(key))
-    delivery.retain_until = day(retain_until, "--retain-until") or delivery.retain_until
+    delivery.retain_until = retain_until or delivery.retain_until
     if not delivery.WhichOneof("kind"):
         raise usage("say how it is delivered: --package or --to-key FILE")
     if not delivery.retain_until:

@@ -200,11 +200,19 @@ def repeated(message):
     message.parts.append(message.parts[0])
 
 
+def other_epoch(message):
+    message.parts[0].disclosure.epoch = message.parts[0].disclosure.epoch[:-1] + b"!"
+
+
+def no_epoch(message):
+    message.parts[0].disclosure.epoch = b""
+
+
 def no_consistency(message):
     message.consistency_proof[:] = [bytes(32)]
 
 
-@pytest.mark.parametrize("lie", [swapped, stranger, twice, one_short, repeated, no_consistency])
+@pytest.mark.parametrize("lie", [swapped, stranger, twice, one_short, repeated, other_epoch, no_epoch, no_consistency])
 def test_what_does_not_prove_itself_is_neither_kept_nor_opened(team, anna, state, lie):
     case = team.approved()
     team.world.lies.append(lie)
