@@ -19,7 +19,7 @@ def marked():
         yield from (ast.literal_eval(found) for found in re.findall(r"\b_" + LITERAL, path.read_text("utf-8")))
     for path in HERE.rglob("*.py"):
         calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
-        yield from (ast.literal_eval(call.args[0]) for call in calls if ast.unparse(call.func) == "N_")
+        yield from (ast.literal_eval(call.args[0]) for call in calls if ast.unparse(call.func).endswith("N_"))
 
 
 def values(text):

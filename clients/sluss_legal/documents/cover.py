@@ -133,7 +133,7 @@ def _who(about: Cover, tongue: Tongue) -> dict[str, str]:
 def _ledger(about: Cover, tongue: Tongue) -> dict[str, str]:
     say = tongue.say
     return {
-        say(N_("Release")): about.number,
+        say(N_("Release number")): about.number,
         say(N_("Entries")): ranges(about.indexes),
         say(N_("Ledger")): about.checkpoint.origin,
         say(N_("Entries in the ledger")): str(about.checkpoint.size),
