@@ -86,6 +86,15 @@ def insert_persons(connection: Connection, rows: Sequence[tuple[int, int]]) -> N
     change(connection, "INSERT INTO ledger_person (person, entry) VALUES (?, ?)", rows)
 
 
+def count_persons(connection: Connection, after: tuple[int, int], limit: int) -> list[tuple[int, int, int]]:
+    """Of the up to `limit` rows of `ledger_person` behind (person, entry), by entry: entry, rows, highest person."""
+    text = (
+        "SELECT entry, count(*), max(person) FROM (SELECT person, entry FROM ledger_person"
+        " WHERE (person, entry) > (?, ?) ORDER BY person, entry LIMIT ?) AS part GROUP BY entry"
+    )
+    return fetch(connection, text, [*after, limit])
+
+
 def write_tiles(connection: Connection, tiles: Mapping[TileKey, bytes]) -> None:
     """Write tiles, replacing the unfinished ones."""
     text = (
