@@ -183,12 +183,12 @@ async def test_a_cancelled_import_stops_within_a_part_of_a_batch(network, monkey
     parts, second, go = [], threading.Event(), threading.Event()
     run = Importer.run
 
-    def held(self, who, parse):
+    def held(self, who, parse, seen):
         parts.append(who)
         if len(parts) == 2:
             second.set()
             go.wait(10)
-        return run(self, who, parse)
+        return run(self, who, parse, seen)
 
     monkeypatch.setattr(Importer, "run", held)
     call = network.stub().ImportPersons()
@@ -244,6 +244,12 @@ BAD = [
     (
         "GetHandles",
         person_pb2.GetHandlesRequest(contract_id="C-2026-0001", person_ids=[NOBODY] * 10_001),
+        "INVALID_REQUEST",
+        "person_ids",
+    ),
+    (
+        "GetHandles",
+        person_pb2.GetHandlesRequest(contract_id="C-2026-0001", person_ids=[NOBODY] * 2),
         "INVALID_REQUEST",
         "person_ids",
     ),
