@@ -27,7 +27,7 @@ ledger = Ledger(open_engine(url), SIGNER, ORIGIN, system_clock)
 for number in range(count):
     def work(tx):
         data = disclosure(name * 1_000_000 + number, at=tx.at)
-        return tx, data, [tx.append(data) for _ in range(1 + number % 7)]
+        return tx, data, [tx.append(data, persons=[7]) for _ in range(1 + number % 7)]
     tx, data, indices = ledger.run(work)
     for index in indices:
         verify_receipt(tx.receipt(index), data, VERIFIER)
