@@ -37,6 +37,7 @@ for number in range(count):
 
 def test_processes_that_append_at_once_never_fork_the_tree(store_engine, store_url):
     ledger = new_ledger(store_engine)
+    ledger.publish()
     command = [sys.executable, "-c", WORK, store_url]
     workers = [
         subprocess.Popen([*command, str(name), "40"], cwd=ROOT, stdout=subprocess.PIPE, text=True) for name in range(3)
