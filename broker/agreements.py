@@ -17,6 +17,7 @@ from sqlalchemy import func, insert, select, update
 
 from broker import contract_terms, requests
 from broker.clock import SECOND
+from broker.contract_history import EVENTS
 from broker.contracts import SIGNATURE_LABEL, ContractFacts, State, Step, Terms, next_state, parse_state
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
@@ -43,12 +44,6 @@ MAX_KEYS = 24
 """Keys that a subcontractor may register within `KEYS_WINDOW_US`. Each is an entry for ever, and as an epoch lasts an
 hour at most, a key that is rotated more often than that protects nothing more."""
 KEYS_WINDOW_US = 86_400 * SECOND
-EVENTS = {
-    Step.ACCEPT: "accepted",
-    Step.SUSPEND: "suspended",
-    Step.RESUME: "resumed",
-    Step.TERMINATE: "terminated",
-}
 
 
 @dataclass(frozen=True, slots=True)

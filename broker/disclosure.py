@@ -362,7 +362,7 @@ class Spine:
         if known is None or answer is None or granted is None:
             raise AssertionError
         last = int.from_bytes(known.reply, "big")
-        again = Answer(answer.decision, looked_at=answer.looked_at, last=last)
+        again = Answer(answer.decision, looked_at=len(plan.persons), last=last)
         candidates = self._candidates(connection, plan, last)
         stored = self._ledger.entries(known.first_entry, known.entries)
         if len(stored) != known.entries:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from broker.errors import Reason, SlussError
 from broker.store.driver import change, fetch
 from broker.store.engine import reading
+from broker.store.tables import RIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,6 +135,23 @@ def read_entries(
         f" WHERE id >= ?{where} ORDER BY id LIMIT ?"
     )
     rows = fetch(connection, text, [start, *equal.values(), limit])
+    return [EntryRow(index, bytes(entry), *rest) for index, entry, *rest in rows]
+
+
+def read_standing(
+    connection: Connection,
+    type: str,  # noqa: A002 - the member's name in the entry
+    contract: str,
+    recipient: str,
+    *,
+    last: bool,
+) -> list[EntryRow]:
+    """Entries about rights, oldest first; only the last one if `last`. Served by the index over `RIGHTS` alone."""
+    text = (
+        "SELECT id, entry, type, contract, recipient, at FROM ledger_entry"  # noqa: S608 - constants are ours
+        f" WHERE {RIGHTS} AND type = ? AND contract = ? AND recipient = ? ORDER BY id{' DESC LIMIT 1' if last else ''}"
+    )
+    rows = fetch(connection, text, [type, contract, recipient])
     return [EntryRow(index, bytes(entry), *rest) for index, entry, *rest in rows]
 
 

@@ -296,7 +296,8 @@ def test_a_retry_is_answered_when_the_volume_is_used_up(world):
     scene = Scene(world, grants=(world.grant("billing", ("email=full",), volumes=(Volume(Window.DAY, 1),)),))
     handle, request = scene.person()[1], uuid.uuid4().bytes
     first = scene.disclose([handle], request_id=request)
-    assert scene.disclose([handle], request_id=request).sealed[0].slices == first.sealed[0].slices
+    again = scene.disclose([handle], request_id=request)
+    assert (again.sealed[0].slices, again.looked_at) == (first.sealed[0].slices, 1)
 
 
 def test_a_request_id_is_used_up_even_if_nobody_was_available(scene):
