@@ -6,7 +6,7 @@ assigns every key), no server-side defaults, times as integer microseconds since
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, text
 from sqlmodel import Field, SQLModel
 
 _ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
@@ -32,6 +32,10 @@ class Head(SQLModel, table=True):
     contracts: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
+RIGHTS = "type IN ('catalogue', 'certificate', 'contract', 'key', 'policy')"
+"""Entries that rights stand on. Queries repeat these very words: only then does either store use the index."""
+
+
 class LedgerEntry(SQLModel, table=True):
     """An entry's canonical bytes by its index in the tree; never updated, never deleted.
 
@@ -42,6 +46,15 @@ class LedgerEntry(SQLModel, table=True):
     __table_args__ = (
         Index("ledger_entry_contract", "contract", "id"),
         Index("ledger_entry_recipient", "recipient", "id"),
+        Index(
+            "ledger_entry_rights",
+            "type",
+            "contract",
+            "recipient",
+            "id",
+            sqlite_where=text(RIGHTS),
+            postgresql_where=text(RIGHTS),
+        ),
     )
     id: int = Field(sa_column=Column(_ROW_ID, primary_key=True, autoincrement=False))
     entry: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
