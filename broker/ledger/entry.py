@@ -172,12 +172,12 @@ def release(
     *,
     ground: str,
     by: str,
-    approved_by: str,
+    second_person: str,
     emergency: bool,
 ) -> bytes:
     """A release on a legal ground: as `disclosure`, with the ground, who released and who approved.
 
-    In an emergency nobody had approved, and `approved_by` is empty.
+    In an emergency nobody had approved, and `second_person` is empty.
     """
     persons = digest_texts([commitment for commitment, _ in slices])
     digests = digest_texts([digest for _, digest in slices])
@@ -190,7 +190,7 @@ def release(
         unavailable=unavailable,
         ground=ground,
         by=by,
-        approved_by=approved_by,
+        second_person=second_person,
         emergency=emergency,
     )
 

@@ -96,7 +96,7 @@ SHAPES: dict[str, dict[str, type]] = {
         "v": int,
     },
     "release": {
-        "approved_by": str,
+        "second_person": str,
         "at": str,
         "by": str,
         "emergency": bool,

@@ -98,7 +98,7 @@ def _case(entry: Mapping[str, Any]) -> str:
 def _release(entry: Mapping[str, Any]) -> str:
     terms = entry["terms"]
     fields = ", ".join(f"{f['name']} ({f['transform']})" for f in terms["fields"])
-    approved = "in an emergency, approved by nobody" if entry["emergency"] else f"approved by {entry['approved_by']}"
+    approved = "in an emergency, approved by nobody" if entry["emergency"] else f"approved by {entry['second_person']}"
     return (
         f"{_persons(len(entry['slices']))} left under legal case {terms['contract']} ({entry['ground']}), released by"
         f" {entry['by']}, {approved}: {fields}"

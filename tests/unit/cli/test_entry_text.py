@@ -79,7 +79,7 @@ ENTRIES = {
             0,
             ground="legal.process",
             by="legal/anna",
-            approved_by="legal/bo",
+            second_person="legal/bo",
             emergency=False,
         ),
         ["L-2026-0001", "1 person", "legal.process", "legal/anna", "approved by legal/bo", "email (full)"],
@@ -96,7 +96,7 @@ ENTRIES = {
 
 
 def test_an_emergency_release_says_that_nobody_approved_it():
-    members = parse_entry(ENTRIES["release"][0]) | {"emergency": True, "approved_by": ""}
+    members = parse_entry(ENTRIES["release"][0]) | {"emergency": True, "second_person": ""}
     assert "in an emergency, approved by nobody" in sentence(members)
 
 

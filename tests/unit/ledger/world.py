@@ -75,7 +75,7 @@ def every_type() -> dict[str, bytes]:
             0,
             ground="legal.process",
             by="legal/anna",
-            approved_by="legal/bo",
+            second_person="legal/bo",
             emergency=False,
         ),
         entry.release_elsewhere(
