@@ -160,7 +160,6 @@ CASE_EVENTS = frozenset(
         "hidden",
         "prolonged",
         "lifted",
-        "lapsed",
         "release_began",
         "release_completed",
         "release_recorded",

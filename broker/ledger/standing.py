@@ -55,10 +55,15 @@ class Standing:
             SlussError: LEDGER_INCONSISTENT if one is not in the tree.
         """
         found = read_standing(connection, type, contract, recipient, last=last)
-        self._prove(connection, found)
+        self.prove(connection, found)
         return [parse(row.entry) for row in found]
 
-    def _prove(self, connection: Connection, found: Sequence[EntryRow]) -> None:
+    def prove(self, connection: Connection, found: Sequence[EntryRow]) -> None:
+        """Refuse entries that are not those that were appended at their indexes.
+
+        Raises:
+            SlussError: LEDGER_INCONSISTENT.
+        """
         leaves = {row.index: leaf_hash(row.entry) for row in found}
         new = {index: leaf for index, leaf in leaves.items() if self._proven.get(index) != leaf}
         if not new:
