@@ -17,6 +17,7 @@ from sqlalchemy import func, insert, select, update
 
 from broker import contract_terms, requests
 from broker.clock import SECOND
+from broker.contract_history import EVENTS
 from broker.contracts import SIGNATURE_LABEL, ContractFacts, State, Step, Terms, next_state, parse_state
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
@@ -39,12 +40,10 @@ ENTRY = tables.core(tables.LedgerEntry)
 KEY_LABEL = b"sluss/v1 key\x00"
 HANDLE_KEY_BYTES = 32
 MAX_REASON = 500
-EVENTS = {
-    Step.ACCEPT: "accepted",
-    Step.SUSPEND: "suspended",
-    Step.RESUME: "resumed",
-    Step.TERMINATE: "terminated",
-}
+MAX_KEYS = 24
+"""Keys that a subcontractor may register within `KEYS_WINDOW_US`. Each is an entry for ever, and as an epoch lasts an
+hour at most, a key that is rotated more often than that protects nothing more."""
+KEYS_WINDOW_US = 86_400 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +129,17 @@ class Agreements:
     ) -> tuple[ContractView, int]:
         """The proposed version comes into force; gives the contract and the entry's index.
 
+        Accepting it again within the retry window changes nothing and gives the contract as it stands now.
+
         Raises:
             SlussError: NOT_YOUR_CONTRACT, CONTRACT_WRONG_STATE, INVALID_SIGNATURE.
         """
         row = _own_row(change, contract)
+        name = _acceptance(contract, version)
+        known = requests.find_one(change.connection, change.principal.name, name, name)
+        if known is not None:
+            verify_signature(certificate_der, signature, SIGNATURE_LABEL + known.reply, contract=contract)
+            return show(change.connection, contract), known.first_entry
         following = next_state(contract, parse_state(contract, row.state), Step.ACCEPT)
         if version != row.proposed or not version:
             raise SlussError(
@@ -154,6 +160,7 @@ class Agreements:
         )
         _move(change, row, {"state": following, "version": version, "proposed": 0})
         index = _log(change, row, Step.ACCEPT, version, hashlib.sha256(terms).digest(), "", signature)
+        _remember(change, name, requests.Known(name, index, 1, terms))
         return show(change.connection, contract), index
 
     def step(self, change: Change, contract: str, step: Step, reason: str, etag: str) -> tuple[ContractView, int]:
@@ -177,7 +184,8 @@ class Agreements:
         """The key is sealed to from now on; gives the entry's index. Registering the key in use again changes nothing.
 
         Raises:
-            SlussError: INVALID_SIGNATURE; KEY_UNKNOWN for a key that was used before, or is someone else's.
+            SlussError: INVALID_SIGNATURE; KEY_UNKNOWN for a key that was used before, or is someone else's;
+                RATE_EXCEEDED, with `retry_after_s`, beyond `MAX_KEYS` in `KEYS_WINDOW_US`.
         """
         verify_signature(certificate_der, signature, KEY_LABEL + bytes([key.suite]) + key.data)
         name = change.principal.name
@@ -187,6 +195,7 @@ class Agreements:
         taken = change.connection.execute(select(KEY.c.id).where(KEY.c.id == key.id)).one_or_none()
         if taken is not None:
             raise SlussError(Reason.KEY_UNKNOWN, "a key is registered once, and never again after its rotation")
+        _require_rotation(change, [row.registered_at for row in rows])
         change.connection.execute(
             update(KEY).where(KEY.c.subcontractor == name, KEY.c.retired_at == 0).values(retired_at=change.now_us)
         )
@@ -257,6 +266,22 @@ def _last_key_entry(connection: Connection, subcontractor: str) -> int:
         select(func.max(ENTRY.c.id)).where(ENTRY.c.recipient == subcontractor, ENTRY.c.type == "key")
     ).scalar_one()
     return found
+
+
+def _require_rotation(change: Change, registered_at: list[int]) -> None:
+    """Refuse a rotation too many; `registered_at` are the times of all keys, oldest first."""
+    if len(registered_at) < MAX_KEYS:
+        return
+    wait_us = registered_at[-MAX_KEYS] + KEYS_WINDOW_US - change.now_us
+    if wait_us > 0:
+        hours = KEYS_WINDOW_US // SECOND // 3600
+        detail = f"at most {MAX_KEYS} keys can be registered in {hours} hours"
+        raise SlussError(Reason.RATE_EXCEEDED, detail, retry_after_s=str(-(-wait_us // SECOND)))
+
+
+def _acceptance(contract: str, version: int) -> bytes:
+    """What stands for a request id: a version is accepted once. Longer than a UUID, so that no caller's can be it."""
+    return hashlib.sha256(f"accept\x00{contract}\x00{version}".encode()).digest()
 
 
 def _require_etag(row: Row[Any], etag: str, *, required: bool) -> None:

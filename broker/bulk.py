@@ -90,7 +90,9 @@ class Chunks:
 
     def reply(self, answer: Answer) -> disclosure_pb2.DiscloseBulkResponse:
         """The message of a chunk; moves on to the next."""
-        self._done += answer.looked_at
+        told = not self._everyone or answer.decision.grant.population.everyone
+        # Of a part of the population, those left out are not the caller's to count.
+        self._done += answer.looked_at if told else sum(len(sealed.slices) for sealed in answer.sealed)
         if self._everyone:
             self._place = answer.last or self._place
             self._finished = answer.last == 0 or answer.looked_at < self._size
@@ -105,7 +107,7 @@ class Chunks:
             consistency_proof=answer.consistency,
             cursor=self._cursors.seal(f"{self._place},{self._done}", *self._binding),
             done=self._done,
-            total=max(self._total, self._done),
+            total=max(self._total, self._done) if told else 0,
         )
         if answer.sealed:
             response.disclosure.CopyFrom(disclosure(answer.sealed[0]))

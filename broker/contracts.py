@@ -61,6 +61,12 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = {
     (State.ACTIVE, Step.TERMINATE): State.TERMINATED,
     (State.SUSPENDED, Step.TERMINATE): State.TERMINATED,
 }
+GOALS: Mapping[Step, State] = {
+    Step.SUSPEND: State.SUSPENDED,
+    Step.RESUME: State.ACTIVE,
+    Step.TERMINATE: State.TERMINATED,
+}
+"""The state that a step is taken for, where that is the same from every state."""
 
 
 class Window(StrEnum):
@@ -232,9 +238,11 @@ def next_state(contract: str, state: State, step: Step) -> State:
     """
     following = TRANSITIONS.get((state, step))
     if following is None:
+        # A step whose reply was lost is taken again: what it wanted is so, and the caller can go on.
+        done = state is GOALS.get(step)
         raise SlussError(
             Reason.CONTRACT_WRONG_STATE,
-            f"a contract that is {state} cannot {step}",
+            f"the contract is {state} already" if done else f"a contract that is {state} cannot {step}",
             contract=contract,
             state=state,
             step=step,

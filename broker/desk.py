@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from broker.errors import Code, Reason, SlussError
 from broker.identity import Caller, Principal, authorise
+from broker.ledger.standing import Standing
 from broker.refusals import UNKNOWN_PRINCIPAL, Refusal, RefusalLog
 from broker.rights import Rights
 from broker.store.engine import reading
@@ -73,6 +74,7 @@ class Desk:
         self._clock = clock
         self._local = threading.local()
         self._trust_domain = trust_domain
+        self._standing = Standing()
 
     def read(self, caller: Caller, work: Callable[[View], T]) -> T:
         """What `work` gives, in one reading transaction.
@@ -104,7 +106,7 @@ class Desk:
     def _authorised(
         self, caller: Caller, connection: Connection, now_us: int, known: list[Principal]
     ) -> tuple[Connection, Snapshot, Principal, int]:
-        rights = getattr(self._local, "rights", None) or Rights(self._vault)
+        rights = getattr(self._local, "rights", None) or Rights(self._vault, self._standing)
         self._local.rights = rights
         snapshot = rights.at(connection)
         principal = authorise(lambda spki: snapshot.pin(connection, spki), self._trust_domain, caller, now_us)
@@ -127,5 +129,5 @@ class Desk:
         contract = error.metadata.get("contract", "")
         purpose = error.metadata.get("purpose", "")
         refusal = Refusal(name, caller.method, error.reason, contract, purpose)
-        rights = Rights(self._vault)
+        rights = Rights(self._vault, self._standing)
         self._ledger.run(lambda tx: self._refusals.append(tx, [refusal], rights.at(tx.connection).catalogue))

@@ -16,14 +16,10 @@ the person. A retry takes the same steps but appends nothing: its bytes must equ
 from __future__ import annotations
 
 import logging
-import secrets
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from broker import requests
-from broker.asks import CHUNK, Answer, Ask, Named, Page, Sealed
+from broker.asks import CHUNK, Answer, Ask, Named, Sealed
 from broker.clock import SECOND, rfc3339
 from broker.contracts import (
     ChoiceRule,
@@ -35,11 +31,11 @@ from broker.contracts import (
 )
 from broker.errors import Reason, SlussError
 from broker.handles import handles_of, persons_of
-from broker.identity import Principal, authorise
+from broker.identity import authorise
 from broker.ids import person_text
 from broker.ledger import entry
 from broker.ledger.log import ATTEMPTS
-from broker.refusals import UNKNOWN_PRINCIPAL, Refusal, RefusalLog
+from broker.plan import Basis, Granted, Plan, Refusing, refusal_of
 from broker.rights import not_yours, own
 from broker.slice_terms import unbase64
 from broker.slices import Opened, SliceMaker
@@ -55,8 +51,8 @@ if TYPE_CHECKING:
     from broker.clock import Clock
     from broker.epochs import Epochs
     from broker.ledger.log import Ledger, Tx
+    from broker.refusals import RefusalLog
     from broker.rights import HeldContract, Rights, Snapshot
-    from broker.sealing import RecipientPublicKey
     from broker.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -66,35 +62,6 @@ EPOCH_ID_BYTES = 16
 DAY_US = 86_400 * SECOND
 MAX_GRANTED = 4_096
 """Decisions that are kept; a caller can't make the broker keep more."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Granted:
-    """A yes of step 1 and what steps 2 to 4 need for it."""
-
-    snapshot: Snapshot
-    held: HeldContract
-    key: RecipientPublicKey
-    decision: Decision
-    maker: SliceMaker
-
-
-@dataclass(slots=True)
-class _Plan:
-    """One request on its way through the steps. `refused` ends it."""
-
-    ask: Ask
-    principal: Principal | None = None
-    granted: _Granted | None = None
-    answer: Answer | None = None
-    persons: list[tuple[bytes, int]] = field(default_factory=list)
-    refused: SlussError | None = None
-    retry_of: requests.Known | None = None
-
-    @property
-    def name(self) -> requests.Name:
-        """Under which the request is remembered."""
-        return (self.principal.name if self.principal else UNKNOWN_PRINCIPAL), self.ask.request_id
 
 
 class Spine:
@@ -130,7 +97,7 @@ class Spine:
         self._clock = clock
         self._trust_domain = trust_domain
         self._epochs = epochs
-        self._granted: dict[tuple[object, ...], _Granted] = {}
+        self._granted: dict[tuple[object, ...], Granted] = {}
 
     def run(self, asks: Sequence[Ask]) -> list[Outcome]:
         """Answer a batch; one outcome per request, in order.
@@ -142,21 +109,24 @@ class Spine:
         retries = [plan for plan in plans if plan.retry_of and not plan.refused]
         if retries:
             with reading(self._engine) as connection:
+                snapshot, now_us = self._rights.at(connection), self._clock()
                 for plan in retries:
-                    with _Refusing(plan):
+                    with Refusing(plan):
+                        # On the rights as they stand here: what was decided under the lock may have ended since.
+                        self._decide(connection, snapshot, plan, now_us)
                         self._answer_again(connection, plan)
             self._log_late_refusals([plan for plan in retries if plan.refused])
         return [self._outcome(plan) for plan in plans]
 
-    def _prepared_and_appended(self, asks: Sequence[Ask]) -> list[_Plan]:
+    def _prepared_and_appended(self, asks: Sequence[Ask]) -> list[Plan]:
         """Steps 1 to 5, from the start again if the transaction lost against another one (DESIGN 8)."""
         for attempt in range(1, ATTEMPTS + 1):
             with reading(self._engine) as connection:
-                count, plans = self._prepare(connection, asks)
+                basis, plans = self._prepare(connection, asks)
             if all(plan.ask.dry_run for plan in plans):
                 return plans
             try:
-                return self._append(count, plans)
+                return self._append(basis, plans)
             except StoreError as error:
                 if not error.conflict or attempt == ATTEMPTS:
                     raise
@@ -164,22 +134,35 @@ class Spine:
 
     # --- steps 1 to 4 -------------------------------------------------------------------------------
 
-    def _prepare(self, connection: Connection, asks: Sequence[Ask]) -> tuple[int, list[_Plan]]:
-        """Steps 1 to 4 on one snapshot, whose count of rights comes with the plans."""
+    def _prepare(self, connection: Connection, asks: Sequence[Ask]) -> tuple[Basis, list[Plan]]:
+        """Steps 1 to 4 on one snapshot; what the decisions rest on comes with the plans."""
         snapshot = self._rights.at(connection)
         now_us = self._clock()
-        plans = [_Plan(ask) for ask in asks]
+        plans = [Plan(ask) for ask in asks]
+        volumes = Volumes(connection, now_us)
         for plan in plans:
-            with _Refusing(plan):
+            with Refusing(plan):
                 self._decide(connection, snapshot, plan, now_us)
+                self._look_at_volume(volumes, plan, now_us)
         rows = self._read(connection, plans)
         for plan in plans:
-            if plan.answer and not plan.ask.dry_run:
-                with _Refusing(plan):
+            if plan.answer and not plan.ask.dry_run and plan.exceeded is None:
+                with Refusing(plan):
                     self._seal_all(snapshot, plan, rows, now_us)
-        return snapshot.rights, plans
+        return Basis(snapshot.rights, now_us // DAY_US), plans
 
-    def _decide(self, connection: Connection, snapshot: Snapshot, plan: _Plan, now_us: int) -> None:
+    @staticmethod
+    def _look_at_volume(volumes: Volumes, plan: Plan, now_us: int) -> None:
+        """Over its volume, nobody is read or sealed; whether the request is a retry shows under the lock."""
+        ask = plan.ask
+        if plan.answer is None or ask.dry_run or not isinstance(ask.who, Named):
+            return
+        try:
+            check_volume(plan.answer.decision, volumes.used(plan.answer.decision), ask.who.persons, now_us)
+        except SlussError as error:
+            plan.exceeded = error
+
+    def _decide(self, connection: Connection, snapshot: Snapshot, plan: Plan, now_us: int) -> None:
         ask = plan.ask
         principal = authorise(lambda spki: snapshot.pin(connection, spki), self._trust_domain, ask.caller, now_us)
         plan.principal = principal
@@ -192,7 +175,7 @@ class Spine:
             used = Volumes(connection, now_us).used(decision)
             check_volume(decision, used, ask.who.persons if isinstance(ask.who, Named) else 1, now_us)
 
-    def _grant(self, connection: Connection, snapshot: Snapshot, ask: Ask, principal: str, now_us: int) -> _Granted:
+    def _grant(self, connection: Connection, snapshot: Snapshot, ask: Ask, principal: str, now_us: int) -> Granted:
         """The decision, made once for equal requests of a day on one snapshot: nothing else goes into it."""
         question = (principal, ask.contract, ask.purpose, ask.fields, now_us // DAY_US)
         granted = self._granted.get(question)
@@ -200,13 +183,13 @@ class Spine:
             held = _own_contract(connection, snapshot, ask.contract, principal)
             decision = decide(held.facts, snapshot.catalogue, principal, ask.purpose, ask.fields, now_us)
             key = snapshot.recipient_key(connection, principal)
-            granted = _Granted(snapshot, held, key, decision, SliceMaker(self._vault, snapshot, held, decision))
+            granted = Granted(snapshot, held, key, decision, SliceMaker(self._vault, snapshot, held, decision))
             if len(self._granted) >= MAX_GRANTED:
                 self._granted.clear()
             self._granted[question] = granted
         return granted
 
-    def _read(self, connection: Connection, plans: Sequence[_Plan]) -> Mapping[int, Row[Any]]:
+    def _read(self, connection: Connection, plans: Sequence[Plan]) -> Mapping[int, Row[Any]]:
         """Step 2: one query for all named persons, one per page; sets whom each plan is about."""
         rows: dict[int, Row[Any]] = {}
         wanted: list[int] = []
@@ -217,7 +200,7 @@ class Spine:
             if isinstance(who, Named):
                 persons = persons_of(plan.granted.held.handle_key, who.handles)
                 plan.persons = [(h, p or 0) for h, p in zip(who.handles, persons, strict=True)]
-                wanted += [person for person in persons if person]
+                wanted += [person for person in persons if person and plan.exceeded is None]
             else:
                 page = persons_after(connection, who.after, who.limit)
                 rows.update((row.id, row) for row in page)
@@ -226,14 +209,14 @@ class Spine:
         return rows
 
     @staticmethod
-    def _take_page(plan: _Plan, persons: list[int]) -> None:
+    def _take_page(plan: Plan, persons: list[int]) -> None:
         if plan.granted is None or plan.answer is None:
             raise AssertionError
         handles = handles_of(plan.granted.held.handle_key, persons)
         plan.persons = list(zip(handles, persons, strict=True))
         plan.answer.last = persons[-1] if persons else 0
 
-    def _seal_all(self, snapshot: Snapshot, plan: _Plan, rows: Mapping[int, Row[Any]], now_us: int) -> None:
+    def _seal_all(self, snapshot: Snapshot, plan: Plan, rows: Mapping[int, Row[Any]], now_us: int) -> None:
         """Steps 3 and 4 for one request, in disclosures of up to 256 persons."""
         answer, granted = plan.answer, plan.granted
         if answer is None or granted is None:
@@ -255,7 +238,7 @@ class Spine:
         if answer.sealed:
             answer.sealed[-1].unavailable = len(answer.unavailable)
 
-    def _open(self, granted: _Granted, handle: bytes, row: Row[Any]) -> Opened | None:
+    def _open(self, granted: Granted, handle: bytes, row: Row[Any]) -> Opened | None:
         """The person, opened; None if the decision does not admit it, or if its row is damaged.
 
         A damaged row is unavailable for everybody and stops nobody else's disclosure.
@@ -281,10 +264,10 @@ class Spine:
 
     # --- step 5 -------------------------------------------------------------------------------------
 
-    def _append(self, count: int, plans: list[_Plan]) -> list[_Plan]:
-        """Append what was prepared, or what is prepared anew if any right has moved; then the receipts."""
+    def _append(self, basis: Basis, plans: list[Plan]) -> list[Plan]:
+        """Append what was prepared, or what is prepared anew if any right, or the day, has moved; then the receipts."""
         with self._ledger.transaction() as tx:
-            if tx.head.rights != count:
+            if Basis(tx.head.rights, tx.at // DAY_US) != basis:
                 _, plans = self._prepare(tx.connection, [plan.ask for plan in plans])
             for_real = [plan for plan in plans if not plan.ask.dry_run]
             self._find_retries(tx, for_real)
@@ -293,18 +276,18 @@ class Spine:
             fresh = self._epochs.store(tx.connection, used)
         self._epochs.stored(fresh)
         for plan in for_real:
-            with _Refusing(plan):
+            with Refusing(plan):
                 self._add_proofs(tx, plan)
         return plans
 
-    def _find_retries(self, tx: Tx, plans: Sequence[_Plan]) -> None:
+    def _find_retries(self, tx: Tx, plans: Sequence[Plan]) -> None:
         asked = [plan for plan in plans if plan.answer and not plan.refused]
         known = requests.find(tx.connection, [plan.name for plan in asked])
         in_batch: set[requests.Name] = set()
         for plan in asked:
             plan.retry_of = known.get(plan.name)
             if plan.retry_of:
-                with _Refusing(plan):
+                with Refusing(plan):
                     requests.require_same(plan.retry_of, plan.ask.request_id, plan.ask.digest())
             elif plan.name in in_batch:
                 plan.refused = SlussError(Reason.RATE_EXCEEDED, "the same request is in progress", retry_after_s="1")
@@ -313,19 +296,28 @@ class Spine:
                 plan.refused = SlussError(Reason.LEDGER_INCONSISTENT, seen_size=seen, size=size)
             in_batch.add(plan.name)
 
-    def _append_disclosures(self, tx: Tx, plans: Sequence[_Plan], now_us: int) -> set[bytes]:
+    def _append_disclosures(self, tx: Tx, plans: Sequence[Plan], now_us: int) -> set[bytes]:
         """Volumes, entries and request ids of what is disclosed; gives the epochs used, by their encapsulations."""
         volumes = Volumes(tx.connection, now_us)
         remembered: list[tuple[requests.Name, requests.Known]] = []
         used: set[bytes] = set()
         for plan in plans:
             answer = plan.answer
-            if plan.refused or plan.retry_of or answer is None or not answer.sealed:
+            if plan.refused or plan.retry_of or answer is None:
+                continue
+            if plan.exceeded is not None:
+                plan.refused = plan.exceeded
                 continue
             persons = sum(len(sealed.slices) for sealed in answer.sealed)
-            with _Refusing(plan):
-                volumes.take(answer.decision, persons)
+            with Refusing(plan):
+                # By those asked for: a refusal must not tell how many of the persons named are available.
+                asked = plan.ask.who.persons if isinstance(plan.ask.who, Named) else persons
+                volumes.take(answer.decision, persons, asked)
             if plan.refused or plan.granted is None:
+                continue
+            if not answer.sealed:
+                if isinstance(plan.ask.who, Named):
+                    remembered.append((plan.name, requests.Known(plan.ask.digest(), tx.size, 0, bytes(8))))
                 continue
             for sealed in answer.sealed:
                 self._append_one(tx, plan, sealed, now_us)
@@ -338,7 +330,7 @@ class Spine:
         return used
 
     @staticmethod
-    def _append_one(tx: Tx, plan: _Plan, sealed: Sealed, now_us: int) -> None:
+    def _append_one(tx: Tx, plan: Plan, sealed: Sealed, now_us: int) -> None:
         pairs = list(zip(sealed.commitments, sealed.digests, strict=True))
         sealed.entry = entry.disclosure(now_us, sealed.terms, pairs, sealed.unavailable)
         sealed.index = tx.append(
@@ -348,7 +340,7 @@ class Spine:
             persons=sealed.persons,
         )
 
-    def _add_proofs(self, tx: Tx, plan: _Plan) -> None:
+    def _add_proofs(self, tx: Tx, plan: Plan) -> None:
         """Step 6 begins: the commit stands, so receipts can be given."""
         if plan.refused or plan.retry_of or plan.answer is None:
             return
@@ -360,7 +352,7 @@ class Spine:
 
     # --- retries ------------------------------------------------------------------------------------
 
-    def _answer_again(self, connection: Connection, plan: _Plan) -> None:
+    def _answer_again(self, connection: Connection, plan: Plan) -> None:
         """Seal the persons of the first answer once more under its terms; other bytes than then are refused.
 
         Raises:
@@ -370,7 +362,7 @@ class Spine:
         if known is None or answer is None or granted is None:
             raise AssertionError
         last = int.from_bytes(known.reply, "big")
-        again = Answer(answer.decision, looked_at=answer.looked_at, last=last)
+        again = Answer(answer.decision, looked_at=len(plan.persons), last=last)
         candidates = self._candidates(connection, plan, last)
         stored = self._ledger.entries(known.first_entry, known.entries)
         if len(stored) != known.entries:
@@ -392,7 +384,7 @@ class Spine:
             again.consistency = state.tree.consistency(plan.ask.seen_size)
         plan.answer = again
 
-    def _candidates(self, connection: Connection, plan: _Plan, last: int) -> list[tuple[bytes, Row[Any]]]:
+    def _candidates(self, connection: Connection, plan: Plan, last: int) -> list[tuple[bytes, Row[Any]]]:
         """Those of the persons asked for who may be disclosed now."""
         granted, answer, who = plan.granted, plan.answer, plan.ask.who
         if granted is None or answer is None:
@@ -405,48 +397,22 @@ class Spine:
             pairs = list(zip(handles_of(granted.held.handle_key, [row.id for row in page]), page, strict=True))
         return [(handle, row) for handle, row in pairs if self._admits(answer.decision, row)]
 
-    def _log_late_refusals(self, plans: Sequence[_Plan]) -> None:
+    def _log_late_refusals(self, plans: Sequence[Plan]) -> None:
         if plans:
             self._ledger.run(lambda tx: self._log_refusals(tx, plans))
 
-    def _log_refusals(self, tx: Tx, plans: Sequence[_Plan]) -> None:
-        found = [refusal for plan in plans if (refusal := _refusal(plan)) is not None]
+    def _log_refusals(self, tx: Tx, plans: Sequence[Plan]) -> None:
+        found = [refusal for plan in plans if (refusal := refusal_of(plan)) is not None]
         if found:
             self._refusals.append(tx, found, self._rights.at(tx.connection).catalogue)
 
     @staticmethod
-    def _outcome(plan: _Plan) -> Outcome:
+    def _outcome(plan: Plan) -> Outcome:
         if plan.refused is not None:
             return plan.refused
         if plan.answer is None:
             raise AssertionError
         return plan.answer
-
-
-class _Refusing:
-    """Around a step for one plan: if it refuses, the plan is refused and the rest of the batch goes on.
-
-    What concerns the whole batch passes: a store that does not answer, an interruption.
-    """
-
-    __slots__ = ("_plan",)
-
-    def __init__(self, plan: _Plan) -> None:
-        self._plan = plan
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if isinstance(error, SlussError) and error.reason is not Reason.LEDGER_UNAVAILABLE:
-            self._plan.refused = error
-            return True
-        if isinstance(error, Exception) and not isinstance(error, SlussError | SQLAlchemyError):
-            reference = secrets.token_hex(4)
-            log.error("a request failed: %s, reference %s", type(error).__name__, reference)
-            self._plan.refused = SlussError(Reason.INTERNAL, reference=reference)
-            return True
-        return False
 
 
 def _persons_between(connection: Connection, after: int, last: int, limit: int) -> list[Row[Any]]:
@@ -469,23 +435,3 @@ def _own_contract(connection: Connection, snapshot: Snapshot, contract: str, pri
     if held.facts.subcontractor != principal:
         raise not_yours(contract)
     return held
-
-
-def _refusal(plan: _Plan) -> Refusal | None:
-    """What the ledger says of a plan that was refused, or that found nobody available."""
-    answer = plan.answer
-    if plan.refused is not None:
-        reason = plan.refused.reason
-        if reason is Reason.RATE_EXCEEDED:
-            return None
-    elif plan.retry_of is None and answer and answer.unavailable and not answer.sealed:
-        if isinstance(plan.ask.who, Page):
-            return None
-        reason = Reason.PERSON_UNAVAILABLE
-    else:
-        return None
-    ask = plan.ask
-    told = plan.refused.metadata if plan.refused else {}
-    name = plan.principal.name if plan.principal else told.get("principal", UNKNOWN_PRINCIPAL)
-    persons = ask.who.persons if isinstance(ask.who, Named) else 0
-    return Refusal(name, ask.caller.method, reason, ask.contract, ask.purpose, ask.fields, persons)

@@ -6,6 +6,7 @@ finds the same count under the head's lock knows that nothing it rests on has ch
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,8 +15,11 @@ from sqlalchemy import select
 
 from broker import contract_terms
 from broker.catalogue import Catalogue, parse_catalogue
-from broker.contracts import CONTRACT_ID, SIGNATURE_LABEL, ContractFacts, parse_state, safe_contract
+from broker.contract_history import ContractStanding, replay
+from broker.contracts import CONTRACT_ID, SIGNATURE_LABEL, ContractFacts, Terms, parse_state, safe_contract
 from broker.errors import Reason, SlussError
+from broker.ledger.entry import base64url
+from broker.ledger.standing import Standing, differs
 from broker.sealing import RecipientPublicKey
 from broker.signatures import verify_signature
 from broker.store import tables
@@ -68,12 +72,17 @@ class Snapshot:
     catalogue: Catalogue
     policies: tuple[tuple[int, str], ...]
     vault: Vault
+    standing: Standing
     _contracts: dict[str, HeldContract] = field(default_factory=dict)
     _keys: dict[str, RecipientPublicKey | None] = field(default_factory=dict)
     _pins: dict[bytes, Pin] = field(default_factory=dict)
 
     def pin(self, connection: Connection, spki: bytes) -> Pin | None:
-        """Whose key this is."""
+        """Whose key this is.
+
+        Raises:
+            SlussError: LEDGER_INCONSISTENT if the ledger says that it was never pinned, or was revoked since.
+        """
         pin = self._pins.get(spki)
         if pin is None:
             row = connection.execute(
@@ -83,18 +92,21 @@ class Snapshot:
             ).one_or_none()
             if row is None:
                 return None
-            pin = self._pins[spki] = Pin(*row)
+            pin = Pin(*row)
+            if not pin.revoked_at:
+                self._require_pinned(connection, pin.principal, spki)
+            self._pins[spki] = pin
         return pin
 
     def contract(self, connection: Connection, contract: str) -> HeldContract:
         """A contract with the terms in force.
 
         Raises:
-            SlussError: CONTRACT_UNKNOWN.
+            SlussError: CONTRACT_UNKNOWN; LEDGER_INCONSISTENT if the ledger says otherwise than the store.
         """
         held = self._contracts.get(contract)
         if held is None:
-            held = _load_contract(connection, self.vault, contract)
+            held = _load_contract(connection, self, contract)
             # Only what exists is kept: a caller can't fill the memory with names that it made up.
             self._contracts[contract] = held
         return held
@@ -103,7 +115,7 @@ class Snapshot:
         """The key that is sealed to.
 
         Raises:
-            SlussError: RECIPIENT_KEY_MISSING.
+            SlussError: RECIPIENT_KEY_MISSING; LEDGER_INCONSISTENT if the ledger names another one.
         """
         if subcontractor not in self._keys:
             row = connection.execute(
@@ -112,11 +124,25 @@ class Snapshot:
                 .order_by(KEY.c.serial.desc())
                 .limit(1)
             ).one_or_none()
-            self._keys[subcontractor] = None if row is None else RecipientPublicKey(row.suite, row.public_key)
+            found = None if row is None else RecipientPublicKey(row.suite, row.public_key)
+            if found is not None:
+                self._require_registered(connection, subcontractor, found)
+            self._keys[subcontractor] = found
         key = self._keys[subcontractor]
         if key is None:
             raise SlussError(Reason.RECIPIENT_KEY_MISSING, principal=subcontractor)
         return key
+
+    def _require_pinned(self, connection: Connection, principal: str, spki: bytes) -> None:
+        said = self.standing.of(connection, "certificate", recipient=principal)
+        events = [each["event"] for each in said if each["spki"] == base64url(spki)]
+        if events[-1:] != ["pinned"]:
+            raise differs("certificate", principal=principal)
+
+    def _require_registered(self, connection: Connection, subcontractor: str, key: RecipientPublicKey) -> None:
+        said = self.standing.of(connection, "key", recipient=subcontractor, last=True)
+        if [(each["key"], each["suite"]) for each in said] != [(base64url(key.id), key.suite)]:
+            raise differs("encryption key", principal=subcontractor)
 
     def policy(self, now_us: int) -> str:
         """The policy version in force (POLICY 10).
@@ -163,19 +189,32 @@ def not_yours(contract: str) -> SlussError:
     return SlussError(Reason.NOT_YOUR_CONTRACT, contract=safe_contract(contract))
 
 
-def _load_contract(connection: Connection, vault: Vault, contract: str) -> HeldContract:
+def _load_contract(connection: Connection, snapshot: Snapshot, contract: str) -> HeldContract:
     row = contract_row(connection, contract)
-    terms = None
-    if row.version:
-        accepted = connection.execute(
-            select(VERSION).where(VERSION.c.contract == contract, VERSION.c.version == row.version)
-        ).one()
-        # What is in force is what was signed: terms that somebody changed in the store grant nothing.
-        message = SIGNATURE_LABEL + accepted.terms
-        verify_signature(accepted.certificate, accepted.signature, message, contract=contract)
-        terms = contract_terms.parse(accepted.terms)[2]
-    facts = ContractFacts(row.id, row.subcontractor, parse_state(contract, row.state), row.version, terms)
-    return HeldContract(facts, vault.unwrap_handle_key(contract, row.handle_key))
+    state = parse_state(contract, row.state)
+    said = replay(
+        contract, snapshot.standing.of(connection, "contract", contract=contract, recipient=row.subcontractor)
+    )
+    if (row.subcontractor, state, row.version) != (said.subcontractor, said.state, said.version):
+        raise differs("contract", contract=contract)
+    terms = _accepted_terms(connection, said, contract) if said.version else None
+    facts = ContractFacts(row.id, row.subcontractor, state, row.version, terms)
+    return HeldContract(facts, snapshot.vault.unwrap_handle_key(contract, row.handle_key))
+
+
+def _accepted_terms(connection: Connection, said: ContractStanding, contract: str) -> Terms:
+    """The terms in force, which are those that were signed: by the subcontractor, and for this contract and version."""
+    accepted = connection.execute(
+        select(VERSION).where(VERSION.c.contract == contract, VERSION.c.version == said.version)
+    ).one_or_none()
+    if accepted is None or base64url(hashlib.sha256(accepted.terms).digest()) != said.terms_sha256:
+        raise differs("contract's terms", contract=contract)
+    verify_signature(accepted.certificate, accepted.signature, SIGNATURE_LABEL + accepted.terms, contract=contract)
+    identifier, version, terms = contract_terms.parse(accepted.terms)
+    stated = (identifier, version, terms.subcontractor, base64url(accepted.signature))
+    if stated != (contract, said.version, said.subcontractor, said.signature):
+        raise differs("contract's terms", contract=contract)
+    return terms
 
 
 @lru_cache(maxsize=4)
@@ -187,8 +226,9 @@ def _parsed(text: str) -> Catalogue:
 class Rights:
     """The snapshot of the present count, kept until the count moves on."""
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, standing: Standing | None = None) -> None:
         self._vault = vault
+        self._standing = standing or Standing()
         self._snapshot: Snapshot | None = None
         self._catalogue: tuple[int, Catalogue] | None = None
 
@@ -201,7 +241,7 @@ class Rights:
                 select(POLICY.c.effective_at, POLICY.c.id).order_by(POLICY.c.effective_at, POLICY.c.id)
             )
             policies = tuple((row.effective_at, row.id) for row in rows)
-            snapshot = Snapshot(count, self._load_catalogue(connection), policies, self._vault)
+            snapshot = Snapshot(count, self._load_catalogue(connection), policies, self._vault, self._standing)
             self._snapshot = snapshot
         return snapshot
 
@@ -212,5 +252,9 @@ class Rights:
             raise SlussError(Reason.INTERNAL, "no field catalogue has been imported")
         if self._catalogue is None or self._catalogue[0] != serial:
             text = connection.execute(select(CATALOGUE.c.toml).where(CATALOGUE.c.serial == serial)).scalar_one()
-            self._catalogue = serial, _parsed(text)
+            found = _parsed(text)
+            said = self._standing.of(connection, "catalogue", last=True)
+            if [each["sha256"] for each in said] != [base64url(found.digest)]:
+                raise differs("catalogue")
+            self._catalogue = serial, found
         return self._catalogue[1]

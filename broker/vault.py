@@ -38,6 +38,7 @@ FINGERPRINT_LABEL: Final = b"sluss/v1 fingerprint\x00"
 INDEX_LABEL: Final = b"sluss/v1 index\x00"
 COMMITMENT_LABEL: Final = b"sluss/v1 commitment\x00"
 HANDLE_KEY_LABEL: Final = b"sluss/v1 handle key\x00"
+CASE_LABEL: Final = b"sluss/v1 case\x00"
 EPOCH_SECRET_LABEL: Final = b"sluss/v1 epoch secret\x00"
 
 INDEX_KINDS: Final = frozenset({"email", "phone", "customer_number"})
@@ -319,6 +320,22 @@ class Vault:
     def rewrap_epoch(self, epoch: bytes, blob: bytes) -> bytes:
         """An epoch's stored secret under the newest version of the ring."""
         return self._epochs.rewrap(blob, EPOCH_SECRET_LABEL + epoch)
+
+    def wrap_case_keys(self, case: str, secrets: bytes) -> bytes:
+        """A legal case's keys as they are stored."""
+        return self._records.wrap(secrets, CASE_LABEL + case.encode())
+
+    def unwrap_case_keys(self, case: str, blob: bytes) -> bytes:
+        """A legal case's keys (64 bytes).
+
+        Raises:
+            SlussError: INTERNAL for altered keys or another case's.
+        """
+        return self._records.unwrap(blob, CASE_LABEL + case.encode())
+
+    def rewrap_case_keys(self, case: str, blob: bytes) -> bytes:
+        """A legal case's stored keys under the newest version of the ring."""
+        return self._records.rewrap(blob, CASE_LABEL + case.encode())
 
     # Steps.
 

@@ -40,13 +40,13 @@ class Volumes:
         """Persons disclosed under a contract's grant in each present window."""
         return {volume.window: self._count(self._name(contract, grant, volume.window)) for volume in grant.volumes}
 
-    def take(self, decision: Decision, persons: int) -> None:
-        """Count persons in.
+    def take(self, decision: Decision, persons: int, asked: int) -> None:
+        """Count persons in, of those that were asked for: all of them must have been within the volume.
 
         Raises:
             SlussError: VOLUME_EXCEEDED; then nothing is counted.
         """
-        check_volume(decision, self.used(decision), persons, self._now_us)
+        check_volume(decision, self.used(decision), asked, self._now_us)
         for volume in decision.grant.volumes:
             name = self._name(decision.contract, decision.grant, volume.window)
             self._counts[name] += persons

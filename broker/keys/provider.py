@@ -15,7 +15,7 @@ INDEX: Final = "index"
 
 RINGS: Final = MappingProxyType(
     {
-        RECORDS: "persons' data keys and secrets; contracts' handle keys",
+        RECORDS: "persons' data keys and secrets; contracts' handle keys; keys of legal cases",
         FINANCIAL: "persons' keys for financial fields (POLICY clause 4)",
         EPOCHS: "epoch secrets of slices",
         INDEX: "blind indexes and fingerprints: digests, never wrapped, so it does not rotate",

@@ -17,6 +17,7 @@ import orjson
 
 from broker.clock import micros, rfc3339
 from broker.errors import Reason, SlussError
+from broker.ledger.shapes import DIGESTS, FIELD, SHAPES, SLICE, TERMS, WORDS
 
 VERSION = 1
 MAX_ENTRY = 65_536
@@ -30,208 +31,7 @@ DIGEST = "[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"
 """A pattern of 32 bytes in base64url without padding."""
 _DIGEST = re.compile(DIGEST)
 
-_SHAPES: dict[str, dict[str, type]] = {
-    "disclosure": {"at": str, "slices": list, "terms": dict, "type": str, "unavailable": int, "v": int},
-    "refusal": {
-        "at": str,
-        "contract": str,
-        "fields": list,
-        "method": str,
-        "persons": int,
-        "principal": str,
-        "purpose": str,
-        "reason": str,
-        "type": str,
-        "v": int,
-    },
-    "refusals": {
-        "at": str,
-        "counts": dict,
-        "principal": str,
-        "since": str,
-        "type": str,
-        "until": str,
-        "v": int,
-    },
-    "contract": {
-        "at": str,
-        "by": str,
-        "contract": str,
-        "event": str,
-        "reason": str,
-        "signature": str,
-        "subcontractor": str,
-        "terms_sha256": str,
-        "type": str,
-        "v": int,
-        "version": int,
-    },
-    "key": {
-        "at": str,
-        "by": str,
-        "event": str,
-        "key": str,
-        "reason": str,
-        "subcontractor": str,
-        "suite": int,
-        "type": str,
-        "v": int,
-    },
-    "certificate": {
-        "at": str,
-        "by": str,
-        "event": str,
-        "principal": str,
-        "reason": str,
-        "spki": str,
-        "type": str,
-        "v": int,
-    },
-    "choice": {
-        "at": str,
-        "by": str,
-        "channel": str,
-        "person": str,
-        "policy": str,
-        "purpose": str,
-        "source": str,
-        "state": str,
-        "type": str,
-        "v": int,
-    },
-    "catalogue": {"at": str, "by": str, "sha256": str, "type": str, "v": int},
-    "policy": {
-        "at": str,
-        "by": str,
-        "effective": str,
-        "sha256": str,
-        "type": str,
-        "v": int,
-        "version": str,
-    },
-    "case": {
-        "at": str,
-        "body": str,
-        "by": str,
-        "case": str,
-        "country": str,
-        "document": str,
-        "event": str,
-        "ground": str,
-        "state": str,
-        "text": str,
-        "type": str,
-        "v": int,
-    },
-    "release": {
-        "approved_by": str,
-        "at": str,
-        "by": str,
-        "emergency": bool,
-        "ground": str,
-        "slices": list,
-        "terms": dict,
-        "type": str,
-        "unavailable": int,
-        "v": int,
-    },
-    "release_elsewhere": {
-        "at": str,
-        "by": str,
-        "case": str,
-        "fields": list,
-        "ground": str,
-        "medium": str,
-        "persons": list,
-        "released_on": str,
-        "type": str,
-        "v": int,
-    },
-    "sealed": {"at": str, "commitment": str, "type": str, "v": int},
-    "genesis": {"at": str, "ed25519": str, "mldsa44": str, "origin": str, "type": str, "v": int},
-}
-_TERMS: dict[str, type] = {
-    "contract": str,
-    "contract_version": int,
-    "disclosure": str,
-    "epoch": str,
-    "fields": list,
-    "issued": str,
-    "key": str,
-    "onward_transfer": str,
-    "policy": str,
-    "purpose": str,
-    "recipient": str,
-    "retain_until": str,
-    "v": int,
-}
-_FIELD: dict[str, type] = {"name": str, "transform": str}
-_SLICE: dict[str, type] = {"person": str, "sha256": str}
-GROUNDS = frozenset({"legal.process", "legal.rights", "legal.safety", "legal.merger"})
-"""The four grounds of POLICY 6, by the codes of their purposes."""
-CASE_EVENTS = frozenset(
-    {
-        "opened",
-        "reviewed",
-        "information_asked",
-        "challenged",
-        "rejected",
-        "prepared",
-        "approved",
-        "emergency",
-        "confirmed",
-        "disputed",
-        "closed",
-        "changed",
-        "noted",
-        "document_added",
-        "hidden",
-        "prolonged",
-        "lifted",
-        "lapsed",
-        "release_began",
-        "release_completed",
-        "release_recorded",
-    }
-)
-"""What can happen to a legal case."""
-CASE_STATES = frozenset(
-    {
-        "received",
-        "under_review",
-        "information_asked",
-        "challenged",
-        "rejected",
-        "approved",
-        "released",
-        "closed",
-    }
-)
-MEDIA = frozenset({"paper", "court", "oral", "other_system", "other"})
-"""How a release was made elsewhere."""
-_WORDS: dict[tuple[str, str], frozenset[str]] = {
-    ("contract", "event"): frozenset({"proposed", "accepted", "suspended", "resumed", "amended", "terminated"}),
-    ("key", "event"): frozenset({"registered", "rotated"}),
-    ("certificate", "event"): frozenset({"pinned", "revoked"}),
-    ("choice", "state"): frozenset({"in", "out"}),
-    ("case", "event"): CASE_EVENTS,
-    ("case", "state"): CASE_STATES,
-    ("case", "ground"): GROUNDS,
-    ("release", "ground"): GROUNDS,
-    ("release_elsewhere", "ground"): GROUNDS,
-    ("release_elsewhere", "medium"): MEDIA,
-}
-_DIGESTS: dict[str, tuple[str, ...]] = {
-    "contract": ("terms_sha256",),
-    "key": ("key",),
-    "certificate": ("spki",),
-    "choice": ("person",),
-    "catalogue": ("sha256",),
-    "policy": ("sha256",),
-    "case": ("body", "text"),
-    "sealed": ("commitment",),
-}
-TYPES = frozenset(_SHAPES)
+TYPES = frozenset(SHAPES)
 """Every entry type of version 1."""
 SLICED = frozenset({"disclosure", "release"})
 """The types that stand for slices."""
@@ -372,12 +172,12 @@ def release(
     *,
     ground: str,
     by: str,
-    approved_by: str,
+    second_person: str,
     emergency: bool,
 ) -> bytes:
     """A release on a legal ground: as `disclosure`, with the ground, who released and who approved.
 
-    In an emergency nobody had approved, and `approved_by` is empty.
+    In an emergency nobody had approved, and `second_person` is empty.
     """
     persons = digest_texts([commitment for commitment, _ in slices])
     digests = digest_texts([digest for _, digest in slices])
@@ -390,7 +190,7 @@ def release(
         unavailable=unavailable,
         ground=ground,
         by=by,
-        approved_by=approved_by,
+        second_person=second_person,
         emergency=emergency,
     )
 
@@ -577,7 +377,7 @@ def _shape(obj: Mapping[str, Any]) -> dict[str, type]:
 
 def _check_members(entry: dict[str, Any]) -> None:
     kind = entry.get("type")
-    expected = _SHAPES.get(kind) if type(kind) is str else None
+    expected = SHAPES.get(kind) if type(kind) is str else None
     version = entry.get("v")
     if expected is None or type(version) is not int or version != VERSION:
         raise SlussError(Reason.UNSUPPORTED_VERSION, "an entry is of an unknown type or version")
@@ -599,16 +399,16 @@ def _check_members(entry: dict[str, Any]) -> None:
 
 
 def _check_words(kind: str, entry: dict[str, Any]) -> None:
-    for (type_, member), words in _WORDS.items():
+    for (type_, member), words in WORDS.items():
         if type_ == kind and entry[member] not in words:
             raise _malformed(f"a {kind} entry has an unknown {member}")
-    for member in _DIGESTS.get(kind, ()):
+    for member in DIGESTS.get(kind, ()):
         if not _DIGEST.fullmatch(entry[member]):
             raise _malformed(f"the {member} of a {kind} entry is not 32 bytes in base64url")
 
 
 def _check_terms(terms: dict[str, Any]) -> None:
-    if _shape(terms) != _TERMS:
+    if _shape(terms) != TERMS:
         raise _malformed("the terms of a disclosure do not have the members of terms")
     if terms["v"] != VERSION:
         raise SlussError(Reason.UNSUPPORTED_VERSION, "the terms of a disclosure are of an unknown version")
@@ -620,7 +420,7 @@ def _check_terms(terms: dict[str, Any]) -> None:
 def good_fields(data: bytes) -> bool:
     """Whether a canonical list, which thousands of entries share, is one of fields, their names ascending."""
     fields = orjson.loads(data)
-    if not fields or any(type(field) is not dict or _shape(field) != _FIELD for field in fields):
+    if not fields or any(type(field) is not dict or _shape(field) != FIELD for field in fields):
         return False
     names = [field["name"] for field in fields]
     return names == sorted(set(names))
@@ -630,7 +430,7 @@ def _check_slices(slices: list[Any]) -> None:
     if not 1 <= len(slices) <= MAX_SLICES:
         raise _malformed("a disclosure has 1 to 256 slices")
     for item in slices:
-        if type(item) is not dict or _shape(item) != _SLICE:
+        if type(item) is not dict or _shape(item) != SLICE:
             raise _malformed("a slice of a disclosure is not a person's commitment and a SHA-256")
         if not (_DIGEST.fullmatch(item["person"]) and _DIGEST.fullmatch(item["sha256"])):
             raise _malformed("a slice's commitment or SHA-256 is not 32 bytes in base64url")

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     """An entry is not in the format."""
     COLUMN = "column"
     """A search column does not say what the entry says."""
+    PERSON = "person"
+    """There are more or fewer rows that tie persons to an entry than the entry speaks of."""
     TIME = "time"
     """An entry's time lies before that of the entry before it."""
     TILE = "tile"
@@ -36,6 +38,8 @@ class Kind(StrEnum):
     """The entries and tiles agree with each other, and not with what the ledger's key signed."""
     CHECKPOINT = "checkpoint"
     """A published checkpoint is forged, or not of this tree."""
+    UNPUBLISHED = "unpublished"
+    """Entries stand where a broker would have published checkpoints, and none of them is there."""
     ROLLED_BACK = "rolled back"
     """The ledger is smaller than a checkpoint says that it was."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from broker.errors import Reason, SlussError
 from broker.store.driver import change, fetch
 from broker.store.engine import reading
+from broker.store.tables import RIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -86,6 +87,15 @@ def insert_persons(connection: Connection, rows: Sequence[tuple[int, int]]) -> N
     change(connection, "INSERT INTO ledger_person (person, entry) VALUES (?, ?)", rows)
 
 
+def count_persons(connection: Connection, after: tuple[int, int], limit: int) -> list[tuple[int, int, int]]:
+    """Of the up to `limit` rows of `ledger_person` behind (person, entry), by entry: entry, rows, highest person."""
+    text = (
+        "SELECT entry, count(*), max(person) FROM (SELECT person, entry FROM ledger_person"
+        " WHERE (person, entry) > (?, ?) ORDER BY person, entry LIMIT ?) AS part GROUP BY entry"
+    )
+    return fetch(connection, text, [*after, limit])
+
+
 def write_tiles(connection: Connection, tiles: Mapping[TileKey, bytes]) -> None:
     """Write tiles, replacing the unfinished ones."""
     text = (
@@ -125,6 +135,23 @@ def read_entries(
         f" WHERE id >= ?{where} ORDER BY id LIMIT ?"
     )
     rows = fetch(connection, text, [start, *equal.values(), limit])
+    return [EntryRow(index, bytes(entry), *rest) for index, entry, *rest in rows]
+
+
+def read_standing(
+    connection: Connection,
+    type: str,  # noqa: A002 - the member's name in the entry
+    contract: str,
+    recipient: str,
+    *,
+    last: bool,
+) -> list[EntryRow]:
+    """Entries about rights, oldest first; only the last one if `last`. Served by the index over `RIGHTS` alone."""
+    text = (
+        "SELECT id, entry, type, contract, recipient, at FROM ledger_entry"  # noqa: S608 - constants are ours
+        f" WHERE {RIGHTS} AND type = ? AND contract = ? AND recipient = ? ORDER BY id{' DESC LIMIT 1' if last else ''}"
+    )
+    rows = fetch(connection, text, [type, contract, recipient])
     return [EntryRow(index, bytes(entry), *rest) for index, entry, *rest in rows]
 
 

@@ -30,6 +30,8 @@ Published = tuple[int, str, int]
 ENTRIES_PER_FILE = 65_536
 TILE_RUN = 64
 """Tiles read at once."""
+PERSON_RUN = 20_000
+"""Rows of persons counted in one statement: each ends well within a store's time for an answer."""
 
 
 class Source(Protocol):
@@ -55,6 +57,9 @@ class Source(Protocol):
 
     def checkpoints(self) -> Iterator[Published]:
         """The published checkpoints, by size."""
+
+    def persons(self) -> Iterator[tuple[int, int]]:
+        """The rows that tie persons to entries, counted in parts and in no order: entry, rows of this part."""
 
     def strays(self, widths: list[int]) -> Iterable[str]:
         """Names of rows beyond the tree; `widths[l]` is how many tiles level `l` should have."""
@@ -106,6 +111,13 @@ class StoreSource:
         while found := rows.read_checkpoints(self._connection, start, WIDTH):
             yield from found
             start = found[-1][0] + 1
+
+    def persons(self) -> Iterator[tuple[int, int]]:
+        """As `Source.persons`."""
+        after = (-(1 << 63), -(1 << 63))
+        while found := rows.count_persons(self._connection, after, PERSON_RUN):
+            yield from ((entry, count) for entry, count, _ in found)
+            after = max((person, entry) for entry, _, person in found)
 
     def strays(self, widths: list[int]) -> Iterator[str]:
         """As `Source.strays`."""
@@ -184,6 +196,10 @@ class ExportSource:
                     yield int(row["size"]), str(row["note"]), int(row["at"])
         except (OSError, ValueError, TypeError, KeyError):
             raise SlussError(Reason.MALFORMED, "the export's checkpoints can't be read") from None
+
+    def persons(self) -> Iterator[tuple[int, int]]:
+        """As `Source.persons`: an export names no person."""
+        return iter(())
 
     def strays(self, widths: list[int]) -> Iterator[str]:
         """As `Source.strays`: an export's leaf hashes have the length that the head says."""

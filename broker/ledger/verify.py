@@ -1,7 +1,8 @@
 """Verification from the stored rows or an export, offline, in one pass and bounded memory.
 
  1. the head: signed by the ledger's key, and what its columns say
- 2. every entry, 256 at a time: format, search columns, order of time, leaf hash against the tile of level 0
+ 2. every entry, 256 at a time: format, search columns, order of time, leaf hash against the tile of level 0, the
+    rows that tie persons to it, and whether checkpoints were published while it stood there
  3. every tile above, against the tree that the entries make
  4. every published checkpoint, and one from outside: signed, cosigned, and the root of the tree at its size
  5. the root against the head; rows that do not belong
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from broker.clock import SECOND
 from broker.errors import Reason, SlussError
 from broker.ledger.checkpoint import COSIGNATURE_SIZE, Checkpoint, Verifier, open_checkpoint, parse_note
+from broker.ledger.companions import Persons, Publication
 from broker.ledger.entry import parse
 from broker.ledger.findings import Finding, Kind, Report
 from broker.ledger.log import CLOCK_SKEW_US
@@ -112,6 +114,8 @@ class _Verification:
         self._doubtful: list[int] = []
         self._last_at = 0
         self._good = 0
+        self._persons: Persons | None = None
+        self._publication = Publication(source, self._report)
 
     def run(self) -> Report:
         """The steps 1 to 5."""
@@ -120,7 +124,9 @@ class _Verification:
         size = signed.size if signed else max(end, 0)
         self._report.size = size
         self._extent(first, end, size)
+        self._persons = Persons(self._source, self._report, size) if self._source.has_rows else None
         self._replay(size, end)
+        self._publication.finish(size)
         self._edges()
         self._root(signed)
         for name in self._source.strays(_tile_counts(size)):
@@ -205,6 +211,9 @@ class _Verification:
             if said.at < last - CLOCK_SKEW_US:
                 self._report.add(Kind.TIME, row[0], f"entry {row[0]} is older than the entry before it")
             last = said.at
+            self._publication.check(row[0], said)
+            if self._persons:
+                self._persons.check(row[0], row[1], said.type)
         self._last_at = last
         if rows and rows[0][0] == 0:
             self._genesis(rows[0][1])

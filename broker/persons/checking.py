@@ -71,6 +71,12 @@ def no_number(catalogue: Catalogue) -> Fault:
     return Fault(name, Reason.INVALID_VALUE, f"{name}: a row without it names no person", "")
 
 
+def number_twice(catalogue: Catalogue, number: str) -> Fault:
+    """The fault of a row that names a person whom an earlier one names: nobody can tell which of them is right."""
+    name = number_field(catalogue)
+    return Fault(name, Reason.INVALID_VALUE, f"{name}: it stands twice in this batch", mask(number))
+
+
 def check_source(source: str) -> None:
     """Refuse a source that is not a word: it stands in the ledger.
 

@@ -51,26 +51,29 @@ class Importer:
         self._engine = engine
         self._desk = desk
 
-    def run(self, caller: Caller, parse: Callable[[], model.Batch]) -> list[Result]:
+    def run(self, caller: Caller, parse: Callable[[], model.Batch], seen: set[bytes] | None = None) -> list[Result]:
         """Import a batch: one result per row, in order, durable unless it is a dry run.
 
         Args:
             caller: authorised anew for each batch.
             parse: gives the batch; called once the caller is authorised.
+            seen: digests of the customer numbers in earlier parts of the same batch, each of which may stand in
+                it once; those of this part are added.
 
         Raises:
             SlussError: of authorisation, of `parse`, INVALID_REQUEST for a malformed source, or
                 LEDGER_UNAVAILABLE, after which sending the batch again is safe.
         """
+        numbers: set[bytes] = set() if seen is None else seen
         for _ in range(ATTEMPTS):
-            plan = self._desk.read(caller, lambda view: _Plan.of(view, parse()))
-            if plan.batch.dry_run:
-                return plan.results(dry_run=True)
-            plan.seal()
-            try:
-                self._write(caller, plan)
-            except _StaleError:
-                continue
+            plan = self._desk.read(caller, lambda view: _Plan.of(view, parse(), numbers))
+            if not plan.batch.dry_run:
+                plan.seal()
+                try:
+                    self._write(caller, plan)
+                except _StaleError:
+                    continue
+            numbers.update(plan.numbers)
             return plan.results()
         raise StoreError
 
@@ -101,36 +104,32 @@ class Importer:
 
 @dataclass(slots=True)
 class _Person:
-    """A person while a batch is planned: what is stored, and what the rows so far add to it."""
+    """A person while a batch is planned: what is stored, and what a row adds to it."""
 
     id: int
     row: Row[Any] | None
-    values: dict[str, Value] | None
+    values: dict[str, Value] = field(default_factory=dict)
     touched: dict[str, Value | None] = field(default_factory=dict)
 
     def take(self, vault: Vault, accepted: Mapping[str, str], source: str, at: int) -> Outcome:
         """Merge a row: values that are on record already keep their source and time."""
-        if self.values is None:
-            if self.row is None:
-                self.values = {name: Value(text, source, at) for name, text in accepted.items()}
-                return Outcome.CREATED
-            # Nothing is opened for a row that holds all of the record and nothing else.
-            if vault.fingerprint(self.id, accepted) == self.row.fingerprint:
-                return Outcome.UNCHANGED
-            self.values = vault.open_record(self.row)
-        fresh = {
-            name: Value(text, source, at)
-            for name, text in accepted.items()
-            if name not in self.values or self.values[name].text != text
-        }
-        self.values.update(fresh)
+        given = {name: Value(text, source, at) for name, text in accepted.items()}
+        if self.row is None:
+            self.values = given
+            return Outcome.CREATED
+        # Nothing is opened for a row that holds all of the record and nothing else.
+        if vault.fingerprint(self.id, accepted) == self.row.fingerprint:
+            return Outcome.UNCHANGED
+        stored = vault.open_record(self.row)
+        fresh = {name: value for name, value in given.items() if name not in stored or stored[name].text != value.text}
+        self.values = {**stored, **fresh}
         self.touched.update(fresh)
         return Outcome.UPDATED if fresh else Outcome.UNCHANGED
 
     @property
     def texts(self) -> dict[str, str]:
         """The merged values by field."""
-        return {name: value.text for name, value in (self.values or {}).items()}
+        return {name: value.text for name, value in self.values.items()}
 
 
 @dataclass(slots=True)
@@ -143,16 +142,17 @@ class _Plan:
     vault: Vault
     now_us: int
     planned: list[tuple[Result, _Person | None]] = field(default_factory=list)
-    persons: dict[bytes, _Person] = field(default_factory=dict)
+    numbers: set[bytes] = field(default_factory=set)
+    persons: list[_Person] = field(default_factory=list)
     new: list[rows.NewPerson] = field(default_factory=list)
     changed: list[rows.ChangedPerson] = field(default_factory=list)
 
     @classmethod
-    def of(cls, view: View, batch: model.Batch) -> _Plan:
+    def of(cls, view: View, batch: model.Batch, seen: set[bytes]) -> _Plan:
         """Step 1."""
         checking.check_source(batch.source)
         snapshot = view.snapshot
-        plan = cls(batch, snapshot.rights, snapshot.catalogue, snapshot.vault, view.now_us)
+        plan = cls(batch, snapshot.rights, snapshot.catalogue, snapshot.vault, view.now_us, numbers=set(seen))
         checked = [plan.check(row) for row in batch.rows]
         numbers = dict.fromkeys(number for _, number, _ in checked if number)
         known = rows.by_numbers(view.connection, list(numbers))
@@ -175,14 +175,18 @@ class _Plan:
         self, line: int, accepted: dict[str, str], number: bytes, faults: list[Fault], row: Row[Any] | None
     ) -> None:
         """Decide what becomes of a row, after those before it."""
+        if number in self.numbers:
+            twice = accepted[checking.number_field(self.catalogue)]
+            faults = [*faults, checking.number_twice(self.catalogue, twice)]
+        elif number:
+            self.numbers.add(number)
         if not faults and row is not None and row.state != ACTIVE:
             faults = [self._not_available(accepted)]
         if faults:
             self.planned.append((Result(line, Outcome.FAULTY, faults), None))
             return
-        person = self.persons.get(number)
-        if person is None:
-            person = self.persons[number] = _Person(row.id if row else new_person_id(), row, None)
+        person = _Person(row.id if row else new_person_id(), row)
+        self.persons.append(person)
         outcome = person.take(self.vault, accepted, self.batch.source, self.now_us // SECOND)
         self.planned.append((Result(line, outcome), person))
 
@@ -194,9 +198,9 @@ class _Plan:
     def seal(self) -> None:
         """Step 2."""
         financial = rows.financial_names(self.catalogue, self.vault)
-        for person in self.persons.values():
+        for person in self.persons:
             if person.row is None:
-                sealed = self.vault.seal_record(person.id, person.values or {}, financial)
+                sealed = self.vault.seal_record(person.id, person.values, financial)
                 self.new.append(rows.NewPerson(person.id, sealed, self._indexes(person)))
             elif person.touched:
                 marked = rows.financial_names(self.catalogue, self.vault, person.row)
@@ -236,9 +240,9 @@ class _Plan:
             self.insert(change.connection)
         change.tx.bump_rights()
 
-    def results(self, *, dry_run: bool = False) -> list[Result]:
+    def results(self) -> list[Result]:
         """Step 4: one result per row, in order."""
         return [
-            result if person is None or dry_run else Result(result.line, result.outcome, (), person.id)
+            result if person is None or self.batch.dry_run else Result(result.line, result.outcome, (), person.id)
             for result, person in self.planned
         ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
+from broker.catalogue.model import MAX_TEXT
 from broker.contracts import safe_contract
 from broker.errors import Reason, SlussError
 from broker.handles import handles_of
@@ -52,7 +53,8 @@ def look_up(view: View, kind: str, text: str) -> list[int]:
     Raises:
         SlussError: INVALID_VALUE for what is no such address or number, without repeating it.
     """
-    form = index_form(kind, validate(_TYPES[kind], text, field=kind))
+    most = max((field.max_length for field in view.snapshot.catalogue.indexed(kind)), default=MAX_TEXT)
+    form = index_form(kind, validate(_TYPES[kind], text, field=kind, max_length=most))
     digest = view.snapshot.vault.index_digest(kind, form)
     query = (
         select(PERSON.c.id)

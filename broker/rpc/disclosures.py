@@ -58,8 +58,9 @@ class Disclosures:
         total = await self._call(self._desk.read, caller, lambda view: bulk.total(view, request))
         chunks = bulk.Chunks(caller, request, self._cursors, total)
         while (ask := chunks.next()) is not None:
-            answer = await self._spine.submit(ask)
-            yield chunks.reply(answer)
+            reply = chunks.reply(await self._spine.submit(ask))
+            if reply.HasField("disclosure") or reply.unavailable or reply.total:
+                yield reply
 
     async def register_key(
         self, caller: Caller, request: disclosure_pb2.RegisterKeyRequest, _deadline_s: float

@@ -97,10 +97,11 @@ class Persons:
         await self._call(self._desk.read, caller, lambda _view: None)
         async for request in requests:
             results = []
+            seen: set[bytes] = set()
             for start in range(0, max(len(request.rows), 1), PART):
 
                 def parse(request: person_pb2.ImportPersonsRequest = request, start: int = start) -> Batch:
                     return wire.batch(request, start, PART)
 
-                results += await self._call(self._importer.run, caller, parse)
+                results += await self._call(self._importer.run, caller, parse, seen)
             yield wire.results(results)

@@ -6,7 +6,7 @@ assigns every key), no server-side defaults, times as integer microseconds since
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, text
 from sqlmodel import Field, SQLModel
 
 _ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
@@ -32,6 +32,10 @@ class Head(SQLModel, table=True):
     contracts: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
+RIGHTS = "type IN ('catalogue', 'certificate', 'contract', 'key', 'policy')"
+"""Entries that rights stand on. Queries repeat these very words: only then does either store use the index."""
+
+
 class LedgerEntry(SQLModel, table=True):
     """An entry's canonical bytes by its index in the tree; never updated, never deleted.
 
@@ -42,6 +46,15 @@ class LedgerEntry(SQLModel, table=True):
     __table_args__ = (
         Index("ledger_entry_contract", "contract", "id"),
         Index("ledger_entry_recipient", "recipient", "id"),
+        Index(
+            "ledger_entry_rights",
+            "type",
+            "contract",
+            "recipient",
+            "id",
+            sqlite_where=text(RIGHTS),
+            postgresql_where=text(RIGHTS),
+        ),
     )
     id: int = Field(sa_column=Column(_ROW_ID, primary_key=True, autoincrement=False))
     entry: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
@@ -253,6 +266,62 @@ class PolicyVersion(SQLModel, table=True):
     id: str = Field(sa_column=Column(Text, primary_key=True))
     effective_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class LegalCase(SQLModel, table=True):
+    """A legal case. What is written of it is sealed in `body`; the columns are what lists and secrecy need.
+
+    `number` counts all cases, for their order. `hidden_until` is the moment at which secrecy ends (0: never hidden).
+    `place`, `done`, `total`, `released` and `complete` say how far its release has come.
+    """
+
+    __tablename__ = "legal_case"
+    __table_args__ = (Index("legal_case_number", "number", unique=True),)
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    number: int = Field(sa_column=Column(BigInteger, nullable=False))
+    state: str = Field(sa_column=Column(Text, nullable=False))
+    ground: str = Field(sa_column=Column(Text, nullable=False))
+    handler: str = Field(sa_column=Column(Text, nullable=False))
+    hidden_until: int = Field(sa_column=Column(BigInteger, nullable=False))
+    keys: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    etag: int = Field(sa_column=Column(BigInteger, nullable=False))
+    place: int = Field(sa_column=Column(BigInteger, nullable=False))
+    done: int = Field(sa_column=Column(BigInteger, nullable=False))
+    total: int = Field(sa_column=Column(BigInteger, nullable=False))
+    released: int = Field(sa_column=Column(BigInteger, nullable=False))
+    complete: int = Field(nullable=False)
+    updated_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class LegalEvent(SQLModel, table=True):
+    """A line of a case's timeline: the ledger entry, and what was written then, sealed; the entry commits to it."""
+
+    __tablename__ = "legal_event"
+    case: str = Field(sa_column=Column(Text, primary_key=True))
+    entry: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    text: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class LegalDocument(SQLModel, table=True):
+    """A document of a case: `about` (name, media type, digest) and `content`, both sealed."""
+
+    __tablename__ = "legal_document"
+    case: str = Field(sa_column=Column(Text, primary_key=True))
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    entry: int = Field(sa_column=Column(BigInteger, nullable=False))
+    about: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    content: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class SealedEntry(SQLModel, table=True):
+    """What opens a sealed entry of the ledger: salt and entry, sealed under the case's keys."""
+
+    __tablename__ = "sealed_entry"
+    __table_args__ = (Index("sealed_entry_case", "case", "entry"),)
+    entry: int = Field(sa_column=Column(_ROW_ID, primary_key=True, autoincrement=False))
+    case: str = Field(sa_column=Column(Text, nullable=False))
+    opening: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
 def core(model: type[SQLModel]) -> Table:

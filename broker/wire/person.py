@@ -105,7 +105,10 @@ def persons(message: person_pb2.GetHandlesRequest) -> list[int]:
         SlussError: INVALID_REQUEST.
     """
     _require_count(message.person_ids, "person_ids", 1, MAX_HANDLES)
-    return [parse_person(text) for text in message.person_ids]
+    found = [parse_person(text) for text in message.person_ids]
+    if len(set(found)) < len(found):
+        raise SlussError(Reason.INVALID_REQUEST, "person_ids: duplicates", field="person_ids")
+    return found
 
 
 def batch(message: person_pb2.ImportPersonsRequest, start: int, size: int) -> Batch:
@@ -115,6 +118,9 @@ def batch(message: person_pb2.ImportPersonsRequest, start: int, size: int) -> Ba
         SlussError: INVALID_REQUEST.
     """
     _require_count(message.rows, "rows", 1, MAX_ROWS)
+    # Of all rows, in each part: a batch that is refused for its form leaves none of its parts behind.
+    for row in message.rows:
+        _require_count(row.values, "values", 0, MAX_VALUES)
     part = [Row(row.line, _values(row.values)) for row in message.rows[start : start + size]]
     return Batch(part, message.source, message.dry_run)
 

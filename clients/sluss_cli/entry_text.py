@@ -117,6 +117,34 @@ def _policy(entry: Mapping[str, Any]) -> str:
     return f"policy version {entry['version']}, in force from {moment(entry['effective'])}, set by {entry['by']}"
 
 
+def _case(entry: Mapping[str, Any]) -> str:
+    return (
+        f"legal case {entry['case']} ({entry['ground']}, requester in {entry['country']}): {entry['event']} by"
+        f" {entry['by']}; it is {entry['state'].replace('_', ' ')}"
+    )
+
+
+def _release(entry: Mapping[str, Any]) -> str:
+    terms = entry["terms"]
+    fields = ", ".join(f"{f['name']} ({f['transform']})" for f in terms["fields"])
+    approved = "in an emergency, approved by nobody" if entry["emergency"] else f"approved by {entry['second_person']}"
+    return (
+        f"{_persons(len(entry['slices']))} left under legal case {terms['contract']} ({entry['ground']}), released by"
+        f" {entry['by']}, {approved}: {fields}"
+    )
+
+
+def _release_elsewhere(entry: Mapping[str, Any]) -> str:
+    return (
+        f"{_persons(len(entry['persons']))} left outside the broker on {entry['released_on']} ({entry['medium']}) under"
+        f" legal case {entry['case']} ({entry['ground']}), recorded by {entry['by']}: {', '.join(entry['fields'])}"
+    )
+
+
+def _sealed(_entry: Mapping[str, Any]) -> str:
+    return "sealed: a commitment to an entry that is hidden for a time"
+
+
 def _genesis(entry: Mapping[str, Any]) -> str:
     return f"the ledger {entry['origin']} began"
 

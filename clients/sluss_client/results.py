@@ -63,8 +63,8 @@ class Chunk:
         sealed: the disclosure as it came, for `open_stored`; empty if nobody in this chunk was available.
         entry_index: its entry in the ledger; None if there is no disclosure.
         cursor: pass it as `resume` to go on after this chunk, in another process too.
-        done: persons looked at so far.
-        total: persons in all; an estimate when everybody was asked for.
+        done: persons looked at so far; when everybody was asked for under a grant for a part of them, those disclosed.
+        total: persons in all; an estimate when everybody was asked for, 0 (not told) under a grant for a part of them.
     """
 
     persons: list[OpenedPerson]

@@ -83,6 +83,6 @@ def filled(path, count, persons):
     for start in range(0, count, batch):
         with ledger.transaction() as tx:
             for entry in entries[start : start + batch]:
-                tx.append(entry)
+                tx.append(entry, persons=range(1, persons + 1))
         ledger.publish()
     return engine, entries

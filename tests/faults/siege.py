@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -39,7 +40,9 @@ class Twin:
     def __enter__(self):
         self.log = (self.broker.home / "twin.log").open("ab")
         command = [sys.executable, "-m", "sluss_cli", "serve", "--home", str(self.broker.home)]
-        self.process = subprocess.Popen([*command, "--listen", self.endpoint], stdout=self.log, stderr=self.log)
+        environment = {**os.environ, **self.broker.environment}
+        command += ["--listen", self.endpoint]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment)
         line = self.channel()
         grpc.channel_ready_future(line).result(READY_S)
         return self

@@ -315,10 +315,11 @@ ACCEPT = [
     Row("version-0", "CONTRACT_WRONG_STATE", {"version": 0}, {"state": "proposed", "step": "accept"}),
     Row("version-2", "CONTRACT_WRONG_STATE", {"version": 2}, {"contract": "{proposed}", "state": "proposed"}),
     Row("version-2^32-1", "CONTRACT_WRONG_STATE", {"version": 2**32 - 1}, {"contract": "{proposed}"}),
-    Row("accepted-already", "CONTRACT_WRONG_STATE", {"contract_id": "live"}, {"contract": "{live}", "state": "active"}),
+    Row("accepted-already", "INVALID_SIGNATURE", {"contract_id": "live"}, {"contract": "{live}"}),
+    Row("never-proposed", "CONTRACT_WRONG_STATE", {"contract_id": "live", "version": 2}, {"state": "active"}),
     Row("nothing-waits", "CONTRACT_WRONG_STATE", {"contract_id": "live", "version": 0}, {"contract": "{live}"}),
-    Row("suspended", "CONTRACT_WRONG_STATE", {"contract_id": "suspended"}, {"state": "suspended", "step": "accept"}),
-    Row("terminated", "CONTRACT_WRONG_STATE", {"contract_id": "terminated"}, {"state": "terminated", "step": "accept"}),
+    *(Row(state, "CONTRACT_WRONG_STATE", {"contract_id": state, "version": 2}, {"state": state, "step": "accept"})
+      for state in ("suspended", "terminated")),
 ]  # fmt: skip
 
 

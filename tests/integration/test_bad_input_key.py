@@ -8,6 +8,7 @@ import pytest
 from sluss.v1 import disclosure_pb2
 from sluss_client.profile import Profile
 
+from broker.agreements import MAX_KEYS
 from broker.sealing import SUITE_X25519, SUITE_XWING, RecipientPrivateKey
 from tests.integration.bad_input import ACME, BETA, TIMEOUT_S, Row, check_refused, ledger_size, open_book, rows
 
@@ -104,3 +105,27 @@ def test_a_key_of_another_subcontractor_or_one_that_was_replaced_is_refused_by_i
     before = ledger_size(world.ledger)
     stub.RegisterKey(request(second), timeout=TIMEOUT_S)
     assert ledger_size(world.ledger) == before
+
+
+def test_keys_beyond_24_a_day_are_refused_and_grow_the_ledger_by_nothing(world):
+    who, stub = "subcontractor/spinning", world.broker.disclosures("subcontractor/spinning")
+    keys = [RecipientPrivateKey.generate(SUITE_X25519).public() for _ in range(MAX_KEYS + 1)]
+
+    def request(key):
+        signature = sign(world, who, LABEL + bytes([key.suite]) + key.data)
+        return disclosure_pb2.RegisterKeyRequest(suite=key.suite, public_key=key.data, signature=signature)
+
+    before = ledger_size(world.ledger)
+    for key in keys[:-1]:
+        stub.RegisterKey(request(key), timeout=TIMEOUT_S)
+    assert ledger_size(world.ledger) == before + MAX_KEYS
+    row = Row("", "RATE_EXCEEDED", who=who, logged=False, retry=True)
+    told, _ = check_refused(world.ledger, row, stub.RegisterKey, METHOD, request(keys[-1]))
+    assert 86_000 < told.retry_s <= 86_400
+    # The key in use is not one more, and another subcontractor has keys of its own.
+    stub.RegisterKey(request(keys[-2]), timeout=TIMEOUT_S)
+    assert ledger_size(world.ledger) == before + MAX_KEYS
+    key = keys[-1]
+    signature = sign(world, BETA, LABEL + bytes([key.suite]) + key.data)
+    beta = disclosure_pb2.RegisterKeyRequest(suite=key.suite, public_key=key.data, signature=signature)
+    world.stubs[BETA].RegisterKey(beta, timeout=TIMEOUT_S)

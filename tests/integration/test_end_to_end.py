@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sluss.v1 import contract_pb2
 from sluss_client import errors
 
 from tests.support.broker import grant
@@ -36,3 +37,15 @@ def test_bulk_discloses_everyone_once(shared_broker):
     ]
     assert len(emails) == len(set(emails))
     assert {f"bulk{number}@example.com" for number in range(20)} <= set(emails)
+
+
+def test_a_grant_for_a_part_of_the_population_tells_nothing_of_the_others(shared_broker):
+    """Neither how many there are, nor in which pages nobody of the part was."""
+    chosen = shared_broker.register(email="chosen@example.com")
+    for number in range(12):
+        shared_broker.register(email=f"left-out{number}@example.com")
+    part = contract_pb2.Population(persons=contract_pb2.PersonList(person_ids=[chosen]))
+    contract, client = shared_broker.live_contract(grant("billing", ("email=full",), population=part))
+    chunks = list(client.bulk(contract, "billing", ["email"], chunk_size=3))
+    assert [[person.values["email"] for person in chunk.persons] for chunk in chunks] == [["chosen@example.com"]]
+    assert [(chunk.done, chunk.total, chunk.unavailable) for chunk in chunks] == [(1, 0, [])]

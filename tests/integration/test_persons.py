@@ -11,7 +11,6 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from sluss.v1 import person_pb2, person_pb2_grpc
-from sqlalchemy import insert
 
 from broker import pki
 from broker.clock import system_clock
@@ -43,9 +42,7 @@ class Network:
     def _pin(self, kind, now):
         request = pki.make_request()
         pem = pki.issue(self.ca, request.csr, parse_principal(f"{kind}/wire"), DOMAIN, now)
-        row = {"principal": f"{kind}/wire", "serial": "2", "not_after": 0, "issued_at": 0, "revoked_at": 0}
-        table = tables.Certificate.__table__
-        self.world.change_rights(insert(table).values(spki=pki.spki_sha256(pem), reason="", **row))
+        self.world.pin(f"{kind}/wire", pki.spki_sha256(pem))
         return request.key, pem
 
     async def start(self):
@@ -183,12 +180,12 @@ async def test_a_cancelled_import_stops_within_a_part_of_a_batch(network, monkey
     parts, second, go = [], threading.Event(), threading.Event()
     run = Importer.run
 
-    def held(self, who, parse):
+    def held(self, who, parse, seen):
         parts.append(who)
         if len(parts) == 2:
             second.set()
             go.wait(10)
-        return run(self, who, parse)
+        return run(self, who, parse, seen)
 
     monkeypatch.setattr(Importer, "run", held)
     call = network.stub().ImportPersons()
@@ -244,6 +241,12 @@ BAD = [
     (
         "GetHandles",
         person_pb2.GetHandlesRequest(contract_id="C-2026-0001", person_ids=[NOBODY] * 10_001),
+        "INVALID_REQUEST",
+        "person_ids",
+    ),
+    (
+        "GetHandles",
+        person_pb2.GetHandlesRequest(contract_id="C-2026-0001", person_ids=[NOBODY] * 2),
         "INVALID_REQUEST",
         "person_ids",
     ),

@@ -280,6 +280,72 @@ def test_volumes_hold_within_one_batch(world):
     assert [isinstance(outcome, Answer) for outcome in outcomes] == [True, True, True, False, False]
 
 
+def test_a_refused_volume_does_not_tell_who_is_available(world):
+    scene = Scene(world, grants=(world.grant("billing", ("email=full",), volumes=(Volume(Window.DAY, 2),)),))
+    handles = [scene.person()[1] for _ in range(2)]
+    for others in ([bytes(16)], [bytes(15) + b"\1", bytes(15) + b"\2"]):
+        assert scene.refused([*handles, *others]).reason is Reason.VOLUME_EXCEEDED
+    # Whoever is not available costs nothing, so that the volume is of persons disclosed.
+    scene.disclose([handles[0], bytes(16)])
+    scene.disclose(handles[:1])
+    error = scene.refused([bytes(16)])
+    assert (error.reason, error.metadata["left"]) == (Reason.VOLUME_EXCEEDED, "0")
+
+
+def test_a_retry_is_answered_when_the_volume_is_used_up(world):
+    scene = Scene(world, grants=(world.grant("billing", ("email=full",), volumes=(Volume(Window.DAY, 1),)),))
+    handle, request = scene.person()[1], uuid.uuid4().bytes
+    first = scene.disclose([handle], request_id=request)
+    again = scene.disclose([handle], request_id=request)
+    assert (again.sealed[0].slices, again.looked_at) == (first.sealed[0].slices, 1)
+
+
+def test_a_request_id_is_used_up_even_if_nobody_was_available(scene):
+    _, handle = scene.person()
+    request = uuid.uuid4().bytes
+    first = scene.disclose([bytes(16)], request_id=request)
+    again = scene.disclose([bytes(16)], request_id=request)
+    assert (again.sealed, again.unavailable) == (first.sealed, [bytes(16)]) == ([], [bytes(16)])
+    assert scene.refused([handle], request_id=request).reason is Reason.REQUEST_ID_REUSED
+
+
+def test_a_retry_that_meets_a_suspension_after_its_lock_is_refused(scene):
+    """Another broker suspends in the moment between the batch's transaction and the reading of the old answer."""
+    _, handle = scene.person()
+    request = uuid.uuid4().bytes
+    scene.disclose([handle], request_id=request)
+    spine, append = scene.world.spine, scene.world.spine._append
+
+    def append_then_suspend(*arguments):
+        plans = append(*arguments)
+        scene.world.step(scene.operator, scene.contract)
+        return plans
+
+    spine._append = append_then_suspend
+    assert scene.refused([handle], request_id=request).reason is Reason.CONTRACT_SUSPENDED
+    assert scene.world.entries()[-1]["reason"] == "CONTRACT_SUSPENDED"
+
+
+def test_a_decision_of_yesterday_discloses_nothing_today(store_engine, vault):
+    """The last day ends between the decision and the transaction."""
+    midnight = 1_800_057_600_000_000
+    times = [midnight - 1]
+    world = World(store_engine, vault, clock=lambda: times[0])
+    last_day = date(2027, 1, 15)
+    scene = Scene(world, valid_until=last_day)
+    _, handle = scene.person()
+    scene.disclose([handle])
+    prepare = world.spine._prepare
+
+    def prepare_then_midnight(*arguments):
+        prepared = prepare(*arguments)
+        times[0] = midnight
+        return prepared
+
+    world.spine._prepare = prepare_then_midnight
+    assert scene.refused([handle]).reason is Reason.CONTRACT_EXPIRED
+
+
 def test_one_bad_request_in_a_batch_leaves_the_others_alone(scene):
     _, handle = scene.person()
     asks = [

@@ -27,7 +27,7 @@ ledger = Ledger(open_engine(url), SIGNER, ORIGIN, system_clock)
 for number in range(count):
     def work(tx):
         data = disclosure(name * 1_000_000 + number, at=tx.at)
-        return tx, data, [tx.append(data) for _ in range(1 + number % 7)]
+        return tx, data, [tx.append(data, persons=[7]) for _ in range(1 + number % 7)]
     tx, data, indices = ledger.run(work)
     for index in indices:
         verify_receipt(tx.receipt(index), data, VERIFIER)
@@ -37,6 +37,7 @@ for number in range(count):
 
 def test_processes_that_append_at_once_never_fork_the_tree(store_engine, store_url):
     ledger = new_ledger(store_engine)
+    ledger.publish()
     command = [sys.executable, "-c", WORK, store_url]
     workers = [
         subprocess.Popen([*command, str(name), "40"], cwd=ROOT, stdout=subprocess.PIPE, text=True) for name in range(3)

@@ -7,13 +7,13 @@ from sqlalchemy import text
 
 from broker.clock import SECOND
 from broker.errors import SlussError
-from broker.ledger import entry
+from broker.ledger import companions, entry, sources
 from broker.ledger.checkpoint import open_checkpoint
 from broker.ledger.findings import MAX_FINDINGS, Kind
 from broker.ledger.merkle import leaf_hash
 from broker.ledger.tiles import Tree
 from broker.ledger.verify import verify_store
-from tests.unit.ledger.world import ORIGIN, OTHER, SIGNER, VERIFIER, disclosure, fill, new_ledger
+from tests.unit.ledger.world import ORIGIN, OTHER, SIGNER, START, VERIFIER, disclosure, every_type, fill, new_ledger
 
 SIZE = 701
 
@@ -180,6 +180,7 @@ def roll_back(engine, size, *, checkpoints=True):
         note = connection.execute(text("SELECT note FROM ledger_checkpoint WHERE size = :s"), {"s": size}).scalar_one()
         rows = connection.execute(text("SELECT entry FROM ledger_entry ORDER BY id")).scalars().all()
         connection.execute(text("DELETE FROM ledger_entry WHERE id >= :s"), {"s": size})
+        connection.execute(text("DELETE FROM ledger_person WHERE entry >= :s"), {"s": size})
         if checkpoints:
             connection.execute(text("DELETE FROM ledger_checkpoint WHERE size > :s"), {"s": size})
         connection.execute(text("DELETE FROM ledger_tile"))
@@ -228,7 +229,7 @@ def test_a_checkpoint_from_elsewhere_that_is_not_this_ledgers_is_refused(ledger,
 def test_an_entry_older_than_the_one_before_it_is_found(ledger, store_engine):
     with ledger.transaction() as tx:
         tx._last_at = 0
-        tx.append(disclosure(1, at=tx.at - 11 * SECOND))
+        tx.append(disclosure(1, at=tx.at - 11 * SECOND), persons=[1])
     assert found(store_engine) == {(Kind.TIME, SIZE)}
 
 
@@ -256,3 +257,99 @@ def test_rows_that_other_entries_hold_alter_nothing_unseen(ledger, store_engine)
     report = verify_store(store_engine, VERIFIER)
     altered = [f for f in report.findings if f.kind in (Kind.ALTERED, Kind.SWAPPED)]
     assert [f.index for f in altered] == [21]
+
+
+@pytest.fixture
+def peopled(store_engine):
+    """Disclosures of 1, 3 and 256 persons at 1 to 3, a choice at 4, and entries of every other type."""
+    ledger = new_ledger(store_engine)
+    with ledger.transaction() as tx:
+        for number, persons in ((1, 1), (2, 3), (3, 256)):
+            tx.append(disclosure(number, persons, at=tx.at), persons=range(1, persons + 1))
+        tx.append(every_type()["choice"], persons=[7])
+        for kind, data in every_type().items():
+            if kind not in {"genesis", "disclosure", "choice"}:
+                tx.append(data)
+        size = tx.size
+    ledger.publish()
+    return size
+
+
+def test_an_entry_of_each_type_has_the_rows_of_the_persons_it_speaks_of(peopled, store_engine):
+    assert verify_store(store_engine, VERIFIER).ok
+
+
+@pytest.mark.parametrize("index", [1, 2, 3, 4])
+@pytest.mark.parametrize("how", ["one", "all"])
+def test_rows_of_persons_taken_from_an_entry_are_found_with_it(peopled, store_engine, index, how):
+    kept = "AND person = (SELECT min(person) FROM ledger_person WHERE entry = :i)" if how == "one" else ""
+    change(store_engine, f"DELETE FROM ledger_person WHERE entry = :i {kept}", i=index)
+    assert found(store_engine) == {(Kind.PERSON, index)}
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, 4, 5, 11])
+def test_a_row_of_a_person_added_to_an_entry_is_found_with_it(peopled, store_engine, index):
+    assert index < peopled
+    change(store_engine, "INSERT INTO ledger_person (person, entry) VALUES (4711, :i)", i=index)
+    assert found(store_engine) == {(Kind.PERSON, index)}
+
+
+def test_a_row_of_a_person_moved_to_another_entry_is_found_at_both(peopled, store_engine):
+    change(store_engine, "UPDATE ledger_person SET entry = 1 WHERE entry = 3 AND person = 256")
+    assert found(store_engine) == {(Kind.PERSON, 1), (Kind.PERSON, 3)}
+
+
+@pytest.mark.parametrize("index", [-1, 12, 1 << 40])
+def test_rows_of_persons_without_an_entry_are_found(peopled, store_engine, index):
+    change(store_engine, "INSERT INTO ledger_person (person, entry) VALUES (4711, :i), (4712, :i)", i=index)
+    assert found(store_engine) == {(Kind.PERSON, index)}
+
+
+@pytest.mark.parametrize(("run", "window"), [(1, 1 << 22), (7, 256), (100, 64)])
+def test_rows_of_persons_are_counted_alike_in_parts_of_any_size(ledger, store_engine, monkeypatch, run, window):
+    monkeypatch.setattr(sources, "PERSON_RUN", run)
+    monkeypatch.setattr(companions, "WINDOW", window)
+    assert found(store_engine) == set()
+    change(store_engine, "DELETE FROM ledger_person WHERE entry IN (63, 256, 700)")
+    change(store_engine, "INSERT INTO ledger_person (person, entry) VALUES (9, -5), (4711, 300), (9, 9000)")
+    assert found(store_engine) == {(Kind.PERSON, index) for index in (-5, 63, 256, 300, 700)}
+
+
+def busy(engine, entries, apart_s, *, publish_every=0):
+    """A ledger whose disclosures come `apart_s` seconds from each other."""
+    ledger = new_ledger(engine)
+    for number in range(entries):
+        with ledger.transaction() as tx:
+            tx.append(disclosure(number, at=START + number * apart_s * SECOND), persons=[1])
+        if publish_every and number % publish_every == 0:
+            ledger.publish()
+
+
+@pytest.mark.parametrize(("seconds", "kinds"), [(9, set()), (11, {(Kind.UNPUBLISHED, 0)})])
+def test_a_ledger_of_more_than_ten_seconds_that_was_never_published_is_found(store_engine, seconds, kinds):
+    busy(store_engine, 2, seconds)
+    assert found(store_engine) == kinds
+
+
+def test_checkpoints_deleted_from_more_than_a_minute_of_work_are_found_with_the_first_entry(store_engine):
+    busy(store_engine, 100, 1, publish_every=1)
+    assert found(store_engine) == set()
+    change(store_engine, "DELETE FROM ledger_checkpoint WHERE size > 20 AND size < 85")
+    assert found(store_engine) == {(Kind.UNPUBLISHED, 20)}
+
+
+def test_checkpoints_deleted_from_the_end_are_found(store_engine):
+    busy(store_engine, 100, 1, publish_every=1)
+    change(store_engine, "DELETE FROM ledger_checkpoint WHERE size > 20")
+    assert found(store_engine) == {(Kind.UNPUBLISHED, 20)}
+
+
+def test_a_broker_that_stood_still_for_hours_between_entries_is_no_finding(store_engine):
+    busy(store_engine, 50, 3600, publish_every=49)
+    assert found(store_engine) == set()
+
+
+def test_deleting_all_checkpoints_is_found(store_engine):
+    busy(store_engine, 15, 1, publish_every=1)
+    change(store_engine, "DELETE FROM ledger_checkpoint")
+    assert found(store_engine) == {(Kind.UNPUBLISHED, 0)}

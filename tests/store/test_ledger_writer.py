@@ -25,7 +25,7 @@ from tests.unit.ledger.world import ORIGIN, OTHER, SIGNER, VERIFIER, Now, disclo
 def append(ledger, count=1):
     with ledger.transaction() as tx:
         entries = [disclosure(tx.size + i, at=tx.at) for i in range(count)]
-        indices = [tx.append(data) for data in entries]
+        indices = [tx.append(data, persons=[7]) for data in entries]
     return tx, dict(zip(indices, entries, strict=True))
 
 
@@ -125,7 +125,7 @@ def test_after_a_failed_commit_the_ledger_goes_on_from_what_the_store_has(store_
         pytest.raises(StoreError) as caught,
         ledger.transaction() as tx,
     ):
-        tx.append(disclosure(999, at=tx.at))
+        tx.append(disclosure(999, at=tx.at), persons=[7])
     assert caught.value.reason is Reason.LEDGER_UNAVAILABLE
     assert "secret" not in f"{caught.value} {caught.value.__cause__} {caught.value.detail}"
     with pytest.raises(SlussError, match="INTERNAL"):
@@ -297,7 +297,7 @@ def test_run_tries_again_what_lost_against_another_and_only_that(store_engine):
     tries = []
 
     def work(tx):
-        tries.append(tx.append(disclosure(len(tries), at=tx.at)))
+        tries.append(tx.append(disclosure(len(tries), at=tx.at), persons=[7]))
         if len(tries) < 3:
             raise StoreError(conflict=True)
         return tx

@@ -292,7 +292,7 @@ class Volume(_message.Message):
     window: _builtins.str
     """`hour`, `day` or `month`, in UTC, aligned to the clock and the calendar."""
     persons: _builtins.int
-    """Persons, 1 to 10^9. Every disclosure of a person counts."""
+    """Persons, 1 to 10^9. Every disclosure of a person counts; a call that names more than are left is refused whole."""
     def __init__(
         self,
         *,

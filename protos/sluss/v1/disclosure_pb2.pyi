@@ -489,9 +489,9 @@ class DiscloseBulkResponse(_message.Message):
     cursor: _builtins.str
     """Where to resume after this message. Opaque, bound to the request's contract, purpose, fields and persons."""
     done: _builtins.int
-    """Persons looked at so far, for progress."""
+    """Persons looked at so far, for progress; for `everyone` under a grant for a part of the population, those disclosed."""
     total: _builtins.int
-    """Persons to look at in all; an estimate for `everyone`."""
+    """Persons to look at in all; an estimate for `everyone`, and 0 if the grant is for a part of the population only."""
     @_builtins.property
     def disclosure(self) -> Global___Disclosure:
         """The disclosure; absent when nobody in this chunk was available."""

@@ -228,6 +228,27 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: `{"reference": "c0ffee12"}`
     """
+    ERROR_REASON_CASE_UNKNOWN: _ErrorReason.ValueType  # 41
+    """NOT_FOUND. No such legal case.
+
+    Example: `{"case": "L-2026-0009"}`
+    """
+    ERROR_REASON_CASE_WRONG_STATE: _ErrorReason.ValueType  # 42
+    """FAILED_PRECONDITION. The case's state does not allow the step that was asked, or something is missing for it.
+
+    Example: `{"case": "L-2026-0001", "state": "closed", "step": "approve"}`
+    """
+    ERROR_REASON_SECOND_PERSON_NEEDED: _ErrorReason.ValueType  # 43
+    """PERMISSION_DENIED. Whoever opened the case, or set its scope or delivery, can't approve it, nor confirm an
+    emergency release of their own.
+
+    Example: `{"case": "L-2026-0001", "principal": "legal/anna", "step": "approve"}`
+    """
+    ERROR_REASON_SCOPE_WIDENED: _ErrorReason.ValueType  # 44
+    """PERMISSION_DENIED. The scope of a case only ever gets narrower: `what` has been added.
+
+    Example: `{"case": "L-2026-0001", "what": "email"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of `google.rpc.ErrorInfo`, without the prefix `ERROR_REASON_`; its domain is
@@ -439,5 +460,26 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 40
 """INTERNAL. Something unforeseen; the reference finds it in the broker's log.
 
 Example: `{"reference": "c0ffee12"}`
+"""
+ERROR_REASON_CASE_UNKNOWN: ErrorReason.ValueType  # 41
+"""NOT_FOUND. No such legal case.
+
+Example: `{"case": "L-2026-0009"}`
+"""
+ERROR_REASON_CASE_WRONG_STATE: ErrorReason.ValueType  # 42
+"""FAILED_PRECONDITION. The case's state does not allow the step that was asked, or something is missing for it.
+
+Example: `{"case": "L-2026-0001", "state": "closed", "step": "approve"}`
+"""
+ERROR_REASON_SECOND_PERSON_NEEDED: ErrorReason.ValueType  # 43
+"""PERMISSION_DENIED. Whoever opened the case, or set its scope or delivery, can't approve it, nor confirm an
+emergency release of their own.
+
+Example: `{"case": "L-2026-0001", "principal": "legal/anna", "step": "approve"}`
+"""
+ERROR_REASON_SCOPE_WIDENED: ErrorReason.ValueType  # 44
+"""PERMISSION_DENIED. The scope of a case only ever gets narrower: `what` has been added.
+
+Example: `{"case": "L-2026-0001", "what": "email"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -103,8 +103,37 @@ ENTRIES = {
     ),
     "catalogue": (entry.catalogue(NOW, D, "operator/ops"), ["catalogue", "operator/ops"]),
     "policy": (entry.policy(NOW, "2026-02", NOW, D, "operator/ops"), ["2026-02", "operator/ops"]),
+    "case": (
+        entry.case(NOW, "approved", "L-2026-0001", "legal.process", "SE", "approved", "legal/bo", body=D, text=D),
+        ["L-2026-0001", "legal.process", "SE", "approved", "legal/bo"],
+    ),
+    "release": (
+        entry.release(
+            NOW,
+            {**TERMS, "contract": "L-2026-0001", "recipient": "authority/l-2026-0001"},
+            [(D, D)],
+            0,
+            ground="legal.process",
+            by="legal/anna",
+            second_person="legal/bo",
+            emergency=False,
+        ),
+        ["L-2026-0001", "1 person", "legal.process", "legal/anna", "approved by legal/bo", "email (full)"],
+    ),
+    "release_elsewhere": (
+        entry.release_elsewhere(
+            NOW, "L-2026-0001", "legal.process", "legal/anna", ["email"], [D], "paper", "2026-11-20"
+        ),
+        ["L-2026-0001", "2026-11-20", "paper", "legal/anna", "email"],
+    ),
+    "sealed": (entry.sealed(NOW, D), ["sealed"]),
     "genesis": (entry.genesis(NOW, "example.com/sluss", D, bytes(1312)), ["example.com/sluss", "began"]),
 }
+
+
+def test_an_emergency_release_says_that_nobody_approved_it():
+    members = parse_entry(ENTRIES["release"][0]) | {"emergency": True, "second_person": ""}
+    assert "in an emergency, approved by nobody" in sentence(members)
 
 
 def test_every_entry_type_of_the_format_has_a_sentence():

@@ -34,7 +34,8 @@ def test_a_member_more_or_less_or_of_another_type_is_refused(kind):
     obj = json.loads(ENTRIES[kind])
     changed = [{**obj, "extra": 1}, *[{k: v for k, v in obj.items() if k != name} for name in obj]]
     changed += [{**obj, name: [] if not isinstance(obj[name], list) else {}} for name in obj]
-    changed += [{**obj, name: True} for name, value in obj.items() if isinstance(value, int)]
+    changed += [{**obj, name: True} for name, value in obj.items() if type(value) is int]
+    changed += [{**obj, name: int(value)} for name, value in obj.items() if type(value) is bool]
     for wrong in changed:
         data = entry.canonical(wrong)
         for read in (entry.parse, scan):

@@ -65,6 +65,23 @@ def every_type() -> dict[str, bytes]:
         entry.choice(START, digest, "partners.email", "in", "web", "preferences", "2026-01", "internal/web"),
         entry.catalogue(START, digest, "operator/o"),
         entry.policy(START, "2026-01", START, digest, "privacy/p"),
+        entry.case(
+            START, "approved", "L-2026-0001", "legal.process", "SE", "approved", "legal/bo", body=digest, text=digest
+        ),
+        entry.release(
+            START,
+            {**TERMS, "contract": "L-2026-0001", "onward_transfer": "as_law_requires"},
+            [(digest, digest)],
+            0,
+            ground="legal.process",
+            by="legal/anna",
+            second_person="legal/bo",
+            emergency=False,
+        ),
+        entry.release_elsewhere(
+            START, "L-2026-0001", "legal.process", "legal/anna", ["email"], [digest], "paper", "2026-11-20"
+        ),
+        entry.sealed(START, digest),
         entry.genesis(START, ORIGIN, SIGNER.ed25519_key.public_key, SIGNER.mldsa44_key.public_key),
     ]
     return {entry.parse(data)["type"]: data for data in made}

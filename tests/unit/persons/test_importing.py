@@ -89,20 +89,39 @@ def test_an_update_merges_and_moves_rights_indexes_and_etag(world):
     assert world.look_up("email", "nova@example.com") == [first.person]
 
 
-def test_rows_of_one_person_in_a_batch_follow_each_other_in_order(world):
-    batch = [
-        row(1),
-        row(2),
-        row(1, title="Dr"),
-        row(1),
-        row(1, title="Prof"),
-        {"customer_number": "k 1", "title": "Prof"},
-    ]
-    results = world.load(batch)
-    assert outcomes(results) == [CREATED, CREATED, UPDATED, UNCHANGED, UPDATED, UPDATED]
-    assert len({result.person for result in results}) == 2
-    assert world.texts(results[0].person) == {**row(1), "title": "Prof", "customer_number": "k 1"}
-    assert world.get(results[0].person).etag == "1"
+def test_a_customer_number_that_stands_twice_in_a_batch_is_a_fault_of_the_later_row(world):
+    twice = [row(1), row(2), row(1, title="Dr"), {"customer_number": "k 1", "title": "Prof", "email": "x"}]
+    results = world.load(twice)
+    assert outcomes(results) == [CREATED, CREATED, FAULTY, FAULTY]
+    assert [(f.field, f.reason) for f in results[2].faults] == [("customer_number", Reason.INVALID_VALUE)]
+    assert "twice" in results[2].faults[0].detail
+    assert [f.field for f in results[3].faults] == ["email", "customer_number"]
+    assert "K-1" not in repr(results)
+    assert world.texts(results[0].person) == row(1)
+
+
+def test_a_row_counts_for_its_customer_number_even_if_something_else_in_it_is_faulty(world):
+    assert outcomes(world.load([row(1, email="nonsense"), row(1)])) == [FAULTY, FAULTY]
+    assert world.table("person") == []
+
+
+def test_a_customer_number_of_an_earlier_batch_is_an_update(world):
+    (first,) = world.load([row(1)])
+    (second,) = world.load([row(1, title="Dr")])
+    assert (second.outcome, second.person) == (UPDATED, first.person)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_parts_of_one_batch_share_the_numbers_that_they_have_seen(world, dry_run):
+    seen = set()
+
+    def load(given):
+        batch = Batch([Row(1, list(given.items()))], "import:crm", dry_run)
+        return outcomes(world.importer.run(caller("ImportPersons"), lambda: batch, seen))
+
+    assert load(row(1)) == [CREATED]
+    assert load(row(1, title="Dr")) == [FAULTY]
+    assert load(row(2)) == [CREATED]
 
 
 def test_new_changed_unchanged_and_faulty_rows_live_in_one_batch(world):
@@ -157,9 +176,9 @@ def test_a_row_that_names_nobody_is_faulty(lite, values):
 
 
 def test_a_dry_run_says_what_would_be_and_stores_nothing(world):
-    world.load([row(1)])
+    world.load([row(1), row(4)])
     tables = [world.table(name) for name in ("person", "blind_index", "unique_number", "head")]
-    results = world.load([row(1), row(1, title="Dr"), row(2), row(3, email="x")], dry_run=True)
+    results = world.load([row(1), row(4, title="Dr"), row(2), row(3, email="x")], dry_run=True)
     assert outcomes(results) == [UNCHANGED, UPDATED, CREATED, FAULTY]
     assert {result.person for result in results} == {0}
     assert [world.table(name) for name in ("person", "blind_index", "unique_number", "head")] == tables

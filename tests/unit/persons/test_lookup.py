@@ -7,6 +7,7 @@ from sqlalchemy import insert
 
 from broker.errors import Reason, SlussError
 from broker.handles import persons_of
+from broker.ledger import entry
 from broker.persons.model import MAX_FOUND
 from broker.store import tables
 from tests.unit.persons.world import CANARIES
@@ -24,7 +25,8 @@ def contract(world):
     key = world.vault.wrap_handle_key("C-2026-0001", b"h" * 32)
     row = {"subcontractor": "subcontractor/one", "state": "proposed", "version": 0, "proposed": 1, "reason": ""}
     world.change_rights(
-        insert(tables.Contract.__table__).values(id="C-2026-0001", handle_key=key, etag=1, updated_at=0, **row)
+        insert(tables.Contract.__table__).values(id="C-2026-0001", handle_key=key, etag=1, updated_at=0, **row),
+        entry.contract(1, "proposed", "C-2026-0001", 1, "subcontractor/one", "operator/o", "", bytes(32)),
     )
     return "C-2026-0001"
 

@@ -13,11 +13,12 @@ import orjson
 from sqlalchemy import insert, select, update
 
 from broker import catalogue
-from broker.clock import system_clock
+from broker.clock import rfc3339, system_clock
 from broker.desk import Desk
 from broker.identity import Caller, Evidence
 from broker.keys.provider import RINGS
 from broker.keys.ring import KeyRing
+from broker.ledger import entry
 from broker.ledger.log import Ledger
 from broker.ledger.signer import LedgerKeys
 from broker.persons import choices, lookup, register
@@ -70,16 +71,24 @@ class World:
         with writing(self.engine) as connection:
             policy = {"id": POLICY, "effective_at": 0, "digest": b""}
             connection.execute(insert(tables.PolicyVersion.__table__).values(**policy))
-            for kind in KINDS:
-                row = {"principal": f"{kind}/one", "serial": "1", "not_after": 0, "issued_at": 0, "revoked_at": 0}
-                connection.execute(insert(tables.Certificate.__table__).values(spki=spki(kind), reason="", **row))
+        for kind in KINDS:
+            self.pin(f"{kind}/one", spki(kind))
         return self
 
-    def change_rights(self, statement):
-        """Do what other rooms do: change a table that rights rest on, in ledger order."""
+    def pin(self, name, spki):
+        row = {"principal": name, "serial": "1", "not_after": 0, "issued_at": 0, "revoked_at": 0, "reason": ""}
+        self.change_rights(
+            insert(tables.Certificate.__table__).values(spki=spki, **row),
+            entry.certificate(1, "pinned", name, spki, "operator/test", ""),
+        )
+
+    def change_rights(self, statement, *entries):
+        """Do what other rooms do: change a table that rights rest on, with its entries, in ledger order."""
 
         def work(tx):
             tx.connection.execute(statement)
+            for each in entries:
+                tx.append(entry.canonical(entry.parse(each) | {"at": rfc3339(tx.at)}))
             tx.bump_rights()
 
         self.ledger.run(work)
@@ -91,7 +100,9 @@ class World:
     def replace_catalogue(self, text):
         serial = len(self.table("catalogue")) + 1
         row = {"serial": serial, "digest": b"", "toml": text, "loaded_at": 0}
-        self.change_rights(insert(tables.Catalogue.__table__).values(**row))
+        digest = catalogue.parse_catalogue(text).digest
+        said = entry.catalogue(1, digest, "operator/test")
+        self.change_rights(insert(tables.Catalogue.__table__).values(**row), said)
 
     # Calls.
 
