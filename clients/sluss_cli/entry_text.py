@@ -42,35 +42,6 @@ def _disclosure(entry: Mapping[str, Any]) -> str:
     )
 
 
-def _release(entry: Mapping[str, Any]) -> str:
-    terms = entry["terms"]
-    fields = ", ".join(f"{f['name']} ({f['transform']})" for f in terms["fields"])
-    approved = "in an emergency" if entry["emergency"] else f"approved by {entry['approved_by']}"
-    return (
-        f"{entry['by']} released {_persons(len(entry['slices']))} under {terms['contract']} on the ground"
-        f" {entry['ground']}, {approved}: {fields}; to be deleted by {terms['retain_until']}"
-    )
-
-
-def _release_elsewhere(entry: Mapping[str, Any]) -> str:
-    return (
-        f"{entry['by']} recorded that {_persons(len(entry['persons']))} had been released elsewhere"
-        f" ({entry['medium']}) on {entry['released_on']} under {entry['case']} on the ground {entry['ground']}:"
-        f" {', '.join(entry['fields'])}"
-    )
-
-
-def _case(entry: Mapping[str, Any]) -> str:
-    return (
-        f"legal case {entry['case']} ({entry['ground']}, {entry['country']}): {entry['event']} by {entry['by']},"
-        f" now {entry['state']}"
-    )
-
-
-def _sealed(_: Mapping[str, Any]) -> str:
-    return "an entry that is hidden for a time; the ledger is committed to what it is"
-
-
 def _refusal(entry: Mapping[str, Any]) -> str:
     asked = [f"for {entry['purpose']}"] if entry["purpose"] else []
     asked += [f"fields {', '.join(entry['fields'])}"] if entry["fields"] else []

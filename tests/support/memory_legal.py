@@ -187,7 +187,7 @@ class MemoryLegal:
             0,
             ground=terms["purpose"],
             by="legal/anna",
-            approved_by=case.approved_by,
+            second_person=case.approved_by,
             emergency=case.HasField("emergency"),
         )
         part = pb.ReleasedPart(person_ids=persons)

@@ -20,43 +20,7 @@ TERMS = {
     "retain_until": "2026-12-23",
     "v": 1,
 }
-RELEASE_TERMS = TERMS | {
-    "contract": "L-2026-0001",
-    "onward_transfer": "as_law_requires",
-    "purpose": "legal.process",
-    "recipient": "authority/l-2026-0001",
-}
-
-
-def released(approved_by, *, emergency):
-    return entry.release(
-        NOW,
-        RELEASE_TERMS,
-        [(D, D)],
-        0,
-        ground="legal.process",
-        by="legal/anna",
-        approved_by=approved_by,
-        emergency=emergency,
-    )
-
-
 ENTRIES = {
-    "release": (
-        released("legal/bo", emergency=False),
-        ["legal/anna", "1 person", "L-2026-0001", "legal.process", "approved by legal/bo", "email (full)"],
-    ),
-    "release_elsewhere": (
-        entry.release_elsewhere(
-            NOW, "L-2026-0001", "legal.safety", "legal/anna", ["email"], [D, D], "paper", "2026-11-01"
-        ),
-        ["legal/anna", "2 persons", "paper", "2026-11-01", "L-2026-0001", "email"],
-    ),
-    "case": (
-        entry.case(NOW, "opened", "L-2026-0001", "legal.process", "SE", "received", "legal/anna", body=D, text=D),
-        ["L-2026-0001", "opened", "legal/anna", "SE", "received"],
-    ),
-    "sealed": (entry.sealed(NOW, D), ["hidden for a time"]),
     "disclosure": (
         entry.disclosure(NOW, TERMS, [(D, D), (D, D)], 1),
         [
@@ -150,9 +114,3 @@ def test_sentence_names_who_what_and_why(kind):
 @pytest.mark.parametrize("data", [b"", b"{}", b"not json", b'{"type":"disclosure","v":2}'])
 def test_unknown_entry_is_called_unreadable_and_does_not_break_the_page(data):
     assert sentence(parse_entry(data)) == UNREADABLE
-
-
-def test_an_emergency_release_says_that_nobody_had_approved_it():
-    said = sentence(parse_entry(released("", emergency=True)))
-    assert "in an emergency" in said
-    assert "approved" not in said

@@ -265,10 +265,17 @@ def test_a_package_sealed_to_a_key_in_any_usual_form_opens_with_its_private_half
 # --- who received what, the report, openings ---
 
 
+def to_a_key():
+    """A delivery that takes no passphrase, which is slow to make by design."""
+    public = RecipientPrivateKey.generate(SUITE_XWING).public().data
+    return pb.Delivery(key=pb.RecipientKey(suite=SUITE_XWING, public_key=public), retain_until=today(365))
+
+
 @pytest.fixture
-def released(sluss, approved, tmp_path):
-    good(sluss("legal", "release", approved, "--out", tmp_path / "p.age"))
-    return approved
+def released(sluss, team, tmp_path):
+    case = team.approved(to_a_key()).case_id
+    good(sluss("legal", "release", case, "--out", tmp_path / "p.zip"))
+    return case
 
 
 def test_recipients_are_shown_proven(sluss, released):
@@ -320,7 +327,7 @@ def test_a_row_that_its_entry_does_not_bear_out_is_not_shown(sluss, team, releas
 
 
 def test_a_hidden_release_is_in_no_accounting_until_lifted_and_then_proves_what_it_was(sluss, team, tmp_path):
-    case = team.approved(hidden_until=today(90), secrecy_reason="The court says so").case_id
+    case = team.approved(to_a_key(), hidden_until=today(90), secrecy_reason="The court says so").case_id
     entry = document(sluss("legal", "release", case, "--out", tmp_path / "p.age", "--json"))["entries"][0]
     assert document(sluss("legal", "recipients", ASA, "--json"))["received"] == []
     good(sluss("legal", "lift", case, *REASON))
@@ -332,7 +339,7 @@ def test_a_hidden_release_is_in_no_accounting_until_lifted_and_then_proves_what_
 
 @pytest.mark.parametrize("part", ["salt", "entry", "sealed_entry"])
 def test_an_opening_that_does_not_fit_the_commitment_is_refused(sluss, team, tmp_path, part):
-    case = team.approved(hidden_until=today(90), secrecy_reason="The court says so").case_id
+    case = team.approved(to_a_key(), hidden_until=today(90), secrecy_reason="The court says so").case_id
     entry = document(sluss("legal", "release", case, "--out", tmp_path / "p.age", "--json"))["entries"][0]
     kept = team.world.openings[entry]
     setattr(kept, part, getattr(kept, part)[:-1] + b"!")
