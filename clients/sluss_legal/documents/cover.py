@@ -100,12 +100,20 @@ def _why(case: pb.Case, tongue: Tongue) -> dict[str, str]:
 
 def _what(about: Cover, tongue: Tongue) -> dict[str, str]:
     say, scope = tongue.say, about.case.scope
-    period = " / ".join(filter(None, (scope.collected_from, scope.collected_until)))
     return {
         say(N_("Persons")): str(about.persons),
-        say(N_("Collected")): period or say(N_("at any time")),
+        say(N_("Collected")): _collected(scope, tongue),
         say(N_("Sealed to the key")): about.sealed_to,
     }
+
+
+def _collected(scope: pb.Scope, tongue: Tongue) -> str:
+    first, last = scope.collected_from, scope.collected_until
+    if first and last:
+        return tongue.say(N_("{first} to {last}"), first=first, last=last)
+    if first or last:
+        return tongue.say(N_("from {first}") if first else N_("until {last}"), first=first, last=last)
+    return tongue.say(N_("at any time"))
 
 
 def _fields(fields: Sequence[contract_pb2.FieldGrant], tongue: Tongue) -> Table:
