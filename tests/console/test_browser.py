@@ -178,14 +178,17 @@ def furnished(team):
     done = move(other, move(legal, move(legal, deliver(legal, team.open_case()), 1), 5), 6)
     granted = contract_pb2.FieldGrant(field="email", transform="masked")
     team.world.received[ASA] = [
-        pb.Received(at=today(-30), kind=1, recipient_name="Acme Pay AB", purpose="billing", fields=[granted]),
-        pb.Received(
-            at=today(-3),
-            kind=2,
-            recipient_name="Svea hovrätt",
-            ground=1,
-            fields=[granted],
-            instrument=pb.Instrument(kind="warrant", reference="B 1", date=today(-5)),
+        (None, pb.Received(at=today(-30), kind=1, recipient_name="Acme Pay AB", purpose="billing", fields=[granted])),
+        (
+            None,
+            pb.Received(
+                at=today(-3),
+                kind=2,
+                recipient_name="Svea hovrätt",
+                ground=1,
+                fields=[granted],
+                instrument=pb.Instrument(kind="warrant", reference="B 1", date=today(-5)),
+            ),
         ),
     ]
     terms = contract_pb2.ContractTerms(

@@ -18,6 +18,7 @@ PAGES = [
     "broker/ledger/FORMAT.md",
     "clients/README.md",
     "clients/sluss_cli/README.md",
+    "clients/sluss_legal/README.md",
     "protos/SLICE.md",
     "tests/benchmarks/README.md",
 ]

@@ -16,7 +16,7 @@ from sluss_legal.tongue import tongue_of
 from broker.ledger.checkpoint import Checkpoint, open_checkpoint
 from sluss_cli.entry_text import moment, sentence
 from sluss_cli.exits import Exit
-from sluss_cli.legal.asking import First, Language, Last, language_of, need, period
+from sluss_cli.legal.asking import First, Language, Last, counted, language_of, need, period
 from sluss_cli.problems import Problem, usage
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import verb
@@ -73,8 +73,9 @@ def recipients(
     tongue = tongue_of(language)
     session.output.result({"person": person, "received": [accounts.item(row, tongue) for row in rows]})
     table = accounts.table(about, tongue)
-    session.output.table(table.columns, table.rows, empty=table.empty)
-    session.output.line(f"{len(rows)} rows, each proven to be in the ledger.")
+    shown = [[cell.replace("\n", ", ") for cell in cells] for cells in table.rows]
+    session.output.table(table.columns, shown, empty=table.empty)
+    session.output.line(f"{counted(len(rows), 'row', 'rows')}, each proven to be in the ledger.")
 
 
 def _rows(session: Session, person: str, first: str, last: str) -> list[pb.Received]:

@@ -73,6 +73,11 @@ def need(*modules: str) -> None:
         raise usage(f"this needs {', '.join(missing)}: pip install 'sluss[legal]'")
 
 
+def counted(number: int, one: str, more: str) -> str:
+    """A number with its noun: `1 person`, `3 persons`."""
+    return f"{number} {one if number == 1 else more}"
+
+
 def confirm(session: Session, question: str, *, yes: bool) -> None:
     """Asks, unless `yes`; FOUND_WRONG if the answer is no."""
     if yes:

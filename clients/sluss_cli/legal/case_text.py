@@ -9,6 +9,7 @@ from sluss_legal import words
 
 from sluss_cli.contract_text import population_document, population_text
 from sluss_cli.entry_text import moment
+from sluss_cli.legal.asking import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,12 +163,17 @@ def print_scope(output: Output, case: pb.Case) -> None:
     output.facts(
         {
             "whose data": persons_text(scope),
-            "collected": " to ".join(filter(None, (scope.collected_from, scope.collected_until))),
+            "collected": _collected(scope),
             "delivery": _delivery_text(case.delivery) if case.HasField("delivery") else "not set yet",
             "delete by": case.delivery.retain_until,
         }
     )
     output.table(("field", "form"), [(granted.field, granted.transform) for granted in scope.fields])
+
+
+def _collected(scope: pb.Scope) -> str:
+    first = f"from {scope.collected_from}" if scope.collected_from else ""
+    return " ".join(filter(None, (first, f"until {scope.collected_until}" if scope.collected_until else "")))
 
 
 def persons_text(scope: pb.Scope) -> str:
@@ -176,7 +182,7 @@ def persons_text(scope: pb.Scope) -> str:
         return population_text(scope.population)
     ids = scope.listed.person_ids
     more = f" and {len(ids) - _SOME} more (--json shows all)" if len(ids) > _SOME else ""
-    return f"{len(ids)} {'person' if len(ids) == 1 else 'persons'}: {', '.join(ids[:_SOME])}{more}"
+    return f"{counted(len(ids), 'person', 'persons')}: {', '.join(ids[:_SOME])}{more}"
 
 
 def print_documents(output: Output, documents: Sequence[pb.CaseDocument]) -> None:

@@ -11,7 +11,7 @@ from sluss_client.files import SECRET, write_atomic
 from sluss_legal.words import MEDIA
 
 from broker.slice_terms import unbase64
-from sluss_cli.legal.asking import CaseId, Etag, Language, Why, day, etag_of, get_case, language_of, need, text
+from sluss_cli.legal.asking import CaseId, Etag, Language, Why, counted, day, etag_of, get_case, language_of, need, text
 from sluss_cli.legal.case_text import case_document
 from sluss_cli.legal.recipient_key import read_private_key
 from sluss_cli.problems import usage
@@ -111,9 +111,9 @@ def _tell(session: Session, path: Path, made: "Package") -> None:
             "passphrase": made.passphrase,
         }
     )
-    session.output.line(
-        f"Release {cover.number}: data of {cover.persons} persons, {len(cover.indexes)} ledger entries."
-    )
+    persons = counted(cover.persons, "person", "persons")
+    entries = counted(len(cover.indexes), "ledger entry", "ledger entries")
+    session.output.line(f"Release {cover.number}: data of {persons}, {entries}.")
     session.output.line(f"Wrote {path}.")
     if made.passphrase:
         session.output.line(f"Passphrase, shown this once: {made.passphrase}")
@@ -206,13 +206,13 @@ def check(
             "out": str(out) if out else "",
         }
     )
-    session.output.line(
-        f"Release {facts['release']}: {len(checked.entries)} entries of {facts['ledger']}, each proven."
-    )
+    entries = counted(len(checked.entries), "entry", "entries")
+    session.output.line(f"Release {facts['release']}: {entries} of {facts['ledger']}, proven.")
     if checked.opened:
-        session.output.line(f"The data of {len(checked.persons)} persons are what the entries name. Nothing is wrong.")
+        persons = counted(len(checked.persons), "person", "persons")
+        session.output.line(f"The data of {persons} are what the ledger names. Nothing is wrong.")
     else:
-        session.output.line("The sealed data are what the entries name. To open them: --private-key FILE")
+        session.output.line("The sealed data are what the ledger names. To open them: --private-key FILE")
     if out:
         session.output.line(f"Wrote {out}.")
 

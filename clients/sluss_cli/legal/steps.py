@@ -89,7 +89,8 @@ def _move(session: Session, case: pb.Case, step: pb.CaseStep.ValueType, reason: 
     request = pb.StepCaseRequest(case_id=case.case_id, step=step, reason=reason, etag=etag or case.etag)
     reply = session.legal.StepCase(request, timeout=DEADLINE_S)
     session.output.result({"case": case_document(reply.case), "entry_index": reply.entry_index})
-    state = state_name(reply.case.state).replace("_", " ")
+    prepared = step == pb.CASE_STEP_PREPARE
+    state = "prepared for approval" if prepared else state_name(reply.case.state).replace("_", " ")
     session.output.line(f"{case.case_id} is {state}, ledger entry {reply.entry_index}.")
     for line in _next(reply.case, step):
         session.output.line(line)
