@@ -56,6 +56,11 @@ class Session:
         self._open.close()
 
     @property
+    def has_profile(self) -> bool:
+        """Whether the caller named a profile folder."""
+        return self._profile_dir is not None
+
+    @property
     def folder(self) -> Path:
         """The profile folder that the caller named."""
         if self._profile_dir is None:

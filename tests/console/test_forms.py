@@ -138,3 +138,14 @@ def test_a_case_that_is_not_there_gets_plain_words(anna):
     assert status == 409
     assert "Traceback" not in body
     assert "That did not work" in body
+
+
+@pytest.mark.parametrize(
+    ("kind", "begins"), [("pdf", "%PDF"), ("html", "<!doctype html>"), ("csv", "\ufeff"), ("json", "{")]
+)
+def test_accounting_and_report_can_be_taken_along_in_every_form(anna, kind, begins):
+    for path in (f"/persons/P-04CVZ6HGRM5PX/accounting.{kind}?language=sv", f"/report.{kind}?language=sv"):
+        status, headers, content = anna.get(path)
+        assert (status, content.startswith(begins)) == (200, True), path
+        assert headers["content-disposition"].startswith("attachment")
+    assert anna.get("/report.exe")[0] == 303

@@ -22,7 +22,15 @@ from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import verb
 from sluss_cli.watching import Watch
 
-Format = Annotated[str, typer.Option("--format", help="pdf, html, csv or json; default: by --out.", metavar="FORMAT")]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="pdf, html, csv or json; default: by --out.",
+        metavar="FORMAT",
+        autocompletion=lambda: list(accounts.KINDS),
+    ),
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Write it here.", metavar="FILE")]
 _PAGE = 500
 _BINARY = ("pdf", "html")

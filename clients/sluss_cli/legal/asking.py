@@ -18,11 +18,13 @@ Why = Annotated[str, typer.Option("--reason", help="Why; the ledger commits to i
 Etag = Annotated[
     str, typer.Option("--etag", help="Refuse if the case has moved on since; default: as it stands.", metavar="ETAG")
 ]
-Language = Annotated[str, typer.Option("--language", help="sv or en.", metavar="LANGUAGE")]
+LANGUAGES = ("en", "sv")
+Language = Annotated[
+    str, typer.Option("--language", help="sv or en.", metavar="LANGUAGE", autocompletion=lambda: LANGUAGES)
+]
 First = Annotated[str, typer.Option("--from", help="First day; default: the beginning.", metavar="DAY")]
 Last = Annotated[str, typer.Option("--until", help="Last day; default: today.", metavar="DAY")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for who has read the case.")]
-LANGUAGES = ("en", "sv")
 
 
 def get_case(session: Session, case: str) -> pb.GetCaseResponse:

@@ -95,10 +95,19 @@ def list_(
     session: Session,
     *,
     state: Annotated[
-        list[str] | None, typer.Option("--state", help="Only in this state; may be given again.", metavar="STATE")
+        list[str] | None,
+        typer.Option(
+            "--state",
+            help="Only in this state; may be given again.",
+            metavar="STATE",
+            autocompletion=lambda: [state_name(state) for state in STATES],
+        ),
     ] = None,
     handler: Annotated[str, typer.Option(help="Only of this handler, such as legal/anna.", metavar="NAME")] = "",
-    ground: Annotated[str, typer.Option(help="Only on this ground.", metavar="GROUND")] = "",
+    ground: Annotated[
+        str,
+        typer.Option(help="Only on this ground.", metavar="GROUND", autocompletion=lambda: list(GROUND_NAMES.values())),
+    ] = "",
 ) -> None:
     """List cases, newest first."""
     request = pb.ListCasesRequest(states=_states(state or []), handler=handler, ground=_ground(ground))

@@ -132,7 +132,9 @@ def record(
     person: Annotated[list[str] | None, typer.Option(help="Whose data; up to 256.", metavar="PERSON")] = None,
     persons_file: Annotated[str, typer.Option(help="A file with one person id per line; - is standard input.")] = "",
     field: Annotated[list[str], typer.Option("--field", "-f", help="Which field.", metavar="FIELD")],
-    medium: Annotated[str, typer.Option(help=f"How: {', '.join(MEDIA)}.", metavar="MEDIUM")],
+    medium: Annotated[
+        str, typer.Option(help=f"How: {', '.join(MEDIA)}.", metavar="MEDIUM", autocompletion=lambda: list(MEDIA))
+    ],
     reason: Why,
     etag: Etag = "",
     request_id: Annotated[
@@ -183,7 +185,7 @@ def check(
     """Open a package as an authority does, and prove that it holds what the ledger holds. Needs no broker."""
     from sluss_legal import checking  # noqa: PLC0415 - slow to load
 
-    keys = ledger_key or list(session.profile.ledger_keys)
+    keys = ledger_key or _profile_keys(session)
     content = file.read_bytes()
     if not content.startswith(b"PK"):
         need("pyrage")
@@ -215,6 +217,13 @@ def check(
         session.output.line("The sealed data are what the ledger names. To open them: --private-key FILE")
     if out:
         session.output.line(f"Wrote {out}.")
+
+
+def _profile_keys(session: Session) -> list[str]:
+    """An authority has no profile: it names the ledger's key. Those in the package would prove nothing."""
+    if not session.has_profile:
+        raise usage("by which ledger key? Name the one that the company publishes: --ledger-key VKEY")
+    return list(session.profile.ledger_keys)
 
 
 def _passphrase(source: str) -> str:

@@ -1,4 +1,4 @@
-"""Documents as PDF, by typst: tagged, with the fonts that typst brings along and, for other scripts, the system's.
+"""Documents as PDF, by typst: accessible, archivable, with typst's own fonts and, for other scripts, the system's.
 
 A character that no font at hand can show stands as its code point, such as `[U+6F22]`: it never becomes an empty box.
 """
@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import typst
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FONTS = ("Libertinus Serif", "New Computer Modern", "DejaVu Sans Mono")
 """The fonts that typst brings along, in the order in which they are asked for a character."""
+STANDARDS: Final[tuple[Literal["ua-1", "a-2a"], ...]] = ("ua-1", "a-2a")
+"""For screen readers (PDF/UA-1) and for archives (PDF/A-2a): what does not conform is not made."""
 _HERE = Path(__file__).parent / "templates"
 _PROBE = b"""
 #set page(width: 60pt, height: 40pt)
@@ -48,7 +50,7 @@ def pdf(document: Document, made: datetime) -> bytes:
     compiler = typst.Compiler(_HERE / "document.typ", root=_HERE)
     inputs = {"data": json.dumps(_shown(_data(document)))}
     stamp = int(made.astimezone(UTC).timestamp())
-    compiled = compiler.compile(format="pdf", sys_inputs=inputs, timestamp=stamp)
+    compiled = compiler.compile(format="pdf", sys_inputs=inputs, timestamp=stamp, pdf_standards=list(STANDARDS))
     if not isinstance(compiled, bytes):
         raise TypeError("typst gave no PDF")
     return compiled

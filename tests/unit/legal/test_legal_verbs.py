@@ -3,9 +3,12 @@
 import csv
 import io
 import json
+import os
 import shutil
 import stat
 import subprocess
+import sys
+import zipfile
 
 import orjson
 import pytest
@@ -522,3 +525,34 @@ def test_a_key_by_openssl_is_taken(sluss, team, tmp_path):
     subprocess.run(["openssl", "pkey", "-in", tmp_path / "k.pem", "-pubout", "-out", tmp_path / "p.pem"], check=True)
     case = team.open_case().case_id
     good(sluss("legal", "change", case, "--to-key", tmp_path / "p.pem", "--retain-until", today(30)))
+
+
+def test_an_authority_without_a_profile_must_name_the_ledgers_key(sluss, team, released, tmp_path, monkeypatch, anna):
+    monkeypatch.delenv("SLUSS_PROFILE")
+    result = sluss("legal", "check", tmp_path / "p.zip")
+    assert (result.exit_code, "--ledger-key" in result.stderr) == (Exit.USAGE, True)
+    assert "proven" in good(sluss("legal", "check", tmp_path / "p.zip", "--ledger-key", anna.ledger_keys[0])).stdout
+
+
+def test_an_altered_package_is_exit_code_5(sluss, released, tmp_path):
+    content = (tmp_path / "p.zip").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as package:
+        files = {name: package.read(name) for name in package.namelist()}
+    files["release.json"] = files["release.json"].replace(b"L-2026-0001/", b"L-2026-0001/9")
+    with zipfile.ZipFile(tmp_path / "q.zip", "w") as made:
+        for name, data in files.items():
+            made.writestr(name, data)
+    result = sluss("legal", "check", tmp_path / "q.zip", "--out", tmp_path / "out")
+    assert result.exit_code == Exit.INTEGRITY, result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [("sluss legal rec", {"record", "recipients"}), ("sluss legal list --state c", {"challenged", "closed"})],
+)
+def test_words_are_completed(typed, words):
+    environment = {"_SLUSS_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    command = [sys.executable, "-m", "sluss_cli"]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert set(done.stdout.split()) == words

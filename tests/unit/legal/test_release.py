@@ -139,6 +139,22 @@ def test_a_message_that_a_crash_cut_short_is_asked_for_again(team, anna, state):
     assert team.world.calls[-1].resume_after == "1"
 
 
+def test_a_state_file_cut_anywhere_holds_whole_messages_only(team, anna, state):
+    team.world.chunk = 1
+    case = team.approved()
+    with open_file(state, case) as file:
+        release(team.legal("anna"), anna, case, file, lambda *_: None)
+        whole = [message.cursor for message in file.messages()]
+    data = state.read_bytes()
+    for size in range(data.index(b"\n") + 1, len(data), 97):
+        state.write_bytes(data[:size])
+        with open_file(state, case) as file:
+            kept = [message.cursor for message in file.messages()]
+            assert kept == whole[: len(kept)]
+            assert file.cursor == (kept[-1] if kept else "")
+        assert len(state.read_bytes()) <= size
+
+
 def test_the_same_release_gives_the_same_zip_and_another_passphrase(team, anna, state):
     case = team.approved()
     one, two = pack(team, anna, case, state), pack(team, anna, case, state)
