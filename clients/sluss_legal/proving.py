@@ -76,7 +76,10 @@ def prove_row(row: pb.Received, verifier: Verifier) -> ProvenEntry:
         ReceiptInvalid: it is not, or the row says something else.
     """
     opening = row.opening if row.HasField("opening") else None
-    proven = prove_entry(row.entry, row.receipt, opening, verifier)
+    # An entry that was hidden may be shown as the ledger holds it, or as what it was.
+    if opening and row.entry not in {opening.sealed_entry, opening.entry}:
+        raise ReceiptInvalid("the opening of a row is of another entry")
+    proven = prove_entry(opening.entry if opening else row.entry, row.receipt, opening, verifier)
     _at(proven, row.entry_index)
     told = {
         "kind": RECEIVED_NAMES.get(row.kind),

@@ -249,6 +249,7 @@ class MemoryLegal:
         )
         if part.HasField("opening"):
             row.opening.CopyFrom(part.opening)
+            row.entry = part.opening.sealed_entry
         self.received.setdefault(person, []).append((case, row))
 
     def rows_of(self, person):

@@ -68,6 +68,13 @@ def release(
         Path | None, typer.Option(help="Write the package here; default: named after the case.", metavar="FILE")
     ] = None,
     language: Language = "en",
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            help="Keep FILE.release, to make the package again with another passphrase; remove it yourself.",
+        ),
+    ] = False,
 ) -> None:
     """Release what was approved, as a package. Run again after an interruption, it goes on where it stopped.
 
@@ -93,7 +100,8 @@ def release(
         made = build(released, language)
         write_atomic(path, made.content, SECRET)
         _tell(session, path, made)
-        file.forget()
+        if not keep:
+            file.forget()
 
 
 def _default_path(case: pb.Case) -> Path:

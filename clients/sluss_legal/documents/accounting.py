@@ -256,4 +256,8 @@ def _instrument(instrument: pb.Instrument) -> dict[str, str]:
 
 def _opening(opening: pb.Opening) -> dict[str, str]:
     """What opens the commitment of an entry that was hidden; the salt in hexadecimal."""
-    return {"sealed_entry": opening.sealed_entry.decode("utf-8", "replace"), "salt": opening.salt.hex()}
+    return {
+        "sealed_entry": opening.sealed_entry.decode("utf-8", "replace"),
+        "salt": opening.salt.hex(),
+        "entry": opening.entry.decode("utf-8", "replace"),
+    }

@@ -103,6 +103,15 @@ def test_the_passphrase_is_printed_once_and_is_nowhere_on_disk(sluss, approved, 
     assert secret.encode() not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
+def test_a_package_can_be_made_again_while_its_state_is_kept(sluss, team, approved, tmp_path):
+    out = tmp_path / "p.zip.age"
+    first = document(sluss("legal", "release", approved, "--out", out, "--keep", "--json"))
+    again = document(sluss("legal", "release", approved, "--out", out, "--json"))
+    assert again["entries"] == first["entries"]
+    assert again["passphrase"] != first["passphrase"]
+    assert not (tmp_path / "p.zip.age.release").exists()
+
+
 def test_an_interrupted_release_goes_on_by_running_it_again(sluss, team, approved, tmp_path):
     team.world.chunk = 1
     out, lies = tmp_path / "p.zip.age", team.world.lies
