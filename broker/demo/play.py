@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,8 +19,6 @@ from broker.demo.telling import Teller
 from broker.errors import SlussError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import typer
 
 NOT_AS_TOLD = 1
@@ -30,7 +29,7 @@ PORTS = 10_000
 ATTEMPTS = 100
 
 
-def play(app: typer.Typer, folder: Path, count: int, *, as_json: bool, keep: bool) -> int:
+def play(app: typer.Typer, folder: Path, count: int, *, as_json: bool, keep: bool, replace: bool = True) -> int:
     """Tells the story; gives the exit code: 0, or 1 if a chapter did not behave.
 
     Args:
@@ -39,13 +38,16 @@ def play(app: typer.Typer, folder: Path, count: int, *, as_json: bool, keep: boo
         count: persons in the customer file.
         as_json: one JSON document instead of the story.
         keep: leave the folder to the reader.
+        replace: a folder that an earlier demo made may be deleted.
     """
     try:
-        prepare(folder)
+        replaced = prepare(folder, replace=replace)
     except (SlussError, OSError) as error:
         why = error.detail if isinstance(error, SlussError) else str(error)
         return _end({"ok": False, "error": why}, as_json=as_json, exits=USAGE)
     tale = Tale(Stage(app, folder), Teller(silent=as_json), count)
+    if replaced:
+        tale.teller.line(f"Replaced {folder}, which an earlier demo had made; --no-replace would have kept it.")
     try:
         with plain_environment(), stopped_in_order():
             document, code = _tell(tale)
@@ -58,7 +60,7 @@ def play(app: typer.Typer, folder: Path, count: int, *, as_json: bool, keep: boo
         _farewell(tale)
     if not keep:
         shutil.rmtree(folder)
-    return _end(document, as_json=as_json, exits=code)
+    return _end(document | {"replaced": replaced}, as_json=as_json, exits=code)
 
 
 def _end(document: dict[str, Any], *, as_json: bool, exits: int) -> int:
@@ -143,9 +145,17 @@ def _farewell(tale: Tale) -> None:
     tale.teller.line()
     tale.teller.say("All of it went as told. The broker is stopped and the folder is yours:")
     tale.teller.line()
+    if shutil.which("sluss") is None:
+        tale.teller.line(f"    $ . {_activate()}    # puts `sluss` on the PATH")
     for command in _explore(tale):
         tale.teller.line(f"    $ {command}")
     tale.teller.line()
+
+
+def _activate() -> Path:
+    """The script that puts this environment's commands on the PATH, from here if it lies below."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    return script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
 
 
 def _explore(tale: Tale) -> list[str]:
