@@ -17,13 +17,11 @@ from broker.demo.stage import NotAsToldError, Stage, plain_environment, prepare,
 from broker.demo.tale import CHAPTERS, Chapter, Tale
 from broker.demo.telling import Teller
 from broker.errors import SlussError
+from broker.exits import Exit
 
 if TYPE_CHECKING:
     import typer
 
-NOT_AS_TOLD = 1
-USAGE = 2
-INTERRUPTED = 130
 FIRST_PORT = 20_000
 PORTS = 10_000
 ATTEMPTS = 100
@@ -44,7 +42,7 @@ def play(app: typer.Typer, folder: Path, count: int, *, as_json: bool, keep: boo
         replaced = prepare(folder, replace=replace)
     except (SlussError, OSError) as error:
         why = error.detail if isinstance(error, SlussError) else str(error)
-        return _end({"ok": False, "error": why}, as_json=as_json, exits=USAGE)
+        return _end({"ok": False, "error": why}, as_json=as_json, exits=Exit.USAGE)
     tale = Tale(Stage(app, folder), Teller(silent=as_json), count)
     if replaced:
         tale.teller.line(f"Replaced {folder}, which an earlier demo had made; --no-replace would have kept it.")
@@ -52,7 +50,7 @@ def play(app: typer.Typer, folder: Path, count: int, *, as_json: bool, keep: boo
         with plain_environment(), stopped_in_order():
             document, code = _tell(tale)
     except KeyboardInterrupt:
-        document, code = {"ok": False, "error": "interrupted"}, INTERRUPTED
+        document, code = {"ok": False, "error": "interrupted"}, Exit.INTERRUPTED
     finally:
         tale.stage.stop()
     if code == 0 and keep:
@@ -90,7 +88,7 @@ def _tell(tale: Tale) -> tuple[dict[str, Any], int]:
         error = f"{told[-1]['title'] if told else 'start'}: {failed}"
     seconds = round(time.perf_counter() - started, 2)
     document = {"ok": not error, "seconds": seconds, "dir": str(tale.stage.folder), "chapters": told}
-    return (document | {"error": error}, NOT_AS_TOLD) if error else (document, 0)
+    return (document | {"error": error}, Exit.FOUND_WRONG) if error else (document, 0)
 
 
 def _found(tale: Tale, told: list[dict[str, Any]]) -> None:

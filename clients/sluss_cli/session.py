@@ -20,7 +20,7 @@ from sluss_client.errors import (
 from sluss_client.profile import Profile
 from sluss_client.subcontractor import Subcontractor
 
-from sluss_cli.exits import Exit
+from sluss_cli.exits import Exit, exit_of
 from sluss_cli.problems import Problem, of_system, usage
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 30.0
 """Seconds that a single call may take."""
-_BROKEN = {"INTERNAL", "UNKNOWN"}
-"""Reasons by which a broker says that it failed, and not that the answer is no."""
 
 
 class Session:
@@ -108,8 +106,7 @@ def of_client(error: Exception) -> Problem | None:
     if isinstance(error, BrokerUnavailable):
         return Problem(Exit.UNAVAILABLE, error.reason, error.detail, error.metadata)
     if isinstance(error, Refused):
-        code = Exit.UNAVAILABLE if error.reason in _BROKEN else Exit.REFUSED
-        return Problem(code, error.reason, error.detail, error.metadata)
+        return Problem(exit_of(error.reason), error.reason, error.detail, error.metadata)
     if isinstance(error, TransportError):
         return Problem(Exit.UNAVAILABLE, "NO_ANSWER", str(error))
     if isinstance(error, IntegrityError):

@@ -69,9 +69,10 @@ FORMATS = {
     "broker.contract_terms",
     "broker.contracts",
 }
-# What the command takes besides: the readers of customer files, as pure as the formats.
+# What the command takes besides: its exit codes and the readers of customer files, as pure as the formats.
 READERS = {
     "broker.catalogue",
+    "broker.exits",
     "broker.intake.convert",
     "broker.intake.faults",
     "broker.intake.guess",

@@ -9,6 +9,7 @@ import typer
 from broker.demo import play
 from broker.demo.stage import MARKER, NotAsToldError, Stage, plain_environment, prepare
 from broker.errors import SlussError
+from broker.exits import Exit
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def app():
 
 
 def test_story_that_does_not_go_as_told_ends_with_1_and_says_where(app, tmp_path, capsys):
-    assert play.play(app, tmp_path / "demo", 10, as_json=True, keep=True) == play.NOT_AS_TOLD
+    assert play.play(app, tmp_path / "demo", 10, as_json=True, keep=True) == Exit.FOUND_WRONG
     document = orjson.loads(capsys.readouterr().out)
     assert not document["ok"]
     assert "A broker of its own" in document["error"]
@@ -94,7 +95,7 @@ def test_replacing_is_told_to_people_and_programs(app, tmp_path, capsys):
     for as_json, said in ((False, ""), (False, "Replaced"), (True, '"replaced": true')):
         play.play(app, tmp_path / "demo", 10, as_json=as_json, keep=True)
         assert said in capsys.readouterr().out
-    assert play.play(app, tmp_path / "demo", 10, as_json=True, keep=True, replace=False) == play.USAGE
+    assert play.play(app, tmp_path / "demo", 10, as_json=True, keep=True, replace=False) == Exit.USAGE
 
 
 def test_settings_of_another_broker_are_put_aside_and_given_back(monkeypatch):
