@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
             Path, typer.Option("--dir", help="Where to make everything; a folder of its own.", metavar="DIR")
         ] = Path("sluss-demo"),
         count: Annotated[
-            int, typer.Option("--persons", help="Persons in the customer file.", min=10, max=500_000)
+            int, typer.Option("--persons", help="Persons in the customer file.", min=10, max=500_000, metavar="COUNT")
         ] = 1000,
         *,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,

@@ -63,11 +63,7 @@ class Session:
     @cached_property
     def profile(self) -> Profile:
         """The profile, read from its folder."""
-        try:
-            return Profile.load(self.folder)
-        except FileNotFoundError as error:
-            problem = of_system(error)
-            raise usage(f"no profile here: {problem.detail}", **problem.metadata) from None
+        return load_profile(self.folder)
 
     @cached_property
     def _channel(self) -> grpc.Channel:
@@ -97,6 +93,19 @@ class Session:
     def subcontractor(self) -> Subcontractor:
         """The SDK, which proves every answer before it opens anything."""
         return self._open.enter_context(Subcontractor.from_profile(self.folder))
+
+
+def load_profile(folder: Path) -> Profile:
+    """The profile in a folder.
+
+    Raises:
+        Problem: USAGE, if there is none.
+    """
+    try:
+        return Profile.load(folder)
+    except FileNotFoundError as error:
+        problem = of_system(error)
+        raise usage(f"no profile here: {problem.detail}", **problem.metadata) from None
 
 
 def of_client(error: Exception) -> Problem | None:

@@ -89,7 +89,9 @@ def test_every_verb_takes_json_and_profile_and_explains_every_option(name, path,
         (("ledger", "receipt", "x"), "integer"),
         (("ledger", "show", "--limit", "-5"), "--limit"),
         (("profile", "create", "DIR", "--principal", "subcontractor/a"), "missing"),
-        (("profile", "show", "/nowhere/at/all"), "no such file"),
+        (("profile", "create", "DIR", "--principal", "acme-pay"), "kind is one of"),
+        (("profile", "show", "/nowhere/at/all"), "no profile here"),
+        (("profile", "request", "/nowhere/at/all"), "no profile here"),
         (("open", "/nowhere.sealed"), "no such file"),
         (("bogus",), "bogus"),
     ],
@@ -216,6 +218,13 @@ def test_certificate_of_somebody_else_is_not_installed(sluss, profile, issue, tm
     result = sluss("profile", "install", profile, tmp_path / "other.pem")
     assert result.exit_code == Exit.USAGE
     assert "another principal" in result.output
+
+
+def test_certificate_that_nobody_asked_for_is_told_by_the_step_that_is_missing(sluss, profile, tmp_path):
+    (tmp_path / "certificate.pem").write_bytes((profile / "certificate.pem").read_bytes())
+    result = sluss("profile", "install", profile, tmp_path / "certificate.pem")
+    assert result.exit_code == Exit.USAGE
+    assert "sluss profile request" in result.output
 
 
 def test_secrets_are_never_shown(sluss, profile):
