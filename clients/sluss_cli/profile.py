@@ -93,11 +93,14 @@ def request(
     ] = None,
 ) -> None:
     """Make a key that stays here, and a request for its certificate to send to the company."""
-    pem = load_profile(folder).certificate_request().decode()
+    profile = load_profile(folder)
+    pem = profile.certificate_request().decode()
     session.output.result({"request": pem})
     if out:
         out.write_text(pem, encoding="ascii")
-        session.output.line(f"Wrote {out}. The company signs it: sluss certificate issue")
+        kind, _, identifier = profile.principal.partition("/")
+        issue = f"sluss certificate issue {kind} {identifier} --csr {out} --out certificate.pem"
+        session.output.line(f"Wrote {out}. The company signs it: {issue}")
     elif not session.output.as_json:
         sys.stdout.write(pem)
 
