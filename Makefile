@@ -1,4 +1,4 @@
-# make demo · make test · make bench · make lint: each sets up what it needs.
+# make demo · make test · make bench · make lint: each sets up what it needs. `make demo ARGS=--json` passes options on.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +14,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/sluss demo
+	$(BIN)/sluss demo $(ARGS)
 
 test: $(READY)
 	$(BIN)/pytest -n auto

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, person_pb2
+from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, person_pb2
 from sqlalchemy import update
 
 from broker import epochs, requests, volumes
@@ -18,6 +18,7 @@ from broker.keys.file import FileProvider
 from broker.keys.provider import INDEX
 from broker.ledger.log import Ledger
 from broker.ledger.signer import LedgerKeys
+from broker.legal.cases import Cases
 from broker.pages import Cursors
 from broker.persons.importing import Importer
 from broker.refusals import RefusalLog
@@ -25,6 +26,7 @@ from broker.rights import Rights
 from broker.rpc.contracts import Contracts
 from broker.rpc.disclosures import Disclosures
 from broker.rpc.ledgers import Ledgers
+from broker.rpc.legal import Legal
 from broker.rpc.persons import Persons
 from broker.rpc.threads import Threads
 from broker.store import tables
@@ -99,6 +101,17 @@ class App:
             (
                 ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],
                 Ledgers(self.desk, self.ledger, cursors, call),
+            ),
+            (
+                legal_pb2.DESCRIPTOR.services_by_name["LegalService"],
+                Legal(
+                    self.desk,
+                    self.ledger,
+                    self._batches,
+                    Cases(round(self._settings.emergency_confirm_s * SECOND)),
+                    cursors,
+                    call,
+                ),
             ),
         ]
 

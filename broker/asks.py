@@ -59,19 +59,44 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasePart:
+    """Where in a release an ask stands.
+
+    Attributes:
+        place: where the part begins: a position in the list of persons, or the id before the part's first.
+        done: persons looked at before it.
+        released: persons released before it.
+    """
+
+    place: int
+    done: int
+    released: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What opens a sealed entry: the entry as the ledger holds it, the salt, and the entry that it was."""
+
+    sealed_entry: bytes
+    salt: bytes
+    entry: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """One request for slices.
 
     Attributes:
         caller: the evidence of who asks.
         request_id: 16 bytes; with the caller it identifies the request.
-        contract: contract id.
+        contract: contract id; of a release, the legal case's.
         purpose: purpose code.
         fields: field names, as asked.
         who: the persons.
         seen_size: the size of the tree that the caller verified last; 0 for none.
         dry_run: decide only, write nothing.
         invalid: what is wrong with the request itself; told, and logged, once the caller is known.
+        release: of a release on a legal ground, which part of it; only LegalService asks so.
     """
 
     caller: Caller
@@ -83,6 +108,7 @@ class Ask:
     seen_size: int = 0
     dry_run: bool = False
     invalid: SlussError | None = None
+    release: ReleasePart | None = None
 
     def digest(self) -> bytes:
         """SHA-256 over what is asked; the tree that was seen is no part of it, since a retry may have seen more."""
@@ -96,7 +122,10 @@ class Ask:
 
 @dataclass(slots=True)
 class Sealed:
-    """One disclosure on its way out. `entry`, `index` and `receipt` are set once the entry is durable."""
+    """One disclosure on its way out. `entry`, `index` and `receipt` are set once the entry is durable.
+
+    Under secrecy `entry` is what was released, and `opening` holds the entry that the receipt is of.
+    """
 
     disclosure: str
     terms: dict[str, object]
@@ -109,6 +138,7 @@ class Sealed:
     entry: bytes = b""
     index: int = -1
     receipt: str = ""
+    opening: Opening | None = None
 
 
 @dataclass(slots=True)

@@ -62,20 +62,26 @@ def _group(app: typer.Typer, name: str) -> typer.Typer:
 def init(
     context: typer.Context,
     *,
-    trust_domain: Annotated[str, typer.Option(help="The host in the URIs of certificates.", metavar="DOMAIN")],
-    origin: Annotated[str, typer.Option(help="The ledger's name, for good.", metavar="NAME")],
+    trust_domain: Annotated[
+        str, typer.Option(help="The company's domain; stands in every certificate.", metavar="DOMAIN")
+    ],
+    origin: Annotated[
+        str, typer.Option(help="The ledger's name, such as example.com/sluss; stays for good.", metavar="NAME")
+    ],
     host: Annotated[
         list[str] | None,
-        typer.Option("--host", help="Name or address of the broker, for its certificate; can be repeated."),
+        typer.Option("--host", help="The broker's name or address, for its certificate; repeatable.", metavar="HOST"),
     ] = None,
-    listen: Annotated[str, typer.Option(help="Where it will listen.", metavar="HOST:PORT")] = "127.0.0.1:7443",
+    listen: Annotated[str, typer.Option(help="Where the broker will listen.", metavar="HOST:PORT")] = "127.0.0.1:7443",
     database: Annotated[
-        str, typer.Option(help="postgresql+psycopg://...; SQLite in the home folder if not given.", metavar="URL")
+        str, typer.Option(help="postgresql+psycopg://...; by default SQLite in the home folder.", metavar="URL")
     ] = "",
-    endpoint: Annotated[str, typer.Option(help="The broker's host:port for profiles.", metavar="HOST:PORT")] = "",
+    endpoint: Annotated[
+        str, typer.Option(help="Where clients find the broker, if not at --host and --listen.", metavar="HOST:PORT")
+    ] = "",
     profile: Annotated[
         list[str] | None,
-        typer.Option("--profile", help="Make a profile for this principal too.", metavar="KIND/ID"),
+        typer.Option("--profile", help="Make a profile for this principal too; repeatable.", metavar="KIND/ID"),
     ] = None,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
@@ -118,8 +124,13 @@ def _tell_founded(console: Console, home: Path, files: list[str], backup: dict[s
 def serve(
     context: typer.Context,
     *,
-    listen: Annotated[str | None, typer.Option(help="host:port; port 0 is any free one.", metavar="HOST:PORT")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that share the port.", min=1, max=64)] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(help="Where to listen, if not as the settings say; port 0 is any free one.", metavar="HOST:PORT"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that share the port.", min=1, max=64, metavar="COUNT")
+    ] = None,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -141,7 +152,7 @@ def import_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would change.")] = False,
     allow_removal: Annotated[
         bool,
-        typer.Option("--allow-removal", help="Take fields and purposes away, whoever names them."),
+        typer.Option("--allow-removal", help="Let it take fields and purposes away that are in force."),
     ] = False,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,

@@ -383,7 +383,8 @@ def _choice_allows(rule: ChoiceRule, purpose: str, choices: Mapping[str, str]) -
     return opted_in or rule is ChoiceRule.UNLESS_OPTED_OUT
 
 
-def _population_holds(population: Population, person: PersonFacts) -> bool:
+def population_holds(population: Population, person: PersonFacts) -> bool:
+    """Whether a person is of a population."""
     if population.everyone:
         return True
     if population.persons:
@@ -397,7 +398,7 @@ def admits(decision: Decision, person: PersonFacts) -> bool:
     return (
         person.active
         and _choice_allows(decision.choice_rule, decision.purpose, person.choices)
-        and _population_holds(decision.grant.population, person)
+        and population_holds(decision.grant.population, person)
     )
 
 

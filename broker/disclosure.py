@@ -35,6 +35,7 @@ from broker.identity import authorise
 from broker.ids import person_text
 from broker.ledger import entry
 from broker.ledger.log import ATTEMPTS
+from broker.legal.releasing import grant_release
 from broker.plan import Basis, Granted, Plan, Refusing, refusal_of
 from broker.rights import not_yours, own
 from broker.slice_terms import unbase64
@@ -177,17 +178,24 @@ class Spine:
 
     def _grant(self, connection: Connection, snapshot: Snapshot, ask: Ask, principal: str, now_us: int) -> Granted:
         """The decision, made once for equal requests of a day on one snapshot: nothing else goes into it."""
-        question = (principal, ask.contract, ask.purpose, ask.fields, now_us // DAY_US)
+        question = (principal, ask.contract, ask.purpose, ask.fields, now_us // DAY_US, ask.release is not None)
         granted = self._granted.get(question)
         if granted is None or granted.snapshot is not snapshot:
-            held = _own_contract(connection, snapshot, ask.contract, principal)
-            decision = decide(held.facts, snapshot.catalogue, principal, ask.purpose, ask.fields, now_us)
-            key = snapshot.recipient_key(connection, principal)
-            granted = Granted(snapshot, held, key, decision, SliceMaker(self._vault, snapshot, held, decision))
+            granted = self._granted_anew(connection, snapshot, ask, principal, now_us)
             if len(self._granted) >= MAX_GRANTED:
                 self._granted.clear()
             self._granted[question] = granted
         return granted
+
+    def _granted_anew(
+        self, connection: Connection, snapshot: Snapshot, ask: Ask, principal: str, now_us: int
+    ) -> Granted:
+        if ask.release is not None:
+            return grant_release(connection, snapshot, ask.contract)
+        held = _own_contract(connection, snapshot, ask.contract, principal)
+        decision = decide(held.facts, snapshot.catalogue, principal, ask.purpose, ask.fields, now_us)
+        key = snapshot.recipient_key(connection, principal)
+        return Granted(snapshot, held, key, decision, SliceMaker(self._vault, snapshot, held, decision))
 
     def _read(self, connection: Connection, plans: Sequence[Plan]) -> Mapping[int, Row[Any]]:
         """Step 2: one query for all named persons, one per page; sets whom each plan is about."""
@@ -231,10 +239,11 @@ class Spine:
             else:
                 available.append(opened)
         contract = granted.decision.contract
-        for start in range(0, len(available), CHUNK):
+        size = granted.release.chunk if granted.release else CHUNK
+        for start in range(0, len(available), size):
             epoch = self._epochs.current(contract, granted.key, now_us)
             terms = granted.maker.terms(epoch, snapshot.policy(now_us), rfc3339(now_us))
-            answer.sealed.append(granted.maker.make(epoch, terms, available[start : start + CHUNK]))
+            answer.sealed.append(granted.maker.make(epoch, terms, available[start : start + size]))
         if answer.sealed:
             answer.sealed[-1].unavailable = len(answer.unavailable)
 
@@ -315,6 +324,8 @@ class Spine:
                 volumes.take(answer.decision, persons, asked)
             if plan.refused or plan.granted is None:
                 continue
+            if plan.granted.release is not None:
+                plan.granted.release.moved(tx.connection, plan.ask, answer)
             if not answer.sealed:
                 if isinstance(plan.ask.who, Named):
                     remembered.append((plan.name, requests.Known(plan.ask.digest(), tx.size, 0, bytes(8))))
@@ -331,14 +342,13 @@ class Spine:
 
     @staticmethod
     def _append_one(tx: Tx, plan: Plan, sealed: Sealed, now_us: int) -> None:
+        by = plan.principal.name if plan.principal else ""
+        if plan.granted is not None and plan.granted.release is not None:
+            plan.granted.release.append(tx, sealed, by)
+            return
         pairs = list(zip(sealed.commitments, sealed.digests, strict=True))
         sealed.entry = entry.disclosure(now_us, sealed.terms, pairs, sealed.unavailable)
-        sealed.index = tx.append(
-            sealed.entry,
-            contract=plan.ask.contract,
-            recipient=plan.principal.name if plan.principal else "",
-            persons=sealed.persons,
-        )
+        sealed.index = tx.append(sealed.entry, contract=plan.ask.contract, recipient=by, persons=sealed.persons)
 
     def _add_proofs(self, tx: Tx, plan: Plan) -> None:
         """Step 6 begins: the commit stands, so receipts can be given."""
@@ -368,10 +378,13 @@ class Spine:
         if len(stored) != known.entries:
             raise SlussError(Reason.RECORD_CHANGED)
         for found in stored:
-            first = entry.parse(found.entry)
+            written, opening = (found.entry, None)
+            if granted.release is not None:
+                written, opening = granted.release.opened(connection, found)
+            first = entry.parse(written)
             epoch = self._epochs.load(connection, unbase64(first["terms"]["epoch"], EPOCH_ID_BYTES))
             sealed = granted.maker.remake(epoch, first, candidates)
-            sealed.entry, sealed.index = found.entry, found.index
+            sealed.entry, sealed.index, sealed.opening = written, found.index, opening
             again.sealed.append(sealed)
         if isinstance(plan.ask.who, Named):
             given = {made[1:17] for sealed in again.sealed for made in sealed.slices}

@@ -28,7 +28,7 @@ class Cursors:
         """The token for going on after `position`, good only with the same binding."""
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, position.encode(), orjson.dumps(binding))
-        return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode("ascii")
+        return _text(nonce + sealed)
 
     def open(self, token: str, *binding: object, field: str = "page_token") -> str:
         """The position behind a token.
@@ -37,11 +37,23 @@ class Cursors:
             SlussError: INVALID_REQUEST for a token that was made up, or for another request.
         """
         try:
-            data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            data = _bytes(token)
             plain = self._cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], orjson.dumps(binding))
         except (InvalidTag, ValueError, binascii.Error):
             raise SlussError(Reason.INVALID_REQUEST, f"{field}: not a token for this request", field=field) from None
         return plain.decode()
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _bytes(token: str) -> bytes:
+    """Only the one text that `_text` makes of some bytes: the decoder also takes `+` for `-`, and loose last bits."""
+    data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    if _text(data) != token:
+        raise ValueError("not canonical")
+    return data
 
 
 def page_size(asked: int, default: int, most: int) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from broker import requests
     from broker.contracts import Decision
     from broker.identity import Principal
+    from broker.legal.releasing import ReleaseWriter
     from broker.rights import HeldContract, Snapshot
     from broker.sealing import RecipientPublicKey
     from broker.slices import SliceMaker
@@ -33,6 +34,7 @@ class Granted:
     key: RecipientPublicKey
     decision: Decision
     maker: SliceMaker
+    release: ReleaseWriter | None = None
 
 
 class Basis(NamedTuple):
@@ -57,7 +59,9 @@ class Plan:
 
     @property
     def name(self) -> requests.Name:
-        """Under which the request is remembered."""
+        """Under which the request is remembered; a part of a release is the case's, whoever asks for it."""
+        if self.ask.release is not None:
+            return self.ask.contract, self.ask.request_id
         return (self.principal.name if self.principal else UNKNOWN_PRINCIPAL), self.ask.request_id
 
 
@@ -95,7 +99,7 @@ def refusal_of(plan: Plan) -> Refusal | None:
         if reason is Reason.RATE_EXCEEDED:
             return None
     elif plan.retry_of is None and answer and answer.unavailable and not answer.sealed:
-        if isinstance(plan.ask.who, Page):
+        if isinstance(plan.ask.who, Page) or plan.ask.release is not None:
             return None
         reason = Reason.PERSON_UNAVAILABLE
     else:
@@ -104,4 +108,7 @@ def refusal_of(plan: Plan) -> Refusal | None:
     told = plan.refused.metadata if plan.refused else {}
     name = plan.principal.name if plan.principal else told.get("principal", UNKNOWN_PRINCIPAL)
     persons = ask.who.persons if isinstance(ask.who, Named) else 0
-    return Refusal(name, ask.caller.method, reason, ask.contract, ask.purpose, ask.fields, persons)
+    # A case may be hidden, and refusals are not: what is refused of one does not name it.
+    contract, purpose = ("", "") if ask.release is not None else (ask.contract, ask.purpose)
+    fields = () if ask.release is not None else ask.fields
+    return Refusal(name, ask.caller.method, reason, contract, purpose, fields, persons)

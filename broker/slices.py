@@ -40,10 +40,26 @@ class Opened(NamedTuple):
 
 
 class SliceMaker:
-    """Steps 3 and 4: makes the slices of one request. Holds what all its persons share."""
+    """Steps 3 and 4: makes the slices of one request. Holds what all its persons share.
 
-    def __init__(self, vault: Vault, snapshot: Snapshot, held: HeldContract, decision: Decision) -> None:
+    Args:
+        vault: opens records.
+        snapshot: with the catalogue.
+        held: the recipient and the key of its handles.
+        decision: what may leave.
+        period: only values collected within it, in seconds since 1970 UTC, its end not included; None for all.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        snapshot: Snapshot,
+        held: HeldContract,
+        decision: Decision,
+        period: tuple[int, int] | None = None,
+    ) -> None:
         self._vault = vault
+        self._period = period
         self._names = tuple(granted.field for granted in decision.fields)
         self._financial = decision.financial
         key = hmac.digest(held.handle_key, HASHED_KEY_LABEL, "sha256")
@@ -78,7 +94,8 @@ class SliceMaker:
         Raises:
             SlussError: INTERNAL for a record that does not open, KEYS_UNAVAILABLE.
         """
-        values, secret = self._vault.open_for_disclosure(row, self._names, allow_financial=self._financial)
+        names = self._names if self._period is None else self._within(row, *self._period)
+        values, secret = self._vault.open_for_disclosure(row, names, allow_financial=self._financial)
         key = self._key
         items = []
         for ordinal, name, transform in self._fields:
@@ -87,6 +104,10 @@ class SliceMaker:
                 text = value if transform is None else transform(value, key)
                 items.append((ordinal, name, text.encode()))
         return Opened(handle, row.id, items, secret)
+
+    def _within(self, row: Row[Any], first: int, end: int) -> list[str]:
+        origins = self._vault.metadata(row)
+        return [name for name in self._names if name in origins and first <= origins[name].collected_at < end]
 
     def terms(self, epoch: Epoch, policy: str, issued: str) -> Terms:
         """The terms of a new disclosure (protos/SLICE.md); `issued` is RFC 3339."""

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,21 +17,17 @@ from broker.demo.stage import NotAsToldError, Stage, plain_environment, prepare,
 from broker.demo.tale import CHAPTERS, Chapter, Tale
 from broker.demo.telling import Teller
 from broker.errors import SlussError
+from broker.exits import Exit
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import typer
 
-NOT_AS_TOLD = 1
-USAGE = 2
-INTERRUPTED = 130
 FIRST_PORT = 20_000
 PORTS = 10_000
 ATTEMPTS = 100
 
 
-def play(app: typer.Typer, folder: Path, count: int, *, as_json: bool, keep: bool) -> int:
+def play(app: typer.Typer, folder: Path, count: int, *, as_json: bool, keep: bool, replace: bool = True) -> int:
     """Tells the story; gives the exit code: 0, or 1 if a chapter did not behave.
 
     Args:
@@ -39,18 +36,21 @@ def play(app: typer.Typer, folder: Path, count: int, *, as_json: bool, keep: boo
         count: persons in the customer file.
         as_json: one JSON document instead of the story.
         keep: leave the folder to the reader.
+        replace: a folder that an earlier demo made may be deleted.
     """
     try:
-        prepare(folder)
+        replaced = prepare(folder, replace=replace)
     except (SlussError, OSError) as error:
         why = error.detail if isinstance(error, SlussError) else str(error)
-        return _end({"ok": False, "error": why}, as_json=as_json, exits=USAGE)
+        return _end({"ok": False, "error": why}, as_json=as_json, exits=Exit.USAGE)
     tale = Tale(Stage(app, folder), Teller(silent=as_json), count)
+    if replaced:
+        tale.teller.line(f"Replaced {folder}, which an earlier demo had made; --no-replace would have kept it.")
     try:
         with plain_environment(), stopped_in_order():
             document, code = _tell(tale)
     except KeyboardInterrupt:
-        document, code = {"ok": False, "error": "interrupted"}, INTERRUPTED
+        document, code = {"ok": False, "error": "interrupted"}, Exit.INTERRUPTED
     finally:
         tale.stage.stop()
     if code == 0 and keep:
@@ -58,7 +58,7 @@ def play(app: typer.Typer, folder: Path, count: int, *, as_json: bool, keep: boo
         _farewell(tale)
     if not keep:
         shutil.rmtree(folder)
-    return _end(document, as_json=as_json, exits=code)
+    return _end(document | {"replaced": replaced}, as_json=as_json, exits=code)
 
 
 def _end(document: dict[str, Any], *, as_json: bool, exits: int) -> int:
@@ -88,7 +88,7 @@ def _tell(tale: Tale) -> tuple[dict[str, Any], int]:
         error = f"{told[-1]['title'] if told else 'start'}: {failed}"
     seconds = round(time.perf_counter() - started, 2)
     document = {"ok": not error, "seconds": seconds, "dir": str(tale.stage.folder), "chapters": told}
-    return (document | {"error": error}, NOT_AS_TOLD) if error else (document, 0)
+    return (document | {"error": error}, Exit.FOUND_WRONG) if error else (document, 0)
 
 
 def _found(tale: Tale, told: list[dict[str, Any]]) -> None:
@@ -143,9 +143,17 @@ def _farewell(tale: Tale) -> None:
     tale.teller.line()
     tale.teller.say("All of it went as told. The broker is stopped and the folder is yours:")
     tale.teller.line()
+    if shutil.which("sluss") is None:
+        tale.teller.line(f"    $ . {_activate()}    # puts `sluss` on the PATH")
     for command in _explore(tale):
         tale.teller.line(f"    $ {command}")
     tale.teller.line()
+
+
+def _activate() -> Path:
+    """The script that puts this environment's commands on the PATH, from here if it lies below."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    return script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
 
 
 def _explore(tale: Tale) -> list[str]:

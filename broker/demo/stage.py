@@ -162,20 +162,34 @@ def _document(printed: io.TextIOWrapper) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def prepare(folder: Path) -> None:
-    """Makes the demo's folder anew; never touches a folder that the demo did not make.
+def prepare(folder: Path, *, replace: bool = True) -> bool:
+    """Makes the demo's folder: a new or an empty one, or one that the demo made earlier, which is replaced.
+
+    Args:
+        folder: where.
+        replace: an earlier demo's folder may be deleted.
+
+    Returns:
+        Whether an earlier demo's folder was replaced.
 
     Raises:
-        SlussError: the folder is somebody else's.
+        SlussError: INVALID_REQUEST: the folder is somebody else's, or an earlier demo's that is to be kept.
     """
-    if folder.exists() and not (folder / MARKER).is_file():
+    made_here = (folder / MARKER).is_file() and not folder.is_symlink()
+    filled = folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir())))
+    if filled and not made_here:
         raise SlussError(
             Reason.INVALID_REQUEST, f"{folder} exists and was not made by this demo: name another with --dir"
         )
-    if folder.exists():
+    if made_here and not replace:
+        raise SlussError(
+            Reason.INVALID_REQUEST, f"{folder} is an earlier demo's: name another with --dir, or leave out --no-replace"
+        )
+    if made_here:
         shutil.rmtree(folder)
-    folder.mkdir(mode=0o700, parents=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / MARKER).write_text("`sluss demo` made this folder and replaces it when it runs again.\n")
+    return made_here
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import typer
 
 from broker.cli import SERVER_NEEDS
 
-EXAMPLES = ("sluss demo", "sluss demo --dir /tmp/try --persons 10000", "sluss demo --json")
+EXAMPLES = ("sluss demo", "sluss demo --dir /tmp/try --persons 10000", "sluss demo --no-replace", "sluss demo --json")
 
 
 def register(app: typer.Typer) -> None:
@@ -26,15 +26,21 @@ def register(app: typer.Typer) -> None:
             Path, typer.Option("--dir", help="Where to make everything; a folder of its own.", metavar="DIR")
         ] = Path("sluss-demo"),
         count: Annotated[
-            int, typer.Option("--persons", help="Persons in the customer file.", min=10, max=500_000)
+            int, typer.Option("--persons", help="Persons in the customer file.", min=10, max=500_000, metavar="COUNT")
         ] = 1000,
         *,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
-        keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Keep the folder, to go on exploring.")] = True,
+        keep: Annotated[
+            bool, typer.Option("--keep/--no-keep", help="Leave the folder to explore, or delete it at the end.")
+        ] = True,
+        replace: Annotated[
+            bool,
+            typer.Option("--replace/--no-replace", help="Replace a folder that an earlier demo made, or refuse to."),
+        ] = True,
     ) -> None:
-        """See it work: a broker, a contract, slices, refusals, a suspension, and a ledger that nobody can alter."""
+        """See it work: a broker, a contract, slices, refusals, a suspension, and an altered ledger found out."""
         from broker.demo.play import play  # noqa: PLC0415 - the story loads only when it is told
 
-        raise typer.Exit(play(app, folder, count, as_json=as_json, keep=keep))
+        raise typer.Exit(play(app, folder, count, as_json=as_json, keep=keep, replace=replace))
 
     app.command("demo", epilog="\n\n".join(["Examples:", *EXAMPLES]))(demo)

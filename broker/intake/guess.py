@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.catalogue import is_security_code
 from broker.codes import COUNTRIES
-from broker.errors import SlussError
+from broker.errors import Reason, SlussError
 from broker.intake.convert import day_reader
 from broker.intake.mapping import DATE_FORMATS, Column, Mapping, checked
 from broker.intake.words import COUNTRY_WORDS, HEADERS
@@ -31,7 +31,9 @@ _TELLING: Final = (
     ("payment.card_number", "card_number"),
     ("technical.last_ip", "ip"),
 )
-_KEYS: Final = ("customer_number", "account.id", "email")
+NUMBER: Final = "customer_number"
+"""The field without which the broker stores no row of a file."""
+_KEYS: Final = (NUMBER, "account.id", "email")
 _EXTRAS = "EMAIL.2 TEL.2 TEL.cell.2 N.additional N.suffix ORG.unit CATEGORIES KIND NOTE PHOTO PRODID REV URL"
 _VCARD_EXTRAS: Final = tuple(_EXTRAS.split())
 _ENOUGH: Final = 0.8
@@ -94,10 +96,13 @@ def guess(
         for name in _VCARD_EXTRAS:
             if name not in settled.columns and name not in settled.ignore:
                 settled.drop(name, "common in vCards: dropped unless you map it")
+    key = next((key for key in _KEYS if key in settled.fields), "")
+    if not key:
+        raise SlussError(Reason.MALFORMED, "no column tells persons apart: none looks like a customer number")
     mapping = Mapping(
         input=input,
         source=source,
-        key=next((key for key in _KEYS if key in settled.fields), ""),
+        key=key,
         columns=MappingProxyType(settled.columns),
         constants=MappingProxyType({}),
         ignore=tuple(settled.ignore),
@@ -106,6 +111,26 @@ def guess(
         notes=MappingProxyType(settled.notes),
     )
     return checked(mapping, catalogue)
+
+
+def warnings(mapping: Mapping, rows: Sequence[ReadOnly[str, str]]) -> list[str]:
+    """What a person must know before importing with a guessed mapping: whose customer number is missing.
+
+    Args:
+        mapping: from `guess`.
+        rows: those that it was guessed from.
+    """
+    column = next((name for name, column in mapping.columns.items() if column.field == NUMBER), "")
+    vcard = mapping.input == "vcard"
+    if not column:
+        what = "none of the first cards has a UID" if vcard else "no column looks like one"
+        why = f"The broker tells persons apart by it and stores no row without one: map the right column to {NUMBER}"
+        return [f"No customer number: {what}. {why} and make that the key, or every row will be faulty."]
+    lacking = sum(not row.get(column) for row in rows)
+    if not lacking:
+        return []
+    kind = "cards" if vcard else "rows"
+    return [f"{lacking} of the first {len(rows)} {kind} have no {column}, the customer number: they will be faulty."]
 
 
 def _by_header(name: str, rows: Sequence[ReadOnly[str, str]], catalogue: Catalogue, settled: _Guess) -> None:

@@ -8,35 +8,26 @@ from __future__ import annotations
 
 import hmac
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select
 
+from broker.asks import Opening
 from broker.ledger import entry
+from broker.ledger.rows import EntryRow
 from broker.ledger.standing import differs
 from broker.store import tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from broker.ledger.log import Tx
-    from broker.ledger.rows import EntryRow
     from broker.legal.keeping import CaseKeys
 
 SEALED_ENTRY: Final = tables.core(tables.SealedEntry)
 SALT_BYTES: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What opens a commitment: the entry in the ledger, the salt, and the entry that it was."""
-
-    sealed_entry: bytes
-    salt: bytes
-    entry: bytes
 
 
 def append(
@@ -55,6 +46,11 @@ def append(
     kept = keys.seal(_place(index), salt + data)
     tx.connection.execute(insert(SEALED_ENTRY).values(entry=index, case=case, opening=kept))
     return index, Opening(sealed, salt, data)
+
+
+def stored(row: Row[Any]) -> EntryRow:
+    """A row of `ledger_entry` as the ledger's reader has it."""
+    return EntryRow(row.id, bytes(row.entry), row.type, row.contract, row.recipient, row.at)
 
 
 def opened(connection: Connection, case: str, keys: CaseKeys, found: EntryRow) -> tuple[bytes, Opening | None]:

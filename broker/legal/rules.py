@@ -200,9 +200,7 @@ def require_not_ended(case: Case, *ended: CaseState) -> None:
         SlussError: CASE_WRONG_STATE.
     """
     if case.state in ended:
-        raise SlussError(
-            Reason.CASE_WRONG_STATE, f"the case is {_words(case.state)}", case=case.id, state=case.state
-        )
+        raise SlussError(Reason.CASE_WRONG_STATE, f"the case is {_words(case.state)}", case=case.id, state=case.state)
 
 
 # --- scopes ---------------------------------------------------------------------------------------------
@@ -295,9 +293,7 @@ def decide_release(case: Case, catalogue: Catalogue) -> Decision:
     """
     body, scope = case.body, case.body.scope
     if case.state is not CaseState.RELEASED or body.begun is None or body.delivery is None:
-        raise SlussError(
-            Reason.CASE_WRONG_STATE, f"the case is {_words(case.state)}", case=case.id, state=case.state
-        )
+        raise SlussError(Reason.CASE_WRONG_STATE, f"the case is {_words(case.state)}", case=case.id, state=case.state)
     if body.emergency is None and (not body.approved_by or body.approved_by in body.editors):
         raise SlussError(Reason.SECOND_PERSON_NEEDED, case=case.id)
     catalogue.purpose(case.ground)

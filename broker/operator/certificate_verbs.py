@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from broker.operator.pins import Pinned
 
 app = typer.Typer(
-    help="Client certificates: issue, revoke, list, renew.",
+    help="Certificates: issue, revoke, list, renew-server.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
@@ -34,16 +34,20 @@ REVOKE = examples(
 @app.command("issue", epilog=ISSUE)
 def issue(
     context: typer.Context,
-    kind: Annotated[str, typer.Argument(help="subcontractor, internal, legal, operator or privacy.")],
-    identifier: Annotated[str, typer.Argument(help="a-z, 0-9 and hyphens.", metavar="ID")],
+    kind: Annotated[str, typer.Argument(help="subcontractor, internal, legal, operator or privacy.", metavar="KIND")],
+    identifier: Annotated[str, typer.Argument(help="The name within its kind: a-z, 0-9 and hyphens.", metavar="ID")],
     *,
     csr: Annotated[Path | None, typer.Option("--csr", help="The holder's own request, PEM.", metavar="FILE")] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="With --csr: the certificate's file. Without: a profile folder to make."),
+        typer.Option(
+            "--out", help="With --csr: the certificate's file. Without: a profile folder to make.", metavar="PATH"
+        ),
     ] = None,
-    days: Annotated[int, typer.Option(help="Validity.", min=1, max=825)] = 365,
-    endpoint: Annotated[str, typer.Option(help="The broker's host:port for the profile.", metavar="HOST:PORT")] = "",
+    days: Annotated[int, typer.Option(help="How many days it is valid.", min=1, max=825, metavar="DAYS")] = 365,
+    endpoint: Annotated[
+        str, typer.Option(help="Where the profile finds the broker, if not where it listens.", metavar="HOST:PORT")
+    ] = "",
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -77,7 +81,9 @@ def issue(
 def revoke(
     context: typer.Context,
     *,
-    reason: Annotated[str, typer.Option(help="Why, for the ledger; no personal data.")],
+    reason: Annotated[
+        str, typer.Option(help="Why; stands in the ledger for good, so no personal data.", metavar="TEXT")
+    ],
     principal: Annotated[
         str, typer.Option("--principal", help="All certificates of this principal.", metavar="KIND/ID")
     ] = "",
@@ -110,7 +116,7 @@ def list_(
     context: typer.Context,
     *,
     principal: Annotated[str, typer.Option("--principal", help="Only of this principal.", metavar="KIND/ID")] = "",
-    good: Annotated[bool, typer.Option("--good", help="Neither revoked nor expired.")] = False,
+    good: Annotated[bool, typer.Option("--good", help="Only those that are neither revoked nor expired.")] = False,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -137,7 +143,10 @@ def renew_server(
     context: typer.Context,
     *,
     host: Annotated[
-        list[str] | None, typer.Option("--host", help="Name or address; as before if none is given.")
+        list[str] | None,
+        typer.Option(
+            "--host", help="The broker's name or address, repeatable; as before if none is given.", metavar="HOST"
+        ),
     ] = None,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,

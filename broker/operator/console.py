@@ -1,33 +1,19 @@
-"""What the operator's verbs print, and how they end.
-
-Exit codes: 0 all right; 1 it ran and found something wrong; 2 the command line or a file is not right; 3
-refused; 4 the store or the keys do not answer.
-"""
+"""What the operator's verbs print, and how they end: with the codes of `broker.exits`."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import typer
 
-from broker.errors import Code, Reason, SlussError
+from broker.errors import SlussError
+from broker.exits import exit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-
-class Exit(IntEnum):
-    """Exit codes."""
-
-    OK = 0
-    FOUND_WRONG = 1
-    USAGE = 2
-    REFUSED = 3
-    UNAVAILABLE = 4
 
 
 class Console:
@@ -82,18 +68,9 @@ def reporting(context: typer.Context, *, as_json: bool) -> Iterator[Console]:
     try:
         yield console
     except SlussError as error:
-        code = exit_of(error)
+        code = exit_of(error.reason)
         told = {"reason": error.reason.value, "detail": error.detail, "metadata": error.metadata}
         console.result({"error": told, "exit": int(code)})
         facts = ", ".join(f"{name}={value}" for name, value in sorted(error.metadata.items()))
         typer.echo(f"{error.reason}: {error.detail}" + (f" ({facts})" if facts else ""), err=True)
         raise typer.Exit(int(code)) from None
-
-
-def exit_of(error: SlussError) -> Exit:
-    """The exit code for an error."""
-    if error.code == Code.UNAVAILABLE:
-        return Exit.UNAVAILABLE
-    if error.reason in {Reason.LEDGER_INCONSISTENT, Reason.INTERNAL}:
-        return Exit.FOUND_WRONG
-    return Exit.USAGE if error.code == Code.INVALID_ARGUMENT else Exit.REFUSED

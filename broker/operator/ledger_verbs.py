@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from broker.errors import Reason, SlussError
-from broker.operator.console import Console, Exit, reporting
+from broker.exits import Exit
+from broker.operator.console import Console, reporting
 from broker.operator.options import DEFAULT_HOME, Home, Json, examples
 
 if TYPE_CHECKING:

@@ -117,7 +117,7 @@ def rewrap_all(engine: Engine, vault: Vault) -> int:
         for row in connection.execute(select(CONTRACT.c.id, CONTRACT.c.handle_key)).all():
             fresh = vault.rewrap_handle_key(row.id, row.handle_key)
             changed += _replace(connection, CONTRACT, row, {"handle_key": fresh})
-        for row in connection.execute(select(LEGAL_CASE.c.id, LEGAL_CASE.c.keys)).all():
+        for row in connection.execute(select(LEGAL_CASE.c.id, LEGAL_CASE.c["keys"])).all():
             changed += _replace(connection, LEGAL_CASE, row, {"keys": vault.rewrap_case_keys(row.id, row.keys)})
         for row in connection.execute(select(EPOCH.c.id, EPOCH.c.secret)).all():
             changed += _replace(connection, EPOCH, row, {"secret": vault.rewrap_epoch(row.id, row.secret)})

@@ -62,7 +62,7 @@ def _grant(message: contract_pb2.Grant, number: int, catalogue: Catalogue) -> Gr
     return Grant(
         purpose=message.purpose,
         fields=tuple(FieldGrant(granted.field, granted.transform) for granted in message.fields),
-        population=_population(message.population, where, catalogue),
+        population=population(message.population, where, catalogue),
         retention_days=message.retention_days,
         volumes=tuple(Volume(_window(volume.window, where), volume.persons) for volume in message.volumes),
     )
@@ -76,7 +76,12 @@ def _window(text: str, where: str) -> Window:
         raise SlussError(Reason.INVALID_TERMS, f"{field}: hour, day or month", field=field) from None
 
 
-def _population(message: contract_pb2.Population, where: str, catalogue: Catalogue) -> Population:
+def population(message: contract_pb2.Population, where: str, catalogue: Catalogue) -> Population:
+    """The population behind a message; `where` it stands, for errors.
+
+    Raises:
+        SlussError: INVALID_TERMS, FIELD_UNKNOWN, INVALID_VALUE.
+    """
     kind = message.WhichOneof("kind")
     if kind == "everyone" and message.everyone:
         return Population(everyone=True)
@@ -121,13 +126,14 @@ def _grant_message(grant: Grant) -> contract_pb2.Grant:
     return contract_pb2.Grant(
         purpose=grant.purpose,
         fields=[contract_pb2.FieldGrant(field=f.field, transform=f.transform) for f in grant.fields],
-        population=_population_message(grant.population),
+        population=population_message(grant.population),
         retention_days=grant.retention_days,
         volumes=[contract_pb2.Volume(window=str(v.window), persons=v.persons) for v in grant.volumes],
     )
 
 
-def _population_message(population: Population) -> contract_pb2.Population:
+def population_message(population: Population) -> contract_pb2.Population:
+    """The message of a population."""
     if population.everyone:
         return contract_pb2.Population(everyone=True)
     if population.persons:

@@ -27,8 +27,15 @@ from sluss_cli.verb import group, verb
 app = group("Contracts: propose, accept, suspend, resume, amend, terminate, show, list, explain.")
 
 Contract = Annotated[str, typer.Argument(help="The contract, such as C-2026-0001.", metavar="CONTRACT")]
-Why = Annotated[str, typer.Option("--reason", help="Why, for the ledger: no personal data.", metavar="TEXT")]
-Etag = Annotated[str, typer.Option("--etag", help="Refuse if the contract has moved on since.", metavar="ETAG")]
+Why = Annotated[
+    str, typer.Option("--reason", help="Why; stands in the ledger for good, so no personal data.", metavar="TEXT")
+]
+Etag = Annotated[
+    str,
+    typer.Option(
+        "--etag", help="Refuse if the contract has moved on since this etag of `contract show`.", metavar="ETAG"
+    ),
+]
 TermsFile = Annotated[
     Path | None,
     typer.Argument(help="The terms as a TOML file; see --example.", metavar="FILE.toml", show_default=False),
@@ -178,7 +185,9 @@ def show(session: Session, contract: Contract) -> None:
 def list_(
     session: Session,
     *,
-    subcontractor: Annotated[str, typer.Option(help="Only this subcontractor's.", metavar="NAME")] = "",
+    subcontractor: Annotated[
+        str, typer.Option(help="Only this subcontractor's, such as subcontractor/acme-pay.", metavar="KIND/ID")
+    ] = "",
 ) -> None:
     """List the contracts that this profile may see."""
     contracts = list(_pages(session, subcontractor))

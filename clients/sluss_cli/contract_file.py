@@ -41,6 +41,7 @@ volume = { day = 10000, month = 100000 }      # persons per window: hour, day, m
 [grants.fields]                               # field = the form in which it leaves
 name.display = "full"
 email = "full"
+phone = "full"
 payment.card_number = "last4"
 
 [[grants]]

@@ -11,13 +11,14 @@ import typer
 from sluss.v1 import person_pb2 as pb
 
 from broker.catalogue import Catalogue, default_catalogue, parse_catalogue
+from broker.errors import SlussError
 from broker.intake.convert import Converter
 from broker.intake.faults import Fault, FaultyRows, Record, Row
-from broker.intake.guess import guess
+from broker.intake.guess import guess, warnings
 from broker.intake.mapping import Mapping, parse_mapping, to_toml
 from broker.intake.reading import Source, open_source, sample
 from sluss_cli.exits import Exit
-from sluss_cli.problems import usage
+from sluss_cli.problems import Problem, usage
 from sluss_cli.progress import progress
 from sluss_cli.sender import Sendable, Sender, Sent, Stream
 from sluss_cli.session import Session
@@ -29,7 +30,17 @@ _STREAM_S = 3600.0
 
 CustomerFile = Annotated[Path, typer.Argument(help="CSV, JSON lines or vCards.", metavar="FILE")]
 MappingFile = Annotated[Path | None, typer.Option(help="Which column is which field.", metavar="FILE.toml")]
-GuessOption = Annotated[bool, typer.Option("--guess", help="Print a guessed mapping to review, and stop.")]
+GuessOption = Annotated[
+    bool, typer.Option("--guess", help="Print a guessed mapping to review, and stop; needs no profile.")
+]
+SourceName = Annotated[
+    str,
+    typer.Option(help="Where the values were collected; by default, what the mapping says.", metavar="NAME"),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Ask the broker what it would do, and store nothing; needs a profile as well."),
+]
 FaultyFile = Annotated[
     Path | None, typer.Option(help="Where faulty rows go; default: FILE.faulty.EXT.", metavar="FILE")
 ]
@@ -55,33 +66,48 @@ def import_(
     *,
     mapping: MappingFile = None,
     guess_: GuessOption = False,
-    source: Annotated[str, typer.Option(help="Where the values were collected; default: the mapping's.")] = "",
+    source: SourceName = "",
     faulty: FaultyFile = None,
     catalogue: Annotated[
         Path | None,
         typer.Option(help="The broker's field catalogue, if not the standard one.", metavar="FILE.toml"),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate only; nothing is stored.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Import a customer file. Good rows are stored; faulty ones are written out with what is wrong."""
-    fields = parse_catalogue(catalogue.read_text(encoding="utf-8")) if catalogue else default_catalogue()
-    if guess_:
-        _print_guess(session, file, fields)
-        return
-    if mapping is None:
-        raise usage(f"which column is which field? `sluss import {file} --guess > mapping.toml`, then --mapping")
-    plan = parse_mapping(mapping.read_text(encoding="utf-8"), fields)
-    run = Run(plan.with_source(source) if source else plan, fields, dry_run=dry_run)
-    outcome = run.run(session, file, faulty or file.with_name(f"{file.stem}.faulty{file.suffix}"))
+    with _files_are_right():
+        fields = parse_catalogue(catalogue.read_text(encoding="utf-8")) if catalogue else default_catalogue()
+        if guess_:
+            _print_guess(session, file, fields, source)
+            return
+        if mapping is None:
+            raise usage(f"which column is which field? `sluss import {file} --guess > mapping.toml`, then --mapping")
+        plan = parse_mapping(mapping.read_text(encoding="utf-8"), fields)
+        run = Run(plan.with_source(source) if source else plan, fields, dry_run=dry_run)
+        outcome = run.run(session, file, faulty or file.with_name(f"{file.stem}.faulty{file.suffix}"))
     _report(session, outcome, dry_run=dry_run)
 
 
-def _print_guess(session: Session, file: Path, catalogue: Catalogue) -> None:
+@contextmanager
+def _files_are_right() -> Iterator[None]:
+    """What is malformed here is a file of the caller's, and never an answer that does not prove itself."""
+    try:
+        yield
+    except SlussError as error:
+        raise Problem(Exit.USAGE, str(error.reason), error.detail, error.metadata) from None
+
+
+def _print_guess(session: Session, file: Path, catalogue: Catalogue, source: str) -> None:
     detection, names, rows = sample(file)
-    text = to_toml(guess(names, rows, catalogue, input=detection.input, encoding=detection.encoding))
-    session.output.result({"mapping": text})
+    mapping = guess(
+        names, rows, catalogue, input=detection.input, encoding=detection.encoding, source=source or "import"
+    )
+    text, warned = to_toml(mapping), warnings(mapping, rows)
+    session.output.result({"mapping": text, "warnings": warned})
     if not session.output.as_json:
-        typer.echo(text, nl=False)
+        typer.echo("".join(f"# {warning}\n" for warning in warned) + text, nl=False)
+    for warning in warned:
+        session.output.note(warning)
 
 
 @dataclass

@@ -18,8 +18,13 @@ from sluss_cli.watching import Seen, Watch
 app = group("The ledger: show, checkpoint, receipt, verify; export where the broker is installed.")
 
 ContractFilter = Annotated[str, typer.Option("--contract", help="Only of this contract.", metavar="CONTRACT")]
-RecipientFilter = Annotated[str, typer.Option("--recipient", help="Only with this recipient.", metavar="NAME")]
-TypeFilter = Annotated[str, typer.Option("--type", help="Only of this type: disclosure, refusal ...", metavar="TYPE")]
+RecipientFilter = Annotated[
+    str,
+    typer.Option("--recipient", help="Only with this recipient, such as subcontractor/acme-pay.", metavar="KIND/ID"),
+]
+TypeFilter = Annotated[
+    str, typer.Option("--type", help="Only of this type, such as disclosure or refusal.", metavar="TYPE")
+]
 
 
 @verb(
@@ -38,8 +43,8 @@ def show(
     contract: ContractFilter = "",
     recipient: RecipientFilter = "",
     type_: TypeFilter = "",
-    start: Annotated[int, typer.Option(help="The first index to look at.", min=0)] = 0,
-    limit: Annotated[int, typer.Option(help="At most so many entries; 0 for all.", min=0)] = 100,
+    start: Annotated[int, typer.Option(help="The first entry to look at.", min=0, metavar="ENTRY")] = 0,
+    limit: Annotated[int, typer.Option(help="At most so many entries; 0 for all.", min=0, metavar="COUNT")] = 100,
     raw: Annotated[bool, typer.Option("--raw", help="The entries' own bytes, one per line.")] = False,
 ) -> None:
     """Show entries, each in a sentence."""
@@ -82,7 +87,7 @@ def checkpoint(
         Path | None, typer.Option(help="Write the signed note here, to keep elsewhere.", metavar="FILE")
     ] = None,
 ) -> None:
-    """The latest checkpoint, proven to extend the last one that this profile saw."""
+    """Fetch the latest checkpoint and prove that it extends the last one that this profile saw."""
     seen = Watch(session).look()
     if out:
         out.write_text(seen.published or seen.note, encoding="utf-8")
@@ -113,13 +118,13 @@ def _grown(seen: Seen) -> str:
 @verb(app, "receipt", examples=("sluss ledger receipt 42", "sluss ledger receipt 42 --out entry-42.tlog-proof"))
 def receipt(
     session: Session,
-    index: Annotated[int, typer.Argument(help="The entry.", min=0)],
+    index: Annotated[int, typer.Argument(help="The entry's number.", min=0, metavar="ENTRY")],
     *,
     out: Annotated[
         Path | None, typer.Option(help="Write the receipt here, and the entry beside it.", metavar="FILE")
     ] = None,
 ) -> None:
-    """An entry with the proof that it is in the ledger, verified."""
+    """Fetch an entry with the proof that it is in the ledger, and verify it."""
     reply, tree = Watch(session).receipt(index)
     entry = parse_entry(reply.entry)
     session.output.result({"index": index, "entry": dict(entry), "receipt": reply.receipt, "size": tree.size})
@@ -143,10 +148,10 @@ def verify(
     session: Session,
     *,
     contract: ContractFilter = "",
-    start: Annotated[int, typer.Option(help="The first index to look at.", min=0)] = 0,
-    limit: Annotated[int, typer.Option(help="At most so many receipts; 0 for all.", min=0)] = 1000,
+    start: Annotated[int, typer.Option(help="The first entry to look at.", min=0, metavar="ENTRY")] = 0,
+    limit: Annotated[int, typer.Option(help="At most so many receipts; 0 for all.", min=0, metavar="COUNT")] = 1000,
 ) -> None:
-    """Check the ledger from outside: grown and never changed, and each of our entries proven to be in it."""
+    """Verify the ledger from outside: it has only grown, and each entry that this profile sees is in it."""
     watch = Watch(session)
     seen = watch.look()
     request = pb.ListEntriesRequest(contract_id=contract, start=start)

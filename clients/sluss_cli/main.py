@@ -1,9 +1,4 @@
-"""The `sluss` command: global options, the verbs of every client, and the plug-ins of where it is installed.
-
-Exit codes: 0 all right; 1 ran and found something wrong; 2 the command line, a file or the profile is not
-right; 3 refused by the broker; 4 no answer, safe to try again; 5 an answer that does not prove itself; 70 a
-fault of this program; 130 interrupted.
-"""
+"""The `sluss` command: global options, the verbs of every client, and the plug-ins of where it is installed."""
 
 from copy import copy
 from importlib.metadata import EntryPoint, entry_points
@@ -13,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sluss_cli import console, contract, disclose, imports, key, ledger, legal, person, profile
+from sluss_cli.exits import table
 from sluss_cli.verb import JsonOption, ProfileOption
 
 PLUGINS = "sluss.commands"
@@ -20,10 +16,11 @@ PLUGINS = "sluss.commands"
 
 _OURS = {"broker", "sluss", "sluss_cli", "sluss_client", "sluss_legal"}
 
-HELP = """Personal data to subcontractors: a slice at a time, under contract, every disclosure in a ledger.
+HELP = f"""Personal data to subcontractors: a slice at a time, under contract, every disclosure in a ledger.
 
-Exit codes: 0 all right; 1 something wrong was found; 2 usage; 3 refused by the broker;
-4 no answer, safe to try again; 5 an answer that does not prove itself.
+\b
+Exit codes:
+{table()}
 """
 
 

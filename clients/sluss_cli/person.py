@@ -18,7 +18,9 @@ app = group("Persons on record: show, look-up, register, update, choice, handles
 Person = Annotated[str, typer.Argument(help="The person, such as P-04CVZ6HGRM5PX.", metavar="PERSON")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A value; others can read the process list, so prefer --from.", metavar="FIELD=VALUE"),
+    typer.Option(
+        "--set", help="A value, repeatable; others can read the process list, so prefer --from.", metavar="FIELD=VALUE"
+    ),
 ]
 From = Annotated[
     str, typer.Option("--from", help="A file with FIELD=VALUE lines; - is standard input.", metavar="FILE")
@@ -37,7 +39,7 @@ def show(
     session: Session,
     person: Person,
     *,
-    values: Annotated[bool, typer.Option("--values", help="Also the values; for those who may see them.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Show the values too, to those who may see them.")] = False,
 ) -> None:
     """Show which fields are on record, with source and time."""
     request = pb.GetPersonRequest(person_id=person, include_values=values)
@@ -97,9 +99,11 @@ def _state(state: pb.ChoiceState.ValueType) -> str:
 def look_up(
     session: Session,
     *,
-    email: Annotated[str, typer.Option(help="An e-mail address; - reads it from standard input.")] = "",
-    phone: Annotated[str, typer.Option(help="A phone number such as +46701234567, or -.")] = "",
-    customer_number: Annotated[str, typer.Option(help="A customer number, or -.")] = "",
+    email: Annotated[
+        str, typer.Option(help="An e-mail address; - reads it from standard input.", metavar="ADDRESS")
+    ] = "",
+    phone: Annotated[str, typer.Option(help="A phone number such as +46701234567, or -.", metavar="NUMBER")] = "",
+    customer_number: Annotated[str, typer.Option(help="A customer number, or -.", metavar="NUMBER")] = "",
 ) -> None:
     """Find persons by exactly one of e-mail, phone or customer number."""
     given = {"email": email, "phone": phone, "customer_number": customer_number}
@@ -129,8 +133,12 @@ def register(
     values: Set = None,
     file: From = "",
     source: Source = "registration",
-    opt_in: Annotated[list[str] | None, typer.Option(help="A choice made: yes.", metavar="PURPOSE")] = None,
-    opt_out: Annotated[list[str] | None, typer.Option(help="A choice made: no.", metavar="PURPOSE")] = None,
+    opt_in: Annotated[
+        list[str] | None, typer.Option(help="A purpose to which the person says yes; repeatable.", metavar="PURPOSE")
+    ] = None,
+    opt_out: Annotated[
+        list[str] | None, typer.Option(help="A purpose to which the person says no; repeatable.", metavar="PURPOSE")
+    ] = None,
     channel: Channel = "web",
 ) -> None:
     """Register a person."""
@@ -164,13 +172,13 @@ def update(
     *,
     values: Set = None,
     file: From = "",
-    remove: Annotated[list[str] | None, typer.Option(help="A field to remove.", metavar="FIELD")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="A field to remove; repeatable.", metavar="FIELD")] = None,
     source: Source = "update",
     etag: Annotated[
-        str, typer.Option(help="Refuse if the record has changed since; default: now.", metavar="ETAG")
+        str, typer.Option(help="Refuse if the record has changed since this etag of `person show`.", metavar="ETAG")
     ] = "",
 ) -> None:
-    """Change, add or remove values."""
+    """Change, add or remove a person's values."""
     changes = _values(values, file)
     if not changes and not remove:
         raise usage("nothing to change: give --from FILE, --set FIELD=VALUE or --remove FIELD")
@@ -185,13 +193,15 @@ def update(
 def choice(
     session: Session,
     person: Person,
-    purpose: Annotated[str, typer.Argument(help="A purpose of a secondary class.", metavar="PURPOSE")],
+    purpose: Annotated[
+        str, typer.Argument(help="A purpose that heeds choices, such as offers.email.", metavar="PURPOSE")
+    ],
     state: Annotated[str, typer.Argument(help="`in` for yes, `out` for no.", metavar="in|out")],
     *,
     channel: Channel = "web",
     source: Annotated[str, typer.Option(help="Where it was recorded.", metavar="NAME")] = "preference-centre",
 ) -> None:
-    """Record a choice; it holds from the moment this returns."""
+    """Record a person's choice; it holds from the moment this returns."""
     request = pb.RecordChoiceRequest(
         person_id=person,
         choice=parse_choice(purpose, state, channel),
@@ -213,10 +223,12 @@ def choice(
 )
 def handles(
     session: Session,
-    contract: Annotated[str, typer.Argument(help="The contract.", metavar="CONTRACT")],
-    persons: Annotated[list[str] | None, typer.Argument(help="Persons.", metavar="PERSON...")] = None,
+    contract: Annotated[str, typer.Argument(help="The contract, such as C-2026-0001.", metavar="CONTRACT")],
+    persons: Annotated[list[str] | None, typer.Argument(help="The persons.", metavar="PERSON")] = None,
     *,
-    persons_file: Annotated[str, typer.Option(help="A file with one person id per line; - is standard input.")] = "",
+    persons_file: Annotated[
+        str, typer.Option(help="A file with one person id per line; - is standard input.", metavar="FILE")
+    ] = "",
 ) -> None:
     """The handles by which a subcontractor knows persons under one contract."""
     wanted = [*(persons or ()), *(read_lines(persons_file) if persons_file else ())]

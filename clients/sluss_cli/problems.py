@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker.errors import Reason, SlussError
-from sluss_cli.exits import Exit
+from sluss_cli.exits import Exit, exit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,6 @@ TRACEBACK = "SLUSS_TRACEBACK"
 """Environment variable by which a developer asks for tracebacks."""
 
 _UNPROVEN = {
-    Reason.LEDGER_INCONSISTENT,
     Reason.MALFORMED,
     Reason.UNSUPPORTED_VERSION,
     Reason.INVALID_SIGNATURE,
@@ -58,7 +57,7 @@ def usage(detail: str, **metadata: str) -> Problem:
 
 def of_sluss(error: SlussError) -> Problem:
     """An error of a pure module on this side: bytes that do not prove themselves, or a wrong input."""
-    code = Exit.INTEGRITY if error.reason in _UNPROVEN else Exit.USAGE
+    code = Exit.INTEGRITY if error.reason in _UNPROVEN else exit_of(error.reason)
     return Problem(code, str(error.reason), error.detail, error.metadata)
 
 

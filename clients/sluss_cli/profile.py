@@ -11,14 +11,18 @@ from sluss_client.profile import Profile
 
 from broker import pki
 from broker.clock import rfc3339
+from broker.identity import parse_principal
 from broker.ledger.checkpoint import parse_note
 from broker.sealing import SUITE_NAMES
 from sluss_cli.entry_text import moment
 from sluss_cli.problems import usage
-from sluss_cli.session import Session
+from sluss_cli.session import Session, load_profile
 from sluss_cli.verb import group, verb
 
 app = group("The profile folder: create, request, install, show.")
+
+_WAITING_KEY = "key.new.pem"
+"""The key whose certificate has been requested and not installed yet."""
 
 Folder = Annotated[Path, typer.Argument(help="The profile folder.", metavar="DIR")]
 Certificate = Annotated[Path, typer.Argument(help="The certificate, PEM.", metavar="FILE")]
@@ -39,9 +43,10 @@ def create(
     session: Session,
     folder: Folder,
     *,
-    principal: Annotated[str, typer.Option(help="Who calls: subcontractor/acme-pay.", metavar="KIND/ID")],
+    principal: Annotated[str, typer.Option(help="Who calls, such as subcontractor/acme-pay.", metavar="KIND/ID")],
     like: Annotated[
-        Path | None, typer.Option(help="A profile of the same broker to take the rest from.", metavar="DIR")
+        Path | None,
+        typer.Option(help="A profile of the same broker; endpoint, ledger and authority are as there.", metavar="DIR"),
     ] = None,
     endpoint: Annotated[str, typer.Option(help="The broker's host:port.", metavar="HOST:PORT")] = "",
     origin: Annotated[str, typer.Option(help="The ledger's name.", metavar="NAME")] = "",
@@ -49,11 +54,15 @@ def create(
         list[str] | None,
         typer.Option(help="A public key of the ledger, as the company publishes it.", metavar="VKEY"),
     ] = None,
-    ca: Annotated[Path | None, typer.Option(help="The company's authority, PEM.", metavar="FILE")] = None,
-    server_name: Annotated[str, typer.Option(help="The name in the broker's certificate, if another.")] = "",
+    ca: Annotated[Path | None, typer.Option(help="The company's certificate authority, PEM.", metavar="FILE")] = None,
+    server_name: Annotated[
+        str,
+        typer.Option(help="The name in the broker's certificate, if it is not the endpoint's host.", metavar="HOST"),
+    ] = "",
 ) -> None:
     """Make a profile folder from what the company hands out; then request a certificate."""
-    base = Profile.load(like) if like else None
+    parse_principal(principal)
+    base = load_profile(like) if like else None
     settings: dict[str, Any] = {
         "endpoint": endpoint or (base.endpoint if base else ""),
         "origin": origin or (base.origin if base else ""),
@@ -79,23 +88,30 @@ def request(
     session: Session,
     folder: Folder,
     *,
-    out: Annotated[Path | None, typer.Option(help="Write it here.", metavar="FILE")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the request here and not to standard output.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Make a key that stays here, and a request for its certificate to send to the company."""
-    pem = Profile.load(folder).certificate_request().decode()
+    profile = load_profile(folder)
+    pem = profile.certificate_request().decode()
     session.output.result({"request": pem})
     if out:
         out.write_text(pem, encoding="ascii")
-        session.output.line(f"Wrote {out}. The company signs it: sluss certificate issue")
+        kind, _, identifier = profile.principal.partition("/")
+        issue = f"sluss certificate issue {kind} {identifier} --csr {out} --out certificate.pem"
+        session.output.line(f"Wrote {out}. The company signs it: {issue}")
     elif not session.output.as_json:
         sys.stdout.write(pem)
 
 
 @verb(app, "install", examples=("sluss profile install acme certificate.pem",))
 def install(session: Session, folder: Folder, certificate: Certificate) -> None:
-    """Put the certificate in use that the company signed."""
-    profile = Profile.load(folder)
+    """Put the certificate that the company signed in use."""
+    profile = load_profile(folder)
     pem = certificate.read_bytes()
+    if not (folder / _WAITING_KEY).exists():
+        raise usage(f"no certificate is awaited here: `sluss profile request {folder}` asks for one")
     profile.install_certificate(pem)
     facts = pki.describe(pem)
     session.output.result({"principal": profile.principal, "not_after": rfc3339(facts.not_after)})
@@ -105,10 +121,12 @@ def install(session: Session, folder: Folder, certificate: Certificate) -> None:
 @verb(app, "show", examples=("sluss profile show acme", "sluss profile show --profile acme --json"))
 def show(
     session: Session,
-    folder: Annotated[Path | None, typer.Argument(help="Default: --profile.", metavar="DIR")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="The profile folder; by default, that of --profile.", metavar="DIR")
+    ] = None,
 ) -> None:
     """Show who calls, where, with which certificate and keys, and the last checkpoint seen. No secrets."""
-    profile = Profile.load(folder) if folder else session.profile
+    profile = load_profile(folder) if folder else session.profile
     certificate, keys, seen = _certificate(profile), _keys(profile), _seen(profile)
     session.output.result(
         {

@@ -20,7 +20,7 @@ from sluss_client.errors import (
 from sluss_client.profile import Profile
 from sluss_client.subcontractor import Subcontractor
 
-from sluss_cli.exits import Exit
+from sluss_cli.exits import Exit, exit_of
 from sluss_cli.problems import Problem, of_system, usage
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 30.0
 """Seconds that a single call may take."""
-_BROKEN = {"INTERNAL", "UNKNOWN"}
-"""Reasons by which a broker says that it failed, and not that the answer is no."""
 
 
 class Session:
@@ -70,11 +68,7 @@ class Session:
     @cached_property
     def profile(self) -> Profile:
         """The profile, read from its folder."""
-        try:
-            return Profile.load(self.folder)
-        except FileNotFoundError as error:
-            problem = of_system(error)
-            raise usage(f"no profile here: {problem.detail}", **problem.metadata) from None
+        return load_profile(self.folder)
 
     @cached_property
     def _channel(self) -> grpc.Channel:
@@ -111,6 +105,19 @@ class Session:
         return self._open.enter_context(Subcontractor.from_profile(self.folder))
 
 
+def load_profile(folder: Path) -> Profile:
+    """The profile in a folder.
+
+    Raises:
+        Problem: USAGE, if there is none.
+    """
+    try:
+        return Profile.load(folder)
+    except FileNotFoundError as error:
+        problem = of_system(error)
+        raise usage(f"no profile here: {problem.detail}", **problem.metadata) from None
+
+
 def of_client(error: Exception) -> Problem | None:
     """The problem behind an exception of gRPC or the SDK; None for any other exception."""
     if isinstance(error, grpc.RpcError):
@@ -118,8 +125,7 @@ def of_client(error: Exception) -> Problem | None:
     if isinstance(error, BrokerUnavailable):
         return Problem(Exit.UNAVAILABLE, error.reason, error.detail, error.metadata)
     if isinstance(error, Refused):
-        code = Exit.UNAVAILABLE if error.reason in _BROKEN else Exit.REFUSED
-        return Problem(code, error.reason, error.detail, error.metadata)
+        return Problem(exit_of(error.reason), error.reason, error.detail, error.metadata)
     if isinstance(error, TransportError):
         return Problem(Exit.UNAVAILABLE, "NO_ANSWER", str(error))
     if isinstance(error, IntegrityError):

@@ -69,9 +69,11 @@ FORMATS = {
     "broker.contract_terms",
     "broker.contracts",
 }
-# What the command takes besides: the readers of customer files, as pure as the formats.
+# What the command takes besides: exit codes, names of principals, readers of customer files; as pure as the formats.
 READERS = {
     "broker.catalogue",
+    "broker.exits",
+    "broker.identity",
     "broker.intake.convert",
     "broker.intake.faults",
     "broker.intake.guess",

@@ -84,3 +84,12 @@ def test_no_message_carries_a_float():
         if field.type in floats
     ]
     assert found == []
+
+
+def test_page_of_the_wire_api_names_every_method_with_those_who_may_call_it():
+    page = (PROTOS.parents[1] / "README.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.+) \|$", page, re.MULTILINE))
+    listed = {name: set(kinds.split(", ")) for name, kinds in rows.items()}
+    assert listed == {
+        f"{method.containing_service.name}.{method.name}": set(allowed_kinds(method)) for method in METHODS
+    }

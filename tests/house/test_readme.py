@@ -19,7 +19,9 @@ PAGES = [
     "clients/README.md",
     "clients/sluss_cli/README.md",
     "clients/sluss_legal/README.md",
+    "protos/README.md",
     "protos/SLICE.md",
+    "tests/README.md",
     "tests/benchmarks/README.md",
 ]
 COMMANDS = sorted(
@@ -67,6 +69,24 @@ def test_every_link_in_a_page_leads_somewhere(page, target):
     assert ((ROOT / page).parent / target).exists()
 
 
+def slugs(page):
+    """The anchors that a page's headings make."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_to_a_heading_finds_it():
+    found = [
+        (page, target, anchor)
+        for page in PAGES
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", (ROOT / page).read_text())
+    ]
+    assert len(found) > 5
+    for page, target, anchor in found:
+        source = ROOT / page
+        assert anchor in slugs((source.parent / target).resolve() if target else source), (page, target, anchor)
+
+
 def test_every_make_target_that_the_readme_names_exists():
     named = set(re.findall(r"`?make ([a-z-]+)", (ROOT / "README.md").read_text()))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -79,3 +99,11 @@ def test_every_room_of_the_broker_stands_in_its_page():
     modules = {path.name for path in (ROOT / "broker").glob("*.py")} - {"__init__.py"}
     assert {"rpc/", "disclosure.py"} <= folders | modules
     assert {name for name in folders | modules if f"`{name}`" not in page} == set()
+
+
+def test_every_folder_of_tests_and_every_proto_stands_in_its_page():
+    tests, protos = ((ROOT / folder / "README.md").read_text() for folder in ("tests", "protos"))
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/*.py")}
+    assert {"unit", "faults"} <= folders
+    assert {name for name in folders if f"`{name}/`" not in tests} == set()
+    assert {path.name for path in (ROOT / "protos").rglob("*.proto") if f"[{path.name}]" not in protos} == set()

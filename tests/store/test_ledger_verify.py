@@ -261,15 +261,17 @@ def test_rows_that_other_entries_hold_alter_nothing_unseen(ledger, store_engine)
 
 @pytest.fixture
 def peopled(store_engine):
-    """Disclosures of 1, 3 and 256 persons at 1 to 3, a choice at 4, and entries of every other type."""
+    """Disclosures of 1, 3 and 256 persons at 1 to 3, a choice at 4, releases at 5 and 6, and every other type."""
     ledger = new_ledger(store_engine)
     with ledger.transaction() as tx:
         for number, persons in ((1, 1), (2, 3), (3, 256)):
             tx.append(disclosure(number, persons, at=tx.at), persons=range(1, persons + 1))
         tx.append(every_type()["choice"], persons=[7])
+        for kind in ("release", "release_elsewhere"):
+            tx.append(every_type()[kind], persons=[8])
         for kind, data in every_type().items():
-            if kind not in {"genesis", "disclosure", "choice"}:
-                tx.append(data)
+            if kind not in {"genesis", "disclosure", "choice", "release", "release_elsewhere"}:
+                tx.append(data, persons=[9] if kind == "sealed" else [])
         size = tx.size
     ledger.publish()
     return size
@@ -279,7 +281,7 @@ def test_an_entry_of_each_type_has_the_rows_of_the_persons_it_speaks_of(peopled,
     assert verify_store(store_engine, VERIFIER).ok
 
 
-@pytest.mark.parametrize("index", [1, 2, 3, 4])
+@pytest.mark.parametrize("index", [1, 2, 3, 4, 5, 6])
 @pytest.mark.parametrize("how", ["one", "all"])
 def test_rows_of_persons_taken_from_an_entry_are_found_with_it(peopled, store_engine, index, how):
     kept = "AND person = (SELECT min(person) FROM ledger_person WHERE entry = :i)" if how == "one" else ""
@@ -287,11 +289,20 @@ def test_rows_of_persons_taken_from_an_entry_are_found_with_it(peopled, store_en
     assert found(store_engine) == {(Kind.PERSON, index)}
 
 
-@pytest.mark.parametrize("index", [0, 1, 2, 4, 5, 11])
+@pytest.mark.parametrize("index", [0, 1, 2, 4, 5, 6, 7, 14])
 def test_a_row_of_a_person_added_to_an_entry_is_found_with_it(peopled, store_engine, index):
     assert index < peopled
     change(store_engine, "INSERT INTO ledger_person (person, entry) VALUES (4711, :i)", i=index)
     assert found(store_engine) == {(Kind.PERSON, index)}
+
+
+def test_a_sealed_entry_tells_of_no_number_of_persons_but_of_more_than_256(peopled, store_engine):
+    change(store_engine, "DELETE FROM ledger_person WHERE entry = 15")
+    assert found(store_engine) == set()
+    with store_engine.begin() as connection:
+        rows = [{"p": person} for person in range(10_000, 10_257)]
+        connection.execute(text("INSERT INTO ledger_person (person, entry) VALUES (:p, 15)"), rows)
+    assert found(store_engine) == {(Kind.PERSON, 15)}
 
 
 def test_a_row_of_a_person_moved_to_another_entry_is_found_at_both(peopled, store_engine):
@@ -299,7 +310,7 @@ def test_a_row_of_a_person_moved_to_another_entry_is_found_at_both(peopled, stor
     assert found(store_engine) == {(Kind.PERSON, 1), (Kind.PERSON, 3)}
 
 
-@pytest.mark.parametrize("index", [-1, 12, 1 << 40])
+@pytest.mark.parametrize("index", [-1, 16, 1 << 40])
 def test_rows_of_persons_without_an_entry_are_found(peopled, store_engine, index):
     change(store_engine, "INSERT INTO ledger_person (person, entry) VALUES (4711, :i), (4712, :i)", i=index)
     assert found(store_engine) == {(Kind.PERSON, index)}

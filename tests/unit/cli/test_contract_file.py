@@ -28,6 +28,7 @@ def test_example_parses_to_the_terms_that_it_describes():
         ("email", "full"),
         ("name.display", "full"),
         ("payment.card_number", "last4"),
+        ("phone", "full"),
     ]
     assert billing.population.everyone
     assert [(v.window, v.persons) for v in billing.volumes] == [("day", 10000), ("month", 100000)]

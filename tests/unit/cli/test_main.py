@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import types
 from importlib.metadata import EntryPoint
 
@@ -59,6 +61,14 @@ def test_fault_of_the_program_is_one_sentence_without_its_text(monkeypatch):
         assert "canary" not in result.output
         assert "ValueError" in result.output
     assert orjson.loads(result.stdout)["exit"] == Exit.BUG
+
+
+def test_command_says_what_is_missing_where_only_the_sdk_is_installed():
+    program = "import sys; sys.modules['typer'] = None; from sluss_cli.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == Exit.USAGE
+    assert "extra `cli`" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("words", [("--version",), ("--help",), ()])

@@ -1,5 +1,6 @@
 import shlex
 import stat
+import tomllib
 
 import orjson
 import pytest
@@ -88,7 +89,9 @@ def test_every_verb_takes_json_and_profile_and_explains_every_option(name, path,
         (("ledger", "receipt", "x"), "integer"),
         (("ledger", "show", "--limit", "-5"), "--limit"),
         (("profile", "create", "DIR", "--principal", "subcontractor/a"), "missing"),
-        (("profile", "show", "/nowhere/at/all"), "no such file"),
+        (("profile", "create", "DIR", "--principal", "acme-pay"), "kind is one of"),
+        (("profile", "show", "/nowhere/at/all"), "no profile here"),
+        (("profile", "request", "/nowhere/at/all"), "no profile here"),
         (("open", "/nowhere.sealed"), "no such file"),
         (("bogus",), "bogus"),
     ],
@@ -134,6 +137,38 @@ def test_broker_that_does_not_answer_is_exit_code_4_and_one_sentence(sluss, prof
     result = sluss(*words, "--profile", profile)
     assert result.exit_code == Exit.UNAVAILABLE, result.output
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_guess_heeds_the_source_and_tells_what_a_missing_customer_number_means(sluss, tmp_path):
+    file, mapping = tmp_path / "customers.csv", tmp_path / "mapping.toml"
+    file.write_text("E-mail,City\na@b.example,Lund\n", encoding="utf-8")
+    told = sluss("import", file, "--guess", "--source", "crm-2026")
+    assert told.exit_code == 0, told.output
+    assert 'source = "crm-2026"' in told.stdout
+    assert "No customer number" in told.stderr
+    assert told.stdout.startswith("# No customer number")
+    mapping.write_text(told.stdout, encoding="utf-8")
+    assert tomllib.loads(mapping.read_text(encoding="utf-8"))["key"] == "email"
+    document = orjson.loads(sluss("import", file, "--guess", "--json").stdout)
+    assert len(document["warnings"]) == 1
+    assert 'source = "import"' in document["mapping"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Name\nAnna\n", ("--guess",)),
+        ("E-mail\na@b.example\n", ("--guess", "--source", "CRM 2026")),
+        ("E-mail\na@b.example\n", ("--mapping", "FILE")),
+        ("E-mail\na@b.example\n", ("--guess", "--catalogue", "FILE")),
+    ],
+)
+def test_malformed_file_of_an_import_is_exit_code_2_and_no_broken_proof(sluss, profile, tmp_path, text, words):
+    file = tmp_path / "customers.csv"
+    file.write_text(text, encoding="utf-8")
+    argv = [file if word == "FILE" else word for word in words]
+    result = sluss("import", file, *argv, "--profile", profile)
+    assert result.exit_code == Exit.USAGE, result.output
 
 
 def test_private_key_open_to_others_is_refused_before_any_call(sluss, profile):
@@ -183,6 +218,13 @@ def test_certificate_of_somebody_else_is_not_installed(sluss, profile, issue, tm
     result = sluss("profile", "install", profile, tmp_path / "other.pem")
     assert result.exit_code == Exit.USAGE
     assert "another principal" in result.output
+
+
+def test_certificate_that_nobody_asked_for_is_told_by_the_step_that_is_missing(sluss, profile, tmp_path):
+    (tmp_path / "certificate.pem").write_bytes((profile / "certificate.pem").read_bytes())
+    result = sluss("profile", "install", profile, tmp_path / "certificate.pem")
+    assert result.exit_code == Exit.USAGE
+    assert "sluss profile request" in result.output
 
 
 def test_secrets_are_never_shown(sluss, profile):

@@ -26,14 +26,6 @@ def test_snippets_run(number, sluss, broker, profile, monkeypatch, tmp_path, cap
     assert "@" not in capsys.readouterr().out
 
 
-def test_the_snippet_of_the_root_page_runs(sluss, broker, profile, capsys):
-    (code,) = snippets(ROOT / "README.md")
-    assert '"acme"' in code
-    code = code.replace('"acme"', repr(str(profile.folder)))
-    exec(compile(code, "README.md", "exec"), {"handles": [broker.handles[1], b"\7" * 16]})
-    assert "p1@example.com" in capsys.readouterr().out
-
-
 def test_the_sdk_imports_no_server():
     program = (
         "import sys, sluss_client\n"

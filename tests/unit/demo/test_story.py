@@ -9,6 +9,7 @@ import typer
 from broker.demo import play
 from broker.demo.stage import MARKER, NotAsToldError, Stage, plain_environment, prepare
 from broker.errors import SlussError
+from broker.exits import Exit
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def app():
 
 
 def test_story_that_does_not_go_as_told_ends_with_1_and_says_where(app, tmp_path, capsys):
-    assert play.play(app, tmp_path / "demo", 10, as_json=True, keep=True) == play.NOT_AS_TOLD
+    assert play.play(app, tmp_path / "demo", 10, as_json=True, keep=True) == Exit.FOUND_WRONG
     document = orjson.loads(capsys.readouterr().out)
     assert not document["ok"]
     assert "A broker of its own" in document["error"]
@@ -66,6 +67,35 @@ def test_folder_that_is_a_link_to_somewhere_else_is_not_followed(tmp_path):
     with pytest.raises((SlussError, OSError)):
         prepare(tmp_path / "demo")
     assert (target / "mine").exists()
+
+
+def test_empty_folder_is_taken_and_nothing_is_said_to_be_replaced(tmp_path):
+    assert prepare(tmp_path) is False
+    assert (tmp_path / MARKER).is_file()
+
+
+def test_earlier_demo_is_replaced_unless_it_is_to_be_kept(tmp_path):
+    prepare(tmp_path)
+    (tmp_path / "slice.sealed").touch()
+    with pytest.raises(SlussError, match="--no-replace"):
+        prepare(tmp_path, replace=False)
+    assert (tmp_path / "slice.sealed").exists()
+    assert prepare(tmp_path) is True
+    assert not (tmp_path / "slice.sealed").exists()
+
+
+def test_file_in_the_place_of_the_folder_is_left_alone(tmp_path):
+    (tmp_path / "demo").write_text("mine")
+    with pytest.raises(SlussError, match="--dir"):
+        prepare(tmp_path / "demo")
+    assert (tmp_path / "demo").read_text() == "mine"
+
+
+def test_replacing_is_told_to_people_and_programs(app, tmp_path, capsys):
+    for as_json, said in ((False, ""), (False, "Replaced"), (True, '"replaced": true')):
+        play.play(app, tmp_path / "demo", 10, as_json=as_json, keep=True)
+        assert said in capsys.readouterr().out
+    assert play.play(app, tmp_path / "demo", 10, as_json=True, keep=True, replace=False) == Exit.USAGE
 
 
 def test_settings_of_another_broker_are_put_aside_and_given_back(monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from broker.catalogue import default_catalogue
 from broker.errors import Reason, SlussError
 from broker.intake.convert import KeySet, international
-from broker.intake.guess import guess, plain
+from broker.intake.guess import guess, plain, warnings
 from broker.intake.mapping import Column, parse_mapping, to_toml
 from broker.intake.words import COUNTRY_WORDS, HEADERS
 
@@ -219,8 +219,33 @@ def test_order_of_day_and_month_is_told_by_the_samples_and_doubt_is_noted(dates,
 
 
 def test_file_without_anything_to_tell_persons_apart_gets_no_mapping():
-    with pytest.raises(SlussError, match="key"):
+    with pytest.raises(SlussError, match="customer number"):
         guess(["First name", "City"], [], CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "said"),
+    [
+        ("csv", [{"email": "a@b.example"}], "no column looks like one"),
+        ("vcard", [{"EMAIL": "a@b.example"}], "none of the first cards has a UID"),
+        (
+            "vcard",
+            [{"UID": "K-1", "EMAIL": "a@b.example"}, {"EMAIL": "c@d.example"}],
+            "1 of the first 2 cards have no UID",
+        ),
+        ("csv", [{"Kundnr": "1"}, {}, {}], "2 of the first 3 rows have no Kundnr"),
+    ],
+)
+def test_missing_customer_numbers_are_told_with_what_they_mean(kind, rows, said):
+    names = dict.fromkeys(name for row in rows for name in row)
+    (warning,) = warnings(guess([*names], rows, CATALOGUE, input=kind), rows)
+    assert said in warning
+    assert "faulty" in warning
+
+
+def test_file_in_which_every_row_has_its_customer_number_gets_no_warning():
+    rows = [{"Kundnr": "1", "E-post": "a@b.example"}]
+    assert warnings(guess([*rows[0]], rows, CATALOGUE), rows) == []
 
 
 def test_second_column_for_a_field_is_dropped_with_a_note():

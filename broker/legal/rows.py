@@ -1,0 +1,182 @@
+"""Cases as rows: sealed, and proven by the ledger whenever one is loaded.
+
+The row is written for lists; what a case is stands in its sealed body, and the ledger's last entry of the case commits
+to that and to the state: a row that somebody changed or put back is refused (LEDGER_INCONSISTENT).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import func, insert, select, update
+
+from broker.clock import rfc3339
+from broker.errors import Reason, SlussError
+from broker.ledger import entry
+from broker.ledger.rows import read_entries
+from broker.ledger.standing import differs
+from broker.legal import hiding
+from broker.legal.keeping import CaseKeys
+from broker.legal.model import CASE_ID, Case, CaseState, Ground, Progress, canonical, parse
+from broker.store import tables
+from broker.store.queries import LEGAL_CASE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Row
+
+    from broker.desk import Change, View
+    from broker.rights import Snapshot
+
+EVENT: Final = tables.core(tables.LegalEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCase:
+    """A case with its keys."""
+
+    case: Case
+    keys: CaseKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the timeline. `proven`: the text is the one that the entry commits to."""
+
+    at: str
+    by: str
+    event: str
+    text: str
+    index: int
+    proven: bool
+
+
+def load(view: View, case_id: str) -> HeldCase:
+    """A case as it stands, proven by the ledger.
+
+    Raises:
+        SlussError: CASE_UNKNOWN; LEDGER_INCONSISTENT if the ledger says otherwise than the store.
+    """
+    return load_with(view.connection, view.snapshot, case_id)
+
+
+def load_with(connection: Connection, snapshot: Snapshot, case_id: str) -> HeldCase:
+    """As `load`, for the spine, which has no view."""
+    row = None
+    if CASE_ID.fullmatch(case_id):
+        row = connection.execute(select(LEGAL_CASE).where(LEGAL_CASE.c.id == case_id)).one_or_none()
+    if row is None:
+        raise SlussError(Reason.CASE_UNKNOWN)
+    held = _held(snapshot, row)
+    if row.hidden_until != held.case.hidden_until:
+        raise differs("case", case=case_id)
+    _require_said(connection, snapshot, held)
+    return held
+
+
+def list_cases(
+    view: View, states: Sequence[CaseState], handler: str, ground: Ground | None, before: int, limit: int
+) -> list[tuple[int, HeldCase]]:
+    """Cases with numbers below `before` (0 for all), newest first, with their numbers."""
+    query = select(LEGAL_CASE).order_by(LEGAL_CASE.c.number.desc()).limit(limit)
+    if before:
+        query = query.where(LEGAL_CASE.c.number < before)
+    if states:
+        query = query.where(LEGAL_CASE.c.state.in_([str(state) for state in states]))
+    if handler:
+        query = query.where(LEGAL_CASE.c.handler == handler)
+    if ground is not None:
+        query = query.where(LEGAL_CASE.c.ground == ground)
+    return [(row.number, _held(view.snapshot, row)) for row in view.connection.execute(query)]
+
+
+def timeline(view: View, held: HeldCase) -> list[Event]:
+    """What happened, oldest first, each text checked against its entry."""
+    rows = view.connection.execute(select(EVENT).where(EVENT.c.case == held.case.id).order_by(EVENT.c.entry)).all()
+    return [_event(view, held, row) for row in rows]
+
+
+def _held(snapshot: Snapshot, row: Row[Any]) -> HeldCase:
+    keys = CaseKeys.load(snapshot.vault, row.id, row.keys)
+    try:
+        state, ground = CaseState(row.state), Ground(row.ground)
+    except ValueError:
+        raise differs("case", case=row.id) from None
+    progress = Progress(row.place, row.done, row.total, row.released, complete=bool(row.complete))
+    body = parse(keys.open("body", row.body))
+    return HeldCase(Case(row.id, state, ground, row.handler, row.etag, body, progress), keys)
+
+
+def columns(case: Case, keys: CaseKeys, now_us: int) -> dict[str, object]:
+    """The columns that follow from a case."""
+    return {
+        "state": case.state,
+        "ground": case.ground,
+        "handler": case.handler,
+        "hidden_until": case.hidden_until,
+        "body": keys.seal("body", canonical(case.body)),
+        "etag": case.etag,
+        "updated_at": now_us,
+    }
+
+
+def _require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) -> None:
+    """The ledger's last entry of the case says this state, and commits to this body."""
+    case = held.case
+    query = select(func.max(EVENT.c.entry)).where(EVENT.c.case == case.id)
+    index = connection.execute(query).scalar_one()
+    found = [] if index is None else read_entries(connection, index, 1)
+    if not found or found[0].index != index:
+        raise differs("case", case=case.id)
+    snapshot.standing.prove(connection, found)
+    said = entry.parse(hiding.opened(connection, case.id, held.keys, found[0])[0])
+    body = entry.base64url(held.keys.commit_body(canonical(case.body)))
+    expected = ("case", case.id, case.state, case.ground, body)
+    if (said["type"], said.get("case"), said.get("state"), said.get("ground"), said.get("body")) != expected:
+        raise differs("case", case=case.id)
+
+
+def write(
+    change: Change, held: HeldCase, case: Case, event: str, text: str, document: bytes = b""
+) -> tuple[HeldCase, int]:
+    """Write a case as it stands now, with a new etag, and its entry; gives it and the entry's index."""
+    moved = HeldCase(replace(case, etag=held.case.etag + 1), held.keys)
+    change.connection.execute(
+        update(LEGAL_CASE).where(LEGAL_CASE.c.id == case.id).values(columns(moved.case, held.keys, change.now_us))
+    )
+    return moved, log(change, moved, event, text, document)
+
+
+def log(change: Change, held: HeldCase, event: str, text: str, document: bytes = b"") -> int:
+    """Append the entry of what happened to a case as it stands now; `text` stays out of it. Gives its index."""
+    case, keys = held.case, held.keys
+    data = entry.case(
+        change.now_us,
+        event,
+        case.id,
+        case.ground,
+        case.body.requester.country,
+        case.state,
+        change.principal.name,
+        body=keys.commit_body(canonical(case.body)),
+        text=keys.commit_text(rfc3339(change.now_us), text),
+        document=document,
+    )
+    index, _ = hiding.append(change.tx, case.id, keys, data, hidden=case.hidden(change.now_us))
+    change.connection.execute(
+        insert(EVENT).values(case=case.id, entry=index, text=keys.seal(f"event {index}", text.encode()))
+    )
+    change.tx.bump_rights()
+    return index
+
+
+def _event(view: View, held: HeldCase, row: Row[Any]) -> Event:
+    found = read_entries(view.connection, row.entry, 1)
+    if not found or found[0].index != row.entry:
+        raise differs("case", case=held.case.id)
+    said = entry.parse(hiding.opened(view.connection, held.case.id, held.keys, found[0])[0])
+    text = held.keys.open(f"event {row.entry}", row.text).decode()
+    proven = said["text"] == entry.base64url(held.keys.commit_text(said["at"], text))
+    return Event(said["at"], said["by"], said["event"], text, row.entry, proven)

@@ -1,0 +1,100 @@
+"""Checks of texts, dates and lists in requests, each with the field's name in its refusal (INVALID_REQUEST)."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from broker.clock import SECOND
+from broker.errors import Reason, SlussError
+from broker.ids import parse_person
+from broker.values import is_plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_TEXT: Final = 2_000
+
+
+def period(first: str, last: str, now_us: int, *, open_ended: bool) -> tuple[int, int]:
+    """The microseconds from the start of a day to the end of another (not included), UTC.
+
+    Args:
+        first: the first day; empty for the beginning, if `open_ended`.
+        last: the last day; empty for today, if `open_ended`.
+        now_us: now.
+        open_ended: whether either may be empty.
+
+    Raises:
+        SlussError: INVALID_REQUEST with the field.
+    """
+    begin = 0 if open_ended and not first else _start_us(day(first, "first_day"))
+    final = _today(now_us) if open_ended and not last else day(last, "last_day")
+    end = _start_us(final + timedelta(days=1)) if final < date.max else 1 << 62
+    if end <= begin:
+        raise invalid("last_day", "before the first day")
+    return begin, end
+
+
+def persons(texts: Sequence[str], field: str, most: int) -> tuple[int, ...]:
+    """1 to `most` different persons, ascending."""
+    if not 1 <= len(texts) <= most:
+        raise invalid(field, f"1 to {most:,} persons")
+    try:
+        persons = sorted(parse_person(text) for text in texts)
+    except SlussError as error:
+        raise invalid(field, error.detail) from None
+    if len(set(persons)) != len(persons):
+        raise invalid(field, "a person stands there twice")
+    return tuple(persons)
+
+
+def text(given: str, field: str, most: int = MAX_TEXT) -> str:
+    """A text of 1 to `most` printable characters."""
+    if not is_plain_text(given, most):
+        raise invalid(field, f"1 to {most:,} printable characters")
+    return given
+
+
+def optional(given: str, field: str) -> str:
+    """A text, or none."""
+    return text(given, field) if given else ""
+
+
+def among(text: str, words: frozenset[str], field: str) -> str:
+    """One of a few words."""
+    if text not in words:
+        raise invalid(field, f"one of {', '.join(sorted(words))}")
+    return text
+
+
+def day(text: str, field: str) -> date:
+    """A date as `YYYY-MM-DD`."""
+    try:
+        parsed = date.fromisoformat(text)
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.isoformat() != text:
+        raise invalid(field, "YYYY-MM-DD is needed")
+    return parsed
+
+
+def past(text: str, field: str, now_us: int) -> date:
+    """A date that is not in the future (UTC)."""
+    found = day(text, field)
+    if found > _today(now_us):
+        raise invalid(field, "in the future")
+    return found
+
+
+def _today(now_us: int) -> date:
+    return datetime.fromtimestamp(now_us // SECOND, UTC).date()
+
+
+def _start_us(day: date) -> int:
+    return int(datetime.combine(day, datetime.min.time(), UTC).timestamp()) * SECOND
+
+
+def invalid(field: str, why: str) -> SlussError:
+    """The refusal of a field."""
+    return SlussError(Reason.INVALID_REQUEST, f"{field}: {why}", field=field)
