@@ -17,8 +17,6 @@ from typer.testing import CliRunner
 from tests.support.broker import BrokerProcess
 from tests.support.memory_legal import today
 
-pytest.importorskip("broker.rpc.legal", reason="the broker at hand has no LegalService")
-
 REASON = ("--reason", "as the law asks")
 ASA = {"email": "asa@example.org", "phone": "+46701234567", "name.given": "Åsa", "name.family": "Lindqvist"}
 

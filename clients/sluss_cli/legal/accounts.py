@@ -151,7 +151,7 @@ def _check_counted(session: Session, counted: pb.GetTransparencyReportResponse) 
     Watch(session).meet([tree])
 
 
-def opening(session: Session, index: Annotated[int, typer.Argument(help="The entry.", min=0)]) -> None:
+def opening(session: Session, index: Annotated[int, typer.Argument(help="The entry.", min=0, metavar="INDEX")]) -> None:
     """Show what a hidden entry was, and prove that the ledger has been committed to it all along."""
     reply = session.legal.GetOpening(pb.GetOpeningRequest(index=index), timeout=DEADLINE_S)
     proven = prove_opening(reply, index, session.profile.verifier())

@@ -66,7 +66,7 @@ def add(
 def get(
     session: Session,
     case: CaseId,
-    number: Annotated[int, typer.Argument(help="Its number.", min=1)],
+    number: Annotated[int, typer.Argument(help="Its number.", min=1, metavar="NUMBER")],
     *,
     out: Annotated[Path | None, typer.Option(help="Write it here; default: its own name.", metavar="FILE")] = None,
 ) -> None:

@@ -41,10 +41,10 @@ def register(app: typer.Typer) -> None:
 def find(
     session: Session,
     *,
-    name: Annotated[str, typer.Option(help="Part of a name; - reads it from standard input.")] = "",
-    email: Annotated[str, typer.Option(help="A whole e-mail address, or -.")] = "",
-    phone: Annotated[str, typer.Option(help="A phone number such as +46701234567, or -.")] = "",
-    customer_number: Annotated[str, typer.Option(help="A customer number, or -.")] = "",
+    name: Annotated[str, typer.Option(help="Part of a name; - reads it from standard input.", metavar="NAME")] = "",
+    email: Annotated[str, typer.Option(help="A whole e-mail address, or -.", metavar="ADDRESS")] = "",
+    phone: Annotated[str, typer.Option(help="A phone number such as +46701234567, or -.", metavar="NUMBER")] = "",
+    customer_number: Annotated[str, typer.Option(help="A customer number, or -.", metavar="NUMBER")] = "",
 ) -> None:
     """Find persons for a scope; what is shown of them is masked."""
     given = {"name": name, "email": email, "phone": phone, "customer_number": customer_number}

@@ -138,7 +138,9 @@ def record(
     *,
     on: Annotated[str, typer.Option(help="The day on which it was released.", metavar="DAY")],
     person: Annotated[list[str] | None, typer.Option(help="Whose data; up to 256.", metavar="PERSON")] = None,
-    persons_file: Annotated[str, typer.Option(help="A file with one person id per line; - is standard input.")] = "",
+    persons_file: Annotated[
+        str, typer.Option(help="A file with one person id per line; - is standard input.", metavar="FILE")
+    ] = "",
     field: Annotated[list[str], typer.Option("--field", "-f", help="Which field.", metavar="FIELD")],
     medium: Annotated[
         str, typer.Option(help=f"How: {', '.join(MEDIA)}.", metavar="MEDIUM", autocompletion=lambda: list(MEDIA))
