@@ -96,10 +96,13 @@ def install(session: Session, folder: Folder, certificate: Certificate) -> None:
     """Put the certificate in use that the company signed."""
     profile = Profile.load(folder)
     pem = certificate.read_bytes()
-    profile.install_certificate(pem)
-    facts = pki.describe(pem)
-    session.output.result({"principal": profile.principal, "not_after": rfc3339(facts.not_after)})
+    replaced = profile.install_certificate(pem)
+    facts, old = pki.describe(pem), pki.serial_text(replaced) if replaced else ""
+    session.output.result({"principal": profile.principal, "not_after": rfc3339(facts.not_after), "replaced": old})
     session.output.line(f"{profile.principal} can call {profile.endpoint} until {rfc3339(facts.not_after)[:10]}.")
+    if old:
+        session.output.line("The old certificate still works. Have the company revoke it:")
+        session.output.line(f'sluss certificate revoke --serial {old} --reason "replaced"')
 
 
 @verb(app, "show", examples=("sluss profile show acme", "sluss profile show --profile acme --json"))
@@ -145,7 +148,12 @@ def _certificate(profile: Profile) -> dict[str, Any]:
         facts = pki.describe(profile.identity()[1])
     except ProfileError:
         return {}
-    return {"uri": facts.uri, "spki": facts.spki.hex(), "not_after": rfc3339(facts.not_after)}
+    return {
+        "uri": facts.uri,
+        "serial": pki.serial_text(facts.serial),
+        "spki": facts.spki.hex(),
+        "not_after": rfc3339(facts.not_after),
+    }
 
 
 def _keys(profile: Profile) -> list[dict[str, str]]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sluss_client.heads import Lane
     from sluss_client.keys import StoredKey
-    from sluss_client.profile import Profile
+    from sluss_client.profile import Identity, Profile
 
 MAX_CHUNK = 256
 _UUID4 = 4
@@ -60,12 +60,12 @@ class Core:
         asked = None if fields is None else frozenset(fields)
         return Expectation(self.profile.principal, self._keys.keys(), contract, purpose, asked)
 
-    def registration(self, stored: StoredKey) -> pb.RegisterKeyRequest:
-        """The request that registers a key, signed by the key of our certificate."""
+    def registration(self, stored: StoredKey, identity: Identity) -> pb.RegisterKeyRequest:
+        """The request that registers a key, signed by the key of the certificate that the call is made with."""
         return pb.RegisterKeyRequest(
             suite=pb.Suite.ValueType(stored.key.suite),
             public_key=stored.key.public().data,
-            signature=self.profile.sign(registration_message(stored)),
+            signature=identity.sign(registration_message(stored)),
         )
 
     def verify(self, disclosure: pb.Disclosure, expected: Expectation) -> Verified:

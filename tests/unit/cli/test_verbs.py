@@ -177,6 +177,16 @@ def test_profile_goes_from_hand_out_to_certificate(sluss, profile, issue, tmp_pa
     assert stat.S_IMODE((made / "key.pem").stat().st_mode) == 0o600
 
 
+def test_installing_another_certificate_says_which_one_to_have_revoked(sluss, profile, issue, tmp_path):
+    old = orjson.loads(sluss("profile", "show", profile, "--json").stdout)["certificate"]["serial"]
+    (tmp_path / "next.pem").write_bytes(issue(sluss("profile", "request", profile).stdout.encode()))
+    said = sluss("profile", "install", profile, tmp_path / "next.pem").stdout
+    assert len(old) == 40
+    assert f"sluss certificate revoke --serial {old}" in said
+    new = orjson.loads(sluss("profile", "show", profile, "--json").stdout)["certificate"]["serial"]
+    assert new != old
+
+
 def test_certificate_of_somebody_else_is_not_installed(sluss, profile, issue, tmp_path):
     request = sluss("profile", "request", profile).stdout
     (tmp_path / "other.pem").write_bytes(issue(request.encode(), "somebody-else"))
