@@ -85,7 +85,7 @@ def checkpoint(
     """The latest checkpoint, proven to extend the last one that this profile saw."""
     seen = Watch(session).look()
     if out:
-        out.write_text(seen.published or seen.note, encoding="utf-8")
+        out.write_text(seen.published, encoding="utf-8")
     session.output.result(_document(seen))
     session.output.line(_grown(seen))
     session.output.line()

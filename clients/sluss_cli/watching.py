@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sluss.v1 import ledger_pb2 as pb
-from sluss_client.heads import CheckpointFile, Heads
+from sluss_client.heads import CheckpointFile, Heads, open_published
 
 from broker.ledger.checkpoint import Checkpoint, open_checkpoint
 from broker.ledger.merkle import verify_consistency
@@ -34,7 +34,7 @@ class Seen:
         before: the size seen before; 0 for none.
         checkpoint: now.
         note: its signed note.
-        published: the last published one, with the ML-DSA-44 cosignature; empty if none.
+        published: the last published one, with the ML-DSA-44 cosignature: of the same tree.
     """
 
     before: int
@@ -59,14 +59,16 @@ class Watch:
         """The latest checkpoint, proven to extend the last one seen, and now the last one seen.
 
         Raises:
-            LedgerInconsistent: the ledger was forked, rolled back or rewritten.
+            LedgerInconsistent: the ledger was forked, rolled back or rewritten, or what is published is not cosigned.
+            ProfileError: the profile has no ML-DSA-44 key of the ledger.
         """
         with self._heads.lane() as lane:
             before = lane.head.size
             reply = self._advance(lane)
             checkpoint = open_checkpoint(reply.checkpoint, self._verifier)
-        if reply.published:
-            open_checkpoint(reply.published, self._verifier, cosigned=True)
+        published = open_published(reply.published, checkpoint, self._verifier)
+        if published.size < checkpoint.size:
+            self._meet(Checkpoint(checkpoint.origin, published.size, published.root))
         return Seen(before, checkpoint, reply.checkpoint, reply.published)
 
     def receipt(self, index: int) -> tuple[pb.GetReceiptResponse, Checkpoint]:

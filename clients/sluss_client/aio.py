@@ -200,9 +200,16 @@ class AsyncSubcontractor:
 
     async def check_ledger(self) -> Head:
         """See `Subcontractor.check_ledger`."""
-        with self._core.heads.lane() as lane:
-            await self._checkpoint(lane)
-            return lane.head
+        heads = self._core.heads
+        with heads.lane() as lane:
+            published = await self._checkpoint(lane)
+            head = lane.head
+        if published.size < head.size:
+            with heads.lane(published) as lane:
+                await self._checkpoint(lane)
+                head = lane.head
+        await self._settle()
+        return head
 
     async def _settle(self) -> None:
         heads = self._core.heads
@@ -212,10 +219,10 @@ class AsyncSubcontractor:
                     with heads.lane() as lane:
                         await self._checkpoint(lane)
 
-    async def _checkpoint(self, lane: Lane) -> None:
+    async def _checkpoint(self, lane: Lane) -> Head:
         request = ledger_pb2.GetCheckpointRequest(seen_size=lane.head.size)
         reply = await self._retried(lambda line: line.ledger.GetCheckpoint, request)
-        await asyncio.to_thread(self._core.take_checkpoint, reply, lane)
+        return await asyncio.to_thread(self._core.take_checkpoint, reply, lane)
 
     # --- calls ---
 

@@ -284,16 +284,25 @@ class Subcontractor:
     # --- the ledger ---
 
     def check_ledger(self) -> Head:
-        """Fetch the latest checkpoint and prove that it extends what was seen.
+        """Fetch the latest checkpoint and prove that it extends what was seen, and what the ledger has published.
+
+        What is published carries an ML-DSA-44 cosignature, which a forger of the other signatures can't make.
 
         Raises:
-            LedgerInconsistent: it does not, or no known key has signed it.
+            LedgerInconsistent: it does not, no known key has signed it, or what is published is not cosigned.
             Refused, TransportError: see `sluss_client.errors`.
-            ProfileError: the checkpoint can't be written.
+            ProfileError: the checkpoint can't be written, or the profile has no ML-DSA-44 key of the ledger.
         """
-        with self._core.heads.lane() as lane:
-            self._checkpoint(lane)
-            return lane.head
+        heads = self._core.heads
+        with heads.lane() as lane:
+            published = self._checkpoint(lane)
+            head = lane.head
+        if published.size < head.size:
+            with heads.lane(published) as lane:
+                self._checkpoint(lane)
+                head = lane.head
+        self._settle()
+        return head
 
     def _settle(self) -> None:
         """Let heads that were seen side by side meet in one tree; left for later if the broker is busy."""
@@ -304,9 +313,9 @@ class Subcontractor:
                     with heads.lane() as lane:
                         self._checkpoint(lane)
 
-    def _checkpoint(self, lane: Lane) -> None:
+    def _checkpoint(self, lane: Lane) -> Head:
         request = ledger_pb2.GetCheckpointRequest(seen_size=lane.head.size)
-        self._core.take_checkpoint(self._retried(lambda line: line.ledger.GetCheckpoint, request), lane)
+        return self._core.take_checkpoint(self._retried(lambda line: line.ledger.GetCheckpoint, request), lane)
 
     # --- calls ---
 
