@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from google.protobuf.message import DecodeError
+from sluss.v1.disclosure_pb2 import Disclosure
 from sluss_client.errors import Refused
 from sluss_client.results import Chunk, OpenedPerson, Result, UnavailablePerson
 
 from broker.errors import SlussError
 from broker.handles import parse_handle
 from sluss_cli.exits import Exit
-from sluss_cli.problems import Problem, usage
+from sluss_cli.given_file import SLICES, read_bytes
+from sluss_cli.problems import usage
 from sluss_cli.progress import progress
 from sluss_cli.row_file import Progress, ResumableFile, Row, RowFormat, write_private
 from sluss_cli.session import Session
@@ -285,7 +288,8 @@ def open_(
     file: Annotated[Path, typer.Argument(help="What `sluss disclose --sealed FILE` kept.", metavar="FILE")],
 ) -> None:
     """Open kept slices with this profile's keys; they are verified again first. Works without the broker."""
-    opened = [person for part in _unframed(file.read_bytes()) for person in session.subcontractor.open_stored(part)]
+    parts = list(_unframed(read_bytes(file, SLICES), str(file)))
+    opened = [person for part in parts for person in session.subcontractor.open_stored(part)]
     session.output.result(_document(opened))
     _print(session, sorted({field for person in opened for field in person.values}), opened)
 
@@ -297,15 +301,25 @@ def _framed(part: bytes) -> bytes:
     return len(part).to_bytes(_LENGTH, "big") + part
 
 
-def _unframed(data: bytes) -> Iterator[bytes]:
+def _unframed(data: bytes, file: str) -> Iterator[bytes]:
     """The disclosures of a kept file, each after its length in 4 bytes.
 
     Raises:
-        Problem: INTEGRITY, if the file was cut.
+        Problem: USAGE, if it is not such a file, is empty or was cut: nothing in it claims to come from the broker.
     """
+    if not data:
+        raise usage("the file is empty: it holds no kept slices", file=file)
     while data:
         end = _LENGTH + int.from_bytes(data[:_LENGTH], "big")
-        if len(data) < max(end, _LENGTH + 1):
-            raise Problem(Exit.INTEGRITY, "MALFORMED", "the file of kept slices is cut off or no such file")
+        if len(data) < max(end, _LENGTH + 1) or not _is_disclosure(data[_LENGTH:end]):
+            raise usage("the file of kept slices is cut off or no such file", file=file)
         yield data[_LENGTH:end]
         data = data[end:]
+
+
+def _is_disclosure(part: bytes) -> bool:
+    try:
+        found = Disclosure.FromString(part)
+    except DecodeError:
+        return False
+    return bool(found.entry and found.receipt and found.slices)

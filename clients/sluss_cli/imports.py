@@ -17,6 +17,7 @@ from broker.intake.guess import guess
 from broker.intake.mapping import Mapping, parse_mapping, to_toml
 from broker.intake.reading import Source, open_source, sample
 from sluss_cli.exits import Exit
+from sluss_cli.given_file import check_regular, own_files, read_text
 from sluss_cli.problems import usage
 from sluss_cli.progress import progress
 from sluss_cli.sender import Sendable, Sender, Sent, Stream
@@ -64,15 +65,17 @@ def import_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate only; nothing is stored.")] = False,
 ) -> None:
     """Import a customer file. Good rows are stored; faulty ones are written out with what is wrong."""
-    fields = parse_catalogue(catalogue.read_text(encoding="utf-8")) if catalogue else default_catalogue()
-    if guess_:
-        _print_guess(session, file, fields)
-        return
-    if mapping is None:
+    if mapping is None and not guess_:
         raise usage(f"which column is which field? `sluss import {file} --guess > mapping.toml`, then --mapping")
-    plan = parse_mapping(mapping.read_text(encoding="utf-8"), fields)
-    run = Run(plan.with_source(source) if source else plan, fields, dry_run=dry_run)
-    outcome = run.run(session, file, faulty or file.with_name(f"{file.stem}.faulty{file.suffix}"))
+    check_regular(file)
+    with own_files():
+        fields = parse_catalogue(read_text(catalogue)) if catalogue else default_catalogue()
+        if mapping is None or guess_:
+            _print_guess(session, file, fields)
+            return
+        plan = parse_mapping(read_text(mapping), fields)
+        run = Run(plan.with_source(source) if source else plan, fields, dry_run=dry_run)
+        outcome = run.run(session, file, faulty or file.with_name(f"{file.stem}.faulty{file.suffix}"))
     _report(session, outcome, dry_run=dry_run)
 
 

@@ -23,7 +23,7 @@ _OURS = {"broker", "sluss", "sluss_cli", "sluss_client"}
 HELP = """Personal data to subcontractors: a slice at a time, under contract, every disclosure in a ledger.
 
 Exit codes: 0 all right; 1 something wrong was found; 2 usage; 3 refused by the broker;
-4 no answer, safe to try again; 5 an answer that does not prove itself.
+4 no answer, safe to try again; 5 an answer that does not prove itself; 70 a fault of this program; 130 interrupted.
 """
 
 

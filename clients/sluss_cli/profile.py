@@ -14,6 +14,7 @@ from broker.clock import rfc3339
 from broker.ledger.checkpoint import parse_note
 from broker.sealing import SUITE_NAMES
 from sluss_cli.entry_text import moment
+from sluss_cli.given_file import own_files, read_bytes, read_text
 from sluss_cli.problems import usage
 from sluss_cli.session import Session
 from sluss_cli.verb import group, verb
@@ -58,7 +59,7 @@ def create(
         "endpoint": endpoint or (base.endpoint if base else ""),
         "origin": origin or (base.origin if base else ""),
         "ledger_keys": ledger_key or (base.ledger_keys if base else ()),
-        "ca": ca.read_bytes() if ca else base.ca() if base else b"",
+        "ca": read_bytes(ca) if ca else base.ca() if base else b"",
         "server_name": server_name or (base.server_name if base else ""),
     }
     missing = [name for name in ("endpoint", "origin", "ledger_keys", "ca") if not settings[name]]
@@ -95,7 +96,7 @@ def request(
 def install(session: Session, folder: Folder, certificate: Certificate) -> None:
     """Put the certificate in use that the company signed."""
     profile = Profile.load(folder)
-    pem = certificate.read_bytes()
+    pem = read_bytes(certificate)
     replaced = profile.install_certificate(pem)
     facts, old = pki.describe(pem), pki.serial_text(replaced) if replaced else ""
     session.output.result({"principal": profile.principal, "not_after": rfc3339(facts.not_after), "replaced": old})
@@ -166,4 +167,5 @@ def _keys(profile: Profile) -> list[dict[str, str]]:
 def _seen(profile: Profile) -> int:
     if not profile.checkpoint_path.exists():
         return 0
-    return parse_note(profile.checkpoint_path.read_text(encoding="utf-8")).checkpoint.size
+    with own_files():
+        return parse_note(read_text(profile.checkpoint_path)).checkpoint.size

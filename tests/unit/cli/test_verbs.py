@@ -4,7 +4,7 @@ import stat
 import orjson
 import pytest
 import typer
-from sluss_cli import main
+from sluss_cli import given_file, main
 from sluss_cli.contract import _ask
 from sluss_cli.contract_file import EXAMPLE
 from sluss_cli.exits import Exit
@@ -82,7 +82,7 @@ def test_every_verb_takes_json_and_profile_and_explains_every_option(name, path,
         ((*ASK, "-f", "email", "--handle", HANDLE), "named twice"),
         ((*ASK, "--handle", HANDLE, "--format", "xml"), "csv or jsonl"),
         ((*ASK, "--handle", HANDLE, "--out", "/nowhere/at/all/out.csv"), "no such folder"),
-        ((*ASK, "--handles-file", "/dev/null"), "no handles"),
+        ((*ASK, "--handles-file", "/dev/null"), "not a regular file"),
         (("import", "/nowhere.csv"), "--guess"),
         (("import", "/nowhere.csv", "--guess"), "no such file"),
         (("ledger", "receipt", "x"), "integer"),
@@ -143,11 +143,57 @@ def test_private_key_open_to_others_is_refused_before_any_call(sluss, profile):
     assert "key.pem" in result.output
 
 
-def test_kept_slices_that_were_cut_are_exit_code_5(sluss, profile, tmp_path):
-    for damage in (b"\x00", b"\x00\x00\x00\x09abc", b"\x00\x00\x00\x00"):
-        (tmp_path / "cut.sealed").write_bytes(damage)
-        result = sluss("open", tmp_path / "cut.sealed", "--profile", profile)
-        assert result.exit_code == Exit.INTEGRITY, result.output
+NO_SLICES = {
+    "empty": b"",
+    "cut in its length": b"\0",
+    "cut in a disclosure": b"\0\0\0\x09abc",
+    "an empty disclosure": b"\0\0\0\0",
+    "a table": b"handle,email\n",
+    "no message": b"\0\0\0\x03abc",
+    "a message without slices": b"\0\0\0\x02\x0a\0",
+}
+
+
+@pytest.mark.parametrize("what", NO_SLICES)
+def test_file_that_holds_no_kept_slices_is_exit_code_2(sluss, profile, tmp_path, what):
+    (tmp_path / "cut.sealed").write_bytes(NO_SLICES[what])
+    result = sluss("open", tmp_path / "cut.sealed", "--profile", profile)
+    assert result.exit_code == Exit.USAGE, result.output
+    assert "cut.sealed" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("contract", "show", "C-\udcff"), "CONTRACT"),
+        (("person", "register", "--set", "email=\udcff"), "--set"),
+        (("ledger", "receipt", str(2**63)), "INDEX"),
+        (("ledger", "show", "--start", str(2**64)), "--start"),
+        (("ledger", "show", "--limit", "9" * 5000), "--limit"),
+        (("open", "\udcff.sealed"), "FILE"),
+        (("contract", "list", "--profile", "\udcff"), "--profile"),
+    ],
+)
+def test_what_no_message_can_carry_is_exit_code_2_and_names_the_argument(sluss, profile, words, named):
+    result = sluss(*words) if "--profile" in words else sluss(*words, "--profile", profile)
+    assert result.exit_code == Exit.USAGE, result.output
+    assert named in result.stderr
+
+
+def test_standard_input_that_is_not_utf_8_is_exit_code_2(sluss, profile):
+    for words in (("person", "register", "--from", "-"), ("person", "look-up", "--email", "-")):
+        result = sluss(*words, "--profile", profile, input=b"email=\xff\n")
+        assert result.exit_code == Exit.USAGE, result.output
+        assert "UTF-8" in result.stderr
+
+
+def test_file_larger_than_its_kind_can_be_is_exit_code_2(sluss, profile, tmp_path):
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(given_file.SLICES + 1)
+    for words in (("contract", "propose"), ("open",), ("profile", "install", profile)):
+        result = sluss(*words, tmp_path / "large", "--profile", profile)
+        assert result.exit_code == Exit.USAGE, result.output
+        assert "MiB" in result.stderr
 
 
 def test_file_in_the_way_is_found_before_anything_is_disclosed(sluss, profile, tmp_path):
