@@ -21,7 +21,7 @@ from sluss_cli.given_file import check_regular, own_files, read_text
 from sluss_cli.problems import usage
 from sluss_cli.progress import progress
 from sluss_cli.sender import Sendable, Sender, Sent, Stream
-from sluss_cli.session import Session
+from sluss_cli.session import Session, of_client
 from sluss_cli.verb import verb
 
 SHOWN_FAULTS = 20
@@ -181,12 +181,23 @@ def _rows_about(file: Path, kind: str) -> int:
 def _cut_off_is_told(session: Session, sender: Sender) -> Iterator[None]:
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         done = sender.sent.outcomes.total()
-        session.output.note(
-            f"Cut off after {done} rows, which are done. Import the file again: they will be found unchanged."
-        )
+        if _is_cut_off(error):
+            session.output.note(
+                f"Cut off after {done} rows, which are done. Import the file again: they will be found unchanged."
+            )
+        elif done:
+            session.output.note(f"{done} rows are done, and stay so; none of the others is.")
         raise
+
+
+def _is_cut_off(error: BaseException) -> bool:
+    """Whether the same import can do better next time: after an interruption, or when no answer came."""
+    if not isinstance(error, Exception):
+        return True
+    problem = of_client(error)
+    return problem is not None and problem.exit is Exit.UNAVAILABLE
 
 
 def _report(session: Session, outcome: Outcome, *, dry_run: bool) -> None:

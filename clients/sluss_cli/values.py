@@ -19,9 +19,16 @@ _CHOICES = {"in": pb.CHOICE_STATE_OPTED_IN, "out": pb.CHOICE_STATE_OPTED_OUT}
 
 
 def read_lines(source: str) -> list[str]:
-    """The lines of a file or of standard input, without blank lines and `#` comments."""
+    """The lines of a file or of standard input, without blank lines and `#` comments.
+
+    Raises:
+        Problem: USAGE: there are none, or the file is not one to read.
+    """
     lines = (line.strip() for line in read_text_or_input(source).splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise usage("nothing is in the file", file=source)
+    return found
 
 
 def parse_values(items: Iterable[str]) -> list[pb.FieldValue]:

@@ -9,6 +9,8 @@ A verb is a function whose first parameter is a `Session`; the decorator gives t
 import functools
 import inspect
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +77,7 @@ def _framed(function: Callable[..., None]) -> Callable[..., None]:
         inherited = context.find_root().params
         output = Output(as_json=as_json or bool(inherited.get("as_json")))
         folder = profile_dir or inherited.get("profile_dir")
-        with reported(output), Session(folder, output) as session:
+        with _terminable(), reported(output), Session(folder, output) as session:
             _check_carried(context, {"profile_dir": folder, **arguments})
             function(session, **arguments)
 
@@ -84,6 +86,19 @@ def _framed(function: Callable[..., None]) -> Callable[..., None]:
     framed.__annotations__ = {each.name: each.annotation for each in (*parameters, *_SHARED)}
     del framed.__wrapped__  # typer would follow it to the signature without the shared options
     return framed
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a verb as Ctrl-C does: files are closed, and a stream says how it goes on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_carried(context: typer.Context, arguments: Mapping[str, object]) -> None:

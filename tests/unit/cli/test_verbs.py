@@ -1,5 +1,8 @@
 import shlex
 import stat
+import subprocess
+import sys
+import time
 
 import orjson
 import pytest
@@ -74,7 +77,9 @@ def test_every_verb_takes_json_and_profile_and_explains_every_option(name, path,
         (("key", "register", "--suite", "rot13"), "suite"),
         (("disclose", "C-1"), "--purpose"),
         (ASK, "say whom"),
-        ((*ASK, "--all", "--handle", HANDLE), "say whom"),
+        ((*ASK, "--all", "--handle", HANDLE), "--all and --handle exclude"),
+        ((*ASK, "--all", "--handles-file", __file__), "handle 1"),
+        ((*ASK, "--handle", HANDLE, "--out", "slices.txt"), "--format"),
         ((*ASK, "--all"), "--out"),
         ((*ASK, "--all", "--dry-run"), "dry run takes handles"),
         ((*ASK, "--handle", "canary"), "handle"),
@@ -255,3 +260,58 @@ def test_declining_the_terms_signs_nothing_and_json_never_asks():
     with pytest.raises(Problem) as caught:
         _ask(Session(None, Output(as_json=True)))
     assert caught.value.exit is Exit.USAGE
+
+
+@pytest.mark.parametrize("way", [("--handle", HANDLE), ("--all", "--out", "{out}")])
+def test_silence_of_the_broker_is_told_within_two_seconds(profile, tmp_path, way):
+    KeyStore(profile / "keys.json").generate()
+    words = [word.replace("{out}", str(tmp_path / "out.csv")) for word in way]
+    started = time.monotonic()
+    with subprocess.Popen(
+        [sys.executable, "-m", "sluss_cli", *ASK, *words, "--profile", str(profile)], stderr=subprocess.PIPE, text=True
+    ) as waiting:
+        first = waiting.stderr.readline()
+        took = time.monotonic() - started
+        waiting.terminate()
+        rest = waiting.stderr.read()
+        assert waiting.wait(10) == Exit.INTERRUPTED
+    assert "No connection to 127.0.0.1:" in first
+    assert took < STARTS_S + 2
+    assert ("--resume" in rest) is ("--all" in way)
+
+
+STARTS_S = 2
+"""Seconds in which Python has loaded the command, on a busy machine."""
+
+
+def test_profile_that_is_missing_leaves_no_file_of_a_stream(sluss, tmp_path):
+    out = tmp_path / "out.csv"
+    result = sluss(*ASK, "--all", "--out", out, "--profile", tmp_path / "nowhere")
+    assert result.exit_code == Exit.USAGE
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refused_import_gives_no_advice_to_repeat_it_and_a_broken_one_does(sluss, profile, tmp_path):
+    file, mapping = tmp_path / "rows.csv", tmp_path / "mapping.toml"
+    file.write_text("customer_number,email\nK-1,m@example.com\n", encoding="utf-8")
+    mapping.write_text(sluss("import", file, "--guess").stdout, encoding="utf-8")
+    result = sluss("import", file, "--mapping", mapping, "--profile", profile)
+    assert result.exit_code == Exit.UNAVAILABLE
+    assert "Import the file again" in result.stderr
+
+
+@pytest.mark.parametrize("made", ["the same name", "a link", "its reasons"])
+def test_import_never_writes_over_the_file_that_it_reads(sluss, profile, tmp_path, made):
+    file, mapping = tmp_path / "rows.csv", tmp_path / "mapping.toml"
+    text = "customer_number,email\nK-1,no address\n"
+    file.write_text(text, encoding="utf-8")
+    mapping.write_text(sluss("import", file, "--guess").stdout, encoding="utf-8")
+    faulty = {"the same name": file, "a link": tmp_path / "other.csv", "its reasons": tmp_path / "x"}[made]
+    if made == "a link":
+        faulty.hardlink_to(file)
+    if made == "its reasons":
+        file = file.rename(tmp_path / "x.reasons.txt")
+    result = sluss("import", file, "--mapping", mapping, "--faulty", faulty, "--profile", profile)
+    assert result.exit_code == Exit.USAGE, result.output
+    assert "overwrite" in result.stderr
+    assert file.read_text(encoding="utf-8") == text

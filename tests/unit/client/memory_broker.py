@@ -24,7 +24,7 @@ from sluss_client import Profile
 
 from broker import pki, sealing
 from broker.clock import rfc3339, system_clock
-from broker.errors import SlussError
+from broker.errors import Reason, SlussError
 from broker.handles import handles_of, persons_of
 from broker.identity import Principal
 from broker.ledger import entry as entries
@@ -261,6 +261,8 @@ class LedgerReads(ledger_pb2_grpc.LedgerServiceServicer):
     def GetCheckpoint(self, request, context):
         broker = self.broker
         broker.enter("GetCheckpoint", request, context)
+        if request.seen_size > len(broker.ledger.entries):
+            context.abort_with_status(to_grpc(SlussError(Reason.LEDGER_INCONSISTENT)))
         with broker.lock:
             reply = ledger_pb2.GetCheckpointResponse(
                 checkpoint=broker.ledger.note(),
@@ -268,6 +270,23 @@ class LedgerReads(ledger_pb2_grpc.LedgerServiceServicer):
                 published=broker.ledger.published(),
             )
         return broker.leave(reply)
+
+    def GetReceipt(self, request, context):
+        broker = self.broker
+        broker.enter("GetReceipt", request, context)
+        with broker.lock:
+            reply = ledger_pb2.GetReceiptResponse(
+                entry=broker.ledger.entries[request.index], receipt=broker.ledger.receipt(request.index)
+            )
+        return broker.leave(reply)
+
+    def ListEntries(self, request, context):
+        broker = self.broker
+        broker.enter("ListEntries", request, context)
+        with broker.lock:
+            listed = list(enumerate(broker.ledger.entries))[request.start :]
+        entries_ = [ledger_pb2.LedgerEntry(index=index, entry=data) for index, data in listed]
+        return broker.leave(ledger_pb2.ListEntriesResponse(entries=entries_))
 
 
 class Company:
