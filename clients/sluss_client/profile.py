@@ -257,12 +257,7 @@ class Profile:
 
     def _waiting_key(self) -> bytes:
         """The key that was kept aside; empty if there is none. Another process may take it at any moment."""
-        try:
-            return read_secret(self._new_key_path)
-        except ProfileError:
-            if self._new_key_path.exists():
-                raise
-            return b""
+        return read_secret(self._new_key_path, absent=b"")
 
     def _serial(self) -> str:
         try:
