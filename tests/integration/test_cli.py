@@ -414,3 +414,29 @@ def wait_for(condition, seconds=20):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_stream_that_is_terminated_says_how_it_goes_on_and_does(place, tmp_path):
+    out = tmp_path / "slices.csv"
+    ask = [
+        "disclose",
+        place.contract,
+        *ASK,
+        "--all",
+        "--chunk-size",
+        "2",
+        "--out",
+        str(out),
+        "--profile",
+        str(place.acme),
+    ]
+    words = [sys.executable, "-m", "sluss_cli", *ask]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asking:
+        wait_for(lambda: out.exists() and out.read_bytes().count(b"\n") > 3)
+        asking.terminate()
+        told = asking.communicate(timeout=30)[1]
+    assert asking.returncode == 130, told
+    assert "--resume" in told
+    place.run(*ask, "--resume")
+    handles = handles_in(out)
+    assert len(handles) == len(set(handles)) >= COUNT

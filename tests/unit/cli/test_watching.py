@@ -228,3 +228,40 @@ def test_a_ledger_that_never_stands_still_is_told_as_busy(watch, broker):
     assert watch("verify", exits=Exit.UNAVAILABLE)["error"]["reason"] == "BUSY"
     calls = [name for name, _ in broker.calls].count("GetCheckpoint")
     assert calls == 1 + 2 * 20
+
+
+def test_two_histories_of_one_size_each_consistent_in_itself_are_exit_code_5(watch, broker):
+    """Who asks from the receipt's tree is led along one history, who asks from the tree seen along another."""
+    size, other = 3, fork(broker, 2)
+    while len(other.entries) < COUNT:
+        other.append(b'{"more":1}')
+
+    def lie(reply):
+        name, request = broker.calls[-1]
+        if name == "GetReceipt":
+            note = other.signer.sign(size, merkle.tree_root(other.leaves[:size]))
+            reply.receipt = format_receipt(1, inclusion(1, other.leaves[:size]), note)
+            reply.entry = other.entries[1]
+        elif name == "ListEntries":
+            reply.entries[0].entry = other.entries[1]
+        elif request.seen_size == size:
+            reply.checkpoint = other.note()
+            reply.consistency_proof[:] = other.consistency(size)
+            reply.published = other.published()
+
+    broker.lies.append(lie)
+    told = watch("verify", "--start", 1, "--limit", 1, exits=Exit.INTEGRITY)
+    assert "two trees of one size" in told["error"]["detail"]
+
+
+def test_a_checkpoint_by_another_key_on_the_way_to_meet_is_exit_code_5(watch, broker):
+    stranger = MemoryLedger(seed=9)
+    stranger.entries = broker.ledger.entries
+
+    def lie(reply):
+        name, request = broker.calls[-1]
+        if name == "GetCheckpoint" and request.seen_size == COUNT - 1:
+            reply.checkpoint = stranger.note()
+
+    broker.lies.append(lie)
+    watch("checkpoint", exits=Exit.INTEGRITY)
