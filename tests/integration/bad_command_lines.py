@@ -89,10 +89,11 @@ OPERATOR = {
         (*HOME, "--reason", "x" * 5000, "--serial", "1"),
         (*HOME, "--reason", "a\x1b[2J", "--serial", "1"),
         (*HOME, "--reason", "x", "--serial", "not hexadecimal"),
+        (*HOME, "--reason", "x", "--serial", "a\udcffb"),
         (*HOME, "--reason", "x", "--principal", "king/anna"),
         (*HOME, "--reason", "x", "--profile", "/nowhere/at/all"),
     ],
-    "certificate list": [("--home", "/nowhere/at/all"), ("--home", "")],
+    "certificate list": [(*HOME, "--principal", "a\udcffb"), ("--home", "/nowhere/at/all"), ("--home", "")],
     "certificate renew-server": [
         (*HOME, "--host", "a b"),
         (*HOME, "--host", "h" * 5000),
