@@ -96,6 +96,12 @@ def listed(engine: Engine, principal: str = "") -> list[Pinned]:
         return _select(connection, CERTIFICATE.c.principal == principal if principal else None)
 
 
+def found(engine: Engine, which: ColumnElement[bool]) -> list[Pinned]:
+    """The certificates that `which` selects, good or revoked."""
+    with reading(engine) as connection:
+        return _select(connection, which)
+
+
 def selected(*, principal: str = "", serial: str = "", certificate: bytes = b"") -> ColumnElement[bool]:
     """The certificates of a principal, with a serial number, or with the key of a PEM certificate.
 

@@ -70,7 +70,7 @@ def parse_contract(text: str) -> pb.ContractTerms:
     """
     try:
         top = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of which TOMLDecodeError is one, a number of 5,000 digits another
         raise usage(f"the contract is not TOML: {error}") from None
     _known(top, _TOP, "")
     grants = _get(top, "grants", "", list)
