@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from broker.certificates import Certificates
 from broker.errors import Reason, SlussError
-from broker.rpc.guard import Gate, handlers
+from broker.rpc.guard import WATCHES, WATCHES_PER_CALLER, Gate, handlers
 from broker.rpc.health import Health, Reflection
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ log = logging.getLogger(__name__)
 
 HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION: Final = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-HANDSHAKE_MS: Final = 10_000
+HANDSHAKE_MS: Final = 3_000
+"""A connection that has not shown its certificate by then is closed: whoever opens one must not hold it for nothing."""
+
 PING_MS: Final = 60_000
 PROBE_LIMIT_S: Final = 1.7
 """Seconds; a probe that takes longer has failed."""
@@ -115,11 +117,13 @@ class Server:
         self.health = Health(self._authorise, [*names, HEALTH.full_name, REFLECTION.full_name])
         gate = Gate(
             settings.max_calls,
+            settings.max_calls_per_caller,
+            idle_s=settings.stream_idle_s,
             ledger_failed=lambda: self.health.set(serving=False),
             authorise=self._authorise,
         )
         self._grpc = grpc.aio.server(
-            options=_options(settings, shared=shared), maximum_concurrent_rpcs=2 * settings.max_calls
+            options=_options(settings, shared=shared), maximum_concurrent_rpcs=2 * settings.max_calls + WATCHES
         )
         reflection = Reflection(self._authorise, [*names, HEALTH.full_name, REFLECTION.full_name])
         offered = [*services, (HEALTH, self.health), (REFLECTION, reflection)]
@@ -212,7 +216,8 @@ def _options(settings: Settings, *, shared: bool) -> list[tuple[str, Any]]:
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.max_connection_age_ms", round(settings.max_connection_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", round(settings.connection_grace_s * 1000)),
-        ("grpc.max_concurrent_streams", settings.max_calls),
+        ("grpc.max_concurrent_streams", min(settings.max_calls, settings.max_calls_per_caller) + WATCHES_PER_CALLER),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         ("grpc.keepalive_time_ms", PING_MS),
         ("grpc.keepalive_permit_without_calls", 1),
