@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.errors import Reason, SlussError
-from broker.turns import Turns
+from broker.turns import BEGIN_BY, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 MAX_PERSONS = 2_048
 """Persons in a batch, beyond which further requests wait for the next one: bulk never delays others for long."""
-
-BEGIN_BY = 0.75
-"""The share of the time-out within which a request must be begun; the rest is for its batch."""
 
 
 @dataclass(slots=True, eq=False)

@@ -7,6 +7,10 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+BEGIN_BY = 0.5
+"""The share of a time-out within which what waits must be begun; the rest is for doing it. What is begun and takes
+longer than that says something of the ledger; what is not, of the queue."""
+
 
 class Turns(Generic[T]):
     """A queue that is fair between callers and in order within each. Used from one thread."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from broker.errors import Reason, SlussError
-from broker.turns import Turns
+from broker.turns import BEGIN_BY, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +22,11 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """Work that waits or runs, `after` so many jobs that went well."""
+    """Work that waits, `since` then (seconds, the loop's clock) and `after` so many jobs that went well, or runs."""
 
     work: Callable[[], Any]
     future: asyncio.Future[Any]
+    since: float
     after: int
     begun: bool = False
 
@@ -55,8 +56,9 @@ class Threads:
             SlussError: LEDGER_UNAVAILABLE when it takes too long; OVERLOADED when its turn did not come in that time
                 though others' work went well, and then it is not begun any more; whatever `work` raises.
         """
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        job = _Job(lambda: work(caller, *args, **kwargs), future, self._went_well)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        job = _Job(lambda: work(caller, *args, **kwargs), future, loop.time(), self._went_well)
         # Looked at even if the caller has gone: asyncio would log the text of an exception that nobody took.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._waiting.add(caller.evidence.spki, job)
@@ -64,21 +66,28 @@ class Threads:
         try:
             return await asyncio.wait_for(future, self._timeout_s)
         except TimeoutError:
-            if not job.begun and self._went_well > job.after:
-                raise SlussError(Reason.OVERLOADED, retry_after_s="1") from None
-            raise SlussError(Reason.LEDGER_UNAVAILABLE) from None
+            raise self._too_late(job) from None
 
     def close(self) -> None:
         """Wait for what runs; take nothing new."""
         self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def _too_late(self, job: _Job) -> SlussError:
+        if not job.begun and self._went_well > job.after:
+            return SlussError(Reason.OVERLOADED, retry_after_s="1")
+        return SlussError(Reason.LEDGER_UNAVAILABLE)
+
     def _begin(self) -> None:
-        """Starts what is next while threads are free, without jobs whose callers have gone."""
+        """Starts what is next while threads are free, without jobs that are late or whose callers have gone."""
         loop = asyncio.get_running_loop()
         while self._free > 0 and self._waiting and not self._closed:
             job = self._waiting.take()
-            if not job.future.done():
+            if job.future.done():
+                continue
+            if job.since < loop.time() - BEGIN_BY * self._timeout_s:
+                job.future.set_exception(self._too_late(job))
+            else:
                 job.begun = True
                 self._free -= 1
                 running = loop.run_in_executor(self._pool, job.work)

@@ -80,7 +80,7 @@ async def test_small_requests_of_all_callers_share_a_batch_in_the_order_of_each(
 
 
 async def test_who_waits_too_long_while_others_are_answered_hears_of_overload_and_is_never_begun(spine):
-    queue = GroupCommit(spine.run, 0.4)
+    queue = GroupCommit(spine.run, 0.8)
     loud = [asyncio.create_task(outcome(queue.submit(ask("loud", MAX_PERSONS, n)))) for n in range(6)]
     for _ in range(6):
         await asyncio.sleep(0.15)
