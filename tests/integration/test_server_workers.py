@@ -214,7 +214,7 @@ async def test_more_idle_connections_than_files_are_usual_leave_room_for_callers
     world, port = broker.world, broker.port()
     idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2 * FEW_FILES)]
     async with world.channel(port, world.identity()) as channel:
-        assert (await unary(channel, "SayBack")(Ping(text="hej"), timeout=10)).text == f"{ACME}: hej"
+        assert (await unary(channel, "SayBack")(Ping(text="hej"), timeout=2)).text == f"{ACME}: hej"
     for _, writer in idle:
         writer.close()
 
