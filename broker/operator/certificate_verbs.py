@@ -103,7 +103,7 @@ def revoke(
 
     with reporting(context, as_json=as_json) as console, opened(home) as office:
         which = _one_of(principal, serial, profile)
-        done = pins.revoke(office.ledger, pins.selected(**which), _reason(reason))
+        done = pins.revoke(office.ledger, pins.selected(**which), reason.strip())
         if not done:
             raise _none_left(office, which)
         listed = [{**_document(each), "entry": index} for each, index in done]
@@ -188,15 +188,6 @@ def _one_of(principal: str, serial: str, profile: Path | None) -> dict[str, Any]
     if profile is not None:
         return {"certificate": _read(profile / "certificate.pem")}
     return chosen
-
-
-MAX_REASON = 500
-
-
-def _reason(text: str) -> str:
-    if not 1 <= len(text.strip()) <= MAX_REASON or not text.isprintable():
-        raise SlussError(Reason.INVALID_REQUEST, f"a reason has 1 to {MAX_REASON} printable characters")
-    return text.strip()
 
 
 def _state(each: "Pinned", now_us: int) -> str:

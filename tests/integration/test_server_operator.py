@@ -288,6 +288,8 @@ def test_revocation_is_logged_and_lasting(home, how):
         ["--principal", "legal/anna", "--reason", ""],
         ["--principal", "legal/anna", "--reason", "x" * 501],
         ["--principal", "legal/anna", "--reason", "a\u202eb"],
+        ["--principal", "legal/anna", "--reason", "anna@example.com left"],
+        ["--principal", "legal/anna", "--reason", "lost, call 070-123 45 67"],
         ["--principal", "legal/anna"],
         ["--principal", "legal", "--reason", "x"],
         ["--profile", "missing", "--reason", "x"],

@@ -228,6 +228,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: `{"reference": "c0ffee12"}`
     """
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 50
+    """UNAVAILABLE, with RetryInfo, safe to retry. The request waited too long behind others and was not begun. The ledger
+    is well.
+
+    Example: `{"retry_after_s": "1"}`
+    """
+    ERROR_REASON_STREAM_IDLE: _ErrorReason.ValueType  # 51
+    """ABORTED. The caller of a stream sent no message, or took none, for too long. What was answered before stands.
+
+    Example: `{"idle_s": "60"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of `google.rpc.ErrorInfo`, without the prefix `ERROR_REASON_`; its domain is
@@ -439,5 +450,16 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 40
 """INTERNAL. Something unforeseen; the reference finds it in the broker's log.
 
 Example: `{"reference": "c0ffee12"}`
+"""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 50
+"""UNAVAILABLE, with RetryInfo, safe to retry. The request waited too long behind others and was not begun. The ledger
+is well.
+
+Example: `{"retry_after_s": "1"}`
+"""
+ERROR_REASON_STREAM_IDLE: ErrorReason.ValueType  # 51
+"""ABORTED. The caller of a stream sent no message, or took none, for too long. What was answered before stands.
+
+Example: `{"idle_s": "60"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
