@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
-from broker import contract_terms, requests
+from broker import contract_terms, free_text, requests
 from broker.clock import SECOND
 from broker.contract_history import EVENTS
 from broker.contracts import SIGNATURE_LABEL, ContractFacts, State, Step, Terms, next_state, parse_state
@@ -24,7 +24,6 @@ from broker.ledger import entry
 from broker.rights import contract_row, not_yours, own
 from broker.signatures import verify_signature
 from broker.store import tables
-from broker.values import is_plain_text
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -170,8 +169,7 @@ class Agreements:
             SlussError: CONTRACT_UNKNOWN, CONTRACT_WRONG_STATE, ETAG_STALE, INVALID_REQUEST.
         """
         row = contract_row(change.connection, contract)
-        if not is_plain_text(reason, MAX_REASON):
-            raise SlussError(Reason.INVALID_REQUEST, f"reason: 1 to {MAX_REASON} printable characters", field="reason")
+        free_text.reason(reason, most=MAX_REASON)
         _require_etag(row, etag, required=False)
         following = next_state(contract, parse_state(contract, row.state), step)
         shown = show(change.connection, contract)

@@ -397,8 +397,9 @@ def admits(decision: Decision, person: PersonFacts) -> bool:
     """Whether this person may be in a disclosure under the decision: on record, in the population, choices kept."""
     return (
         person.active
-        and _choice_allows(decision.choice_rule, decision.purpose, person.choices)
+        # Before the choice: it may open a value, and the time of an answer must not tell an opt-out.
         and population_holds(decision.grant.population, person)
+        and _choice_allows(decision.choice_rule, decision.purpose, person.choices)
     )
 
 

@@ -10,9 +10,9 @@ becomes INTERNAL with a reference id; its type, never its text, stands in the br
     FAILED_PRECONDITION  the request is fine, the state of contract or key is not
     NOT_FOUND            no such thing, said only to callers who may know
     ALREADY_EXISTS       the identifier is taken, or a request id came back with another body
-    ABORTED              an etag or a version is stale: read again, then retry
+    ABORTED              an etag or a version is stale: read again, then retry; or a stream stood still for too long
     RESOURCE_EXHAUSTED   a volume or a rate; RetryInfo says when
-    UNAVAILABLE          the ledger can't be written: nothing left the broker, safe to retry
+    UNAVAILABLE          the ledger can't be written, or too many wait: nothing left the broker, safe to retry
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ class Reason(StrEnum):
     LEDGER_INCONSISTENT = "LEDGER_INCONSISTENT"
     KEYS_UNAVAILABLE = "KEYS_UNAVAILABLE"
     METHOD_UNGUARDED = "METHOD_UNGUARDED"
+    OVERLOADED = "OVERLOADED"
+    STREAM_IDLE = "STREAM_IDLE"
     INTERNAL = "INTERNAL"
     CASE_UNKNOWN = "CASE_UNKNOWN"
     CASE_WRONG_STATE = "CASE_WRONG_STATE"
@@ -149,6 +151,8 @@ CATALOGUE: dict[Reason, Kind] = {
     ),
     Reason.KEYS_UNAVAILABLE: Kind(Code.UNAVAILABLE, "the key provider does not answer: retry later"),
     Reason.METHOD_UNGUARDED: Kind(Code.PERMISSION_DENIED, "the method names no principal that may call it"),
+    Reason.OVERLOADED: Kind(Code.UNAVAILABLE, "too many requests wait before this one: nothing was done, retry later"),
+    Reason.STREAM_IDLE: Kind(Code.ABORTED, "the stream's caller neither sent nor took a message for too long"),
     Reason.INTERNAL: Kind(Code.INTERNAL, "internal error"),
     Reason.CASE_UNKNOWN: Kind(Code.NOT_FOUND, "no such case"),
     Reason.CASE_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the case's state does not allow this step"),

@@ -40,6 +40,7 @@ CLOCK_SKEW: Final = timedelta(minutes=5)
 """A certificate is valid from a little before its issue, for clocks that are behind."""
 
 MAX_PEM: Final = 65_536
+SERIAL_OCTETS: Final = 20
 _PARSE_ERRORS: Final = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 _NO_USAGE: Final = dict.fromkeys(
     (
@@ -80,7 +81,7 @@ class Facts:
     Attributes:
         uri: the only URI among its names; empty if there is none.
         spki: SHA-256 of its SubjectPublicKeyInfo.
-        serial: the serial number, lower-case hexadecimal.
+        serial: the serial number, lower-case hexadecimal without leading zeros; `serial_text` is for people.
         not_before: start of validity, microseconds since 1970 UTC.
         not_after: end of validity, microseconds since 1970 UTC.
     """
@@ -182,6 +183,11 @@ def describe(certificate: bytes) -> Facts:
         not_before=_micros(parsed.not_valid_before_utc),
         not_after=_micros(parsed.not_valid_after_utc),
     )
+
+
+def serial_text(serial: str) -> str:
+    """A serial number as it is shown: 40 hexadecimal digits, the 20 octets that one has at most (RFC 5280, 4.1.2.2)."""
+    return serial.rjust(2 * SERIAL_OCTETS, "0")
 
 
 def hosts_of(certificate: bytes) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from broker.certificates import Certificates
 from broker.errors import Reason, SlussError
-from broker.rpc.guard import Gate, handlers
+from broker.rpc.guard import WATCHES, WATCHES_PER_CALLER, Gate, handlers
 from broker.rpc.health import Health, Reflection
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ log = logging.getLogger(__name__)
 
 HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION: Final = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-HANDSHAKE_MS: Final = 10_000
+HANDSHAKE_MS: Final = 3_000
+"""A connection that has not shown its certificate by then is closed: whoever opens one must not hold it for nothing."""
+
 PING_MS: Final = 60_000
 PROBE_LIMIT_S: Final = 1.7
 """Seconds; a probe that takes longer has failed."""
@@ -108,6 +110,8 @@ class Server:
         self._leader = leader
         self._stopped = False
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="sluss-server")
+        # Of its own: a probe that waited behind callers would tell of them, not of the ledger.
+        self._beside = ThreadPoolExecutor(4, thread_name_prefix="sluss-beside")
         self._certificates = Certificates(settings.folder)
         self._tasks: list[asyncio.Task[None]] = []
         services = app.services()
@@ -115,11 +119,13 @@ class Server:
         self.health = Health(self._authorise, [*names, HEALTH.full_name, REFLECTION.full_name])
         gate = Gate(
             settings.max_calls,
+            settings.max_calls_per_caller,
+            idle_s=settings.stream_idle_s,
             ledger_failed=lambda: self.health.set(serving=False),
             authorise=self._authorise,
         )
         self._grpc = grpc.aio.server(
-            options=_options(settings, shared=shared), maximum_concurrent_rpcs=2 * settings.max_calls
+            options=_options(settings, shared=shared), maximum_concurrent_rpcs=2 * settings.max_calls + WATCHES
         )
         reflection = Reflection(self._authorise, [*names, HEALTH.full_name, REFLECTION.full_name])
         offered = [*services, (HEALTH, self.health), (REFLECTION, reflection)]
@@ -160,7 +166,8 @@ class Server:
         if self._leader:
             await _attempt(self._in_thread(self._app.ledger.publish))
         await _settle(self._app.close())
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._beside):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _authorise(self, caller: Caller) -> Principal:
         loop = asyncio.get_running_loop()
@@ -168,14 +175,22 @@ class Server:
 
     async def _probe(self) -> None:
         """Sets health by whether the ledger can be written. A hanging probe is waited for, not repeated."""
-        probe = asyncio.ensure_future(_attempt(self._in_thread(self._app.probe)))
+        probe = asyncio.ensure_future(_attempt(self._in_thread(self._try_ledger)))
         done, _ = await asyncio.wait({probe}, timeout=PROBE_LIMIT_S)
         if not done:
             self.health.set(serving=False)
         self.health.set(serving=await probe)
 
+    def _try_ledger(self) -> None:
+        """The app's probe; other transactions that were committed while it waited tell as much."""
+        try:
+            self._app.probe()
+        except SlussError as error:
+            if error.reason is not Reason.OVERLOADED:
+                raise
+
     def _in_thread(self, work: Callable[[], object]) -> Callable[[], Awaitable[object]]:
-        return lambda: asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return lambda: asyncio.get_running_loop().run_in_executor(self._beside, work)
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         async def repeat() -> None:
@@ -212,7 +227,8 @@ def _options(settings: Settings, *, shared: bool) -> list[tuple[str, Any]]:
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.max_connection_age_ms", round(settings.max_connection_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", round(settings.connection_grace_s * 1000)),
-        ("grpc.max_concurrent_streams", settings.max_calls),
+        ("grpc.max_concurrent_streams", min(settings.max_calls, settings.max_calls_per_caller) + WATCHES_PER_CALLER),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         ("grpc.keepalive_time_ms", PING_MS),
         ("grpc.keepalive_permit_without_calls", 1),

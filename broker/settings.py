@@ -92,7 +92,10 @@ class Settings(BaseSettings):
         workers: processes that share the port.
         one_core: each worker keeps to one core, which suits a machine that is the broker's own.
         max_calls: calls in progress per worker; more are refused with RATE_EXCEEDED.
-        max_message_bytes: of a request and of a reply.
+        max_calls_per_caller: calls in progress of one caller's key per worker, likewise; also of one connection.
+        max_connections: open connections per worker, those that have not shown a certificate yet included.
+        max_message_bytes: of a request and of a reply; most methods take less (`max_request_bytes` in the protos).
+        stream_idle_s: a stream whose caller sends or takes no message for so long is ended with STREAM_IDLE.
         max_connection_age_s: after it a client is asked to connect anew, and shows its certificate again.
         connection_grace_s: what a stream may still take after that.
         drain_s: what calls in progress may still take after SIGTERM.
@@ -120,6 +123,9 @@ class Settings(BaseSettings):
     workers: int = Field(default=1, ge=1, le=64)
     one_core: bool = True
     max_calls: int = Field(default=1024, ge=1, le=100_000)
+    max_calls_per_caller: int = Field(default=128, ge=1, le=100_000)
+    max_connections: int = Field(default=4096, ge=1, le=1_000_000)
+    stream_idle_s: Seconds = 60.0
     max_message_bytes: int = Field(default=32 * MIB, ge=4096, le=256 * MIB)
     max_connection_age_s: Seconds = 1800.0
     connection_grace_s: Seconds = 600.0

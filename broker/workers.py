@@ -54,6 +54,7 @@ def serve(settings: Settings, build: Callable[[Settings], App]) -> int:
         SlussError: it could not start.
     """
     forbid_core_files()
+    raise_file_limit()
     log_to_stderr()
     if settings.workers == 1:
         if settings.one_core:
@@ -79,6 +80,14 @@ def forbid_core_files() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def raise_file_limit() -> None:
+    """As many open files as this process may have: a connection is one, and the usual limit of 1024 is soon reached."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS says "unlimited" and takes less.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def keep_to_one_core(number: int) -> None:
@@ -195,6 +204,7 @@ def _work(
 ) -> None:
     """The main function of a worker process; the first one leads."""
     forbid_core_files()
+    raise_file_limit()
     log_to_stderr()
     if settings.one_core:
         keep_to_one_core(os.getppid() + index)

@@ -74,7 +74,7 @@ def parse_catalogue(toml_text: str) -> Catalogue:
     """
     try:
         tree = tomllib.loads(toml_text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SlussError(Reason.MALFORMED, f"catalogue: not TOML: {error}", line="0", key="") from None
     _check_top(tree)
     lines = _table_lines(toml_text)

@@ -2,7 +2,8 @@
 
     customers.faulty.csv           the faulty rows exactly as they were, under the same header and in the same
                                    encoding: correct them there and import that file with the same mapping
-    customers.faulty.reasons.txt   one line per fault: the line in the faulty file, the line in the original,
+    customers.faulty.csv.reasons.txt
+                                   one line per fault: the line in the faulty file, the line in the original,
                                    the field, the reason, the value masked
 
 The reasons stand in a file of their own: a further column would be another format, and vCards have none.
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Self
+
+from broker.errors import Reason, SlussError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,19 +87,33 @@ class Row:
         return self.faults[0] if self.faults else None
 
 
+def _check_target(target: Path, original: Path | None) -> None:
+    """Refuses to write where the rows come from, by whatever name, and where nothing can be written."""
+    if not target.parent.is_dir() or target.is_dir():
+        raise SlussError(Reason.INVALID_REQUEST, f"faulty rows can't be written to {target}")
+    if original is not None and target.exists() and target.samefile(original):
+        raise SlussError(Reason.INVALID_REQUEST, f"faulty rows would overwrite {original}, which they come from")
+
+
 class FaultyRows:
     """Writer of the faulty-rows file and its reasons; creates neither until there is a fault.
 
     A context manager. The rows hold what the original held, so both files are readable by their owner only.
 
     Args:
-        path: the faulty-rows file; its reasons go beside it, with the suffix `.reasons.txt`.
+        path: the faulty-rows file; its reasons go beside it, under its name with `.reasons.txt` after it.
         header: what precedes the first row, a CSV header with its line end.
         encoding: the encoding of the original, so that the same mapping reads both.
+        original: the file that the rows come from.
+
+    Raises:
+        SlussError: INVALID_REQUEST: one of the two files would be the original itself, or can't be made.
     """
 
-    def __init__(self, path: Path, header: str = "", encoding: str = "utf-8") -> None:
-        self.path, self.reasons_path = path, path.with_suffix(".reasons.txt")
+    def __init__(self, path: Path, header: str = "", encoding: str = "utf-8", *, original: Path | None = None) -> None:
+        self.path, self.reasons_path = path, path.with_name(path.name + ".reasons.txt")
+        for target in (self.path, self.reasons_path):
+            _check_target(target, original)
         self.count = 0
         self._header, self._encoding = header, encoding
         self._line = 1

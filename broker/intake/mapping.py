@@ -109,7 +109,7 @@ def parse_mapping(toml_text: str, catalogue: Catalogue) -> Mapping:
     """
     try:
         tree = tomllib.loads(toml_text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SlussError(Reason.MALFORMED, f"mapping: not TOML: {error}", key="") from None
     if tree.pop("format", None) != FORMAT:
         raise SlussError(Reason.UNSUPPORTED_VERSION, f"mapping: only format {FORMAT} is known")

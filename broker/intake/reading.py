@@ -79,6 +79,7 @@ class Source:
     """
 
     def __init__(self, path: Path, kind: str, encoding: str = "", delimiter: str = "") -> None:
+        self._path = path
         self._lines = Lines(path, encoding)
         self._reader: CsvSource | JsonlSource | VcardSource
         try:
@@ -106,8 +107,12 @@ class Source:
             self._reader.check(mapping)
 
     def faulty_rows(self, path: Path) -> FaultyRows:
-        """A writer of faulty rows in this file's own format and encoding."""
-        return FaultyRows(path, self._reader.header, self._lines.encoding)
+        """A writer of faulty rows in this file's own format and encoding.
+
+        Raises:
+            SlussError: INVALID_REQUEST: `path` is this file, or can't be written.
+        """
+        return FaultyRows(path, self._reader.header, self._lines.encoding, original=self._path)
 
     def __enter__(self) -> Self:
         return self

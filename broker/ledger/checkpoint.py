@@ -237,6 +237,10 @@ class Verifier:
         """The keys as strings, in the order given."""
         return [key.text() for key in self._keys.values()]
 
+    def knows(self, kind: int) -> bool:
+        """Whether a key of this signature type is among them."""
+        return any(key.kind == kind for key in self._keys.values())
+
     def kinds(self, note: Note) -> set[int]:
         """The signature types by which known keys signed the note; unknown signatures are ignored.
 

@@ -193,6 +193,7 @@ class Ledger:
         self._cache = TileCache()
         self._turn = Lock()
         self._state: Snapshot | None = None
+        self._commits = 0
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
@@ -201,10 +202,12 @@ class Ledger:
         Raises:
             SlussError: LEDGER_UNAVAILABLE, when nothing must leave the broker: the store did not answer, is
                 locked, full or gone (a `StoreError`, whose `conflict` says that a retry is likely to
-                succeed); LEDGER_INCONSISTENT, when the store does not hold the ledger that was last signed.
+                succeed); LEDGER_INCONSISTENT, when the store does not hold the ledger that was last signed;
+                OVERLOADED, when this process's other transactions took all turns, and were committed.
         """
+        commits = self._commits
         if not self._turn.acquire(timeout=LOCK_WAIT_S):
-            raise StoreError
+            raise SlussError(Reason.OVERLOADED, retry_after_s="1") if self._commits > commits else StoreError()
         try:
             with store_errors(), self._engine.connect() as connection:
                 tx = self._begin(connection)
@@ -226,6 +229,7 @@ class Ledger:
         # Until commit() returns it is not known which state the store is in.
         self._state = None
         commit(tx.connection)
+        self._commits += 1
         if done is not None:
             done.tree.committed()
         self._state = done or tx.base

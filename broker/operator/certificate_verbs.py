@@ -12,6 +12,7 @@ from broker.operator.console import reporting
 from broker.operator.options import DEFAULT_HOME, Home, Json, examples
 
 if TYPE_CHECKING:
+    from broker.operator.office import Office
     from broker.operator.pins import Pinned
 
 app = typer.Typer(
@@ -102,13 +103,25 @@ def revoke(
 
     with reporting(context, as_json=as_json) as console, opened(home) as office:
         which = _one_of(principal, serial, profile)
-        done = pins.revoke(office.ledger, pins.selected(**which), _reason(reason))
+        done = pins.revoke(office.ledger, pins.selected(**which), reason.strip())
+        if not done:
+            raise _none_left(office, which)
         listed = [{**_document(each), "entry": index} for each, index in done]
         console.result({"revoked": listed})
-        for each, index in done:
-            console.line(f"Revoked {each.principal}, serial {each.serial}: entry {index}.")
-        if not done:
-            raise SlussError(Reason.UNKNOWN_PRINCIPAL, "no good certificate is selected: nothing revoked")
+        for each in listed:
+            console.line(f"Revoked {each['principal']}, serial {each['serial']}: entry {each['entry']}.")
+
+
+def _none_left(office: "Office", which: dict[str, Any]) -> SlussError:
+    """Why nothing was revoked: everything selected is revoked already, or nothing is selected."""
+    from broker.operator import pins
+
+    known = pins.found(office.engine, pins.selected(**which))
+    if not known:
+        return SlussError(Reason.UNKNOWN_PRINCIPAL, "no such certificate was ever issued: nothing revoked")
+    last = max(known, key=lambda each: each.revoked_at)
+    told = {name: _document(last)[name] for name in ("principal", "serial", "revoked_at")}
+    return SlussError(Reason.CERTIFICATE_REVOKED, "revoked already: nothing to do", **told)
 
 
 @app.command("list", epilog=examples("sluss certificate list", "sluss certificate list --good --json"))
@@ -131,7 +144,7 @@ def list_(
         shown = [(each, state) for each, state in found if not good or state == "good"]
         console.result({"certificates": [{**_document(each), "state": state} for each, state in shown]})
         columns = ("principal", "state", "until", "serial", "reason")
-        rows = [(e.principal, state, rfc3339(e.not_after)[:10], e.serial, e.reason) for e, state in shown]
+        rows = [(e.principal, state, rfc3339(e.not_after)[:10], _document(e)["serial"], e.reason) for e, state in shown]
         console.table(columns, rows)
 
 
@@ -177,15 +190,6 @@ def _one_of(principal: str, serial: str, profile: Path | None) -> dict[str, Any]
     return chosen
 
 
-MAX_REASON = 500
-
-
-def _reason(text: str) -> str:
-    if not 1 <= len(text.strip()) <= MAX_REASON or not text.isprintable():
-        raise SlussError(Reason.INVALID_REQUEST, f"a reason has 1 to {MAX_REASON} printable characters")
-    return text.strip()
-
-
 def _state(each: "Pinned", now_us: int) -> str:
     if each.revoked_at:
         return "revoked"
@@ -193,10 +197,12 @@ def _state(each: "Pinned", now_us: int) -> str:
 
 
 def _document(each: "Pinned") -> dict[str, Any]:
+    from broker.pki import serial_text
+
     times = {"issued_at": rfc3339(each.issued_at), "not_after": rfc3339(each.not_after)}
     if each.revoked_at:
         times |= {"revoked_at": rfc3339(each.revoked_at), "reason": each.reason}
-    return {"principal": each.principal, "serial": each.serial, "spki": each.spki.hex(), **times}
+    return {"principal": each.principal, "serial": serial_text(each.serial), "spki": each.spki.hex(), **times}
 
 
 def _read(path: Path) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import typer
 
-from broker.errors import SlussError
+from broker.errors import Reason, SlussError
 from broker.exits import exit_of
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def reporting(context: typer.Context, *, as_json: bool) -> Iterator[Console]:
     """The frame of a verb: `--json` before or after its name, and one sentence when something goes wrong."""
     console = Console(as_json=as_json or bool(context.find_root().params.get("as_json")))
     try:
+        _check_text(context)
         yield console
     except SlussError as error:
         code = exit_of(error.reason)
@@ -74,3 +75,17 @@ def reporting(context: typer.Context, *, as_json: bool) -> Iterator[Console]:
         facts = ", ".join(f"{name}={value}" for name, value in sorted(error.metadata.items()))
         typer.echo(f"{error.reason}: {error.detail}" + (f" ({facts})" if facts else ""), err=True)
         raise typer.Exit(int(code)) from None
+
+
+def _check_text(context: typer.Context) -> None:
+    """Refuses text that no database and no ledger entry can hold.
+
+    Raises:
+        SlussError: INVALID_REQUEST, naming the parameter.
+    """
+    for name, given in context.params.items():
+        for each in given if isinstance(given, (list, tuple)) else (given,):
+            try:
+                str(each).encode()
+            except UnicodeEncodeError:
+                raise SlussError(Reason.INVALID_REQUEST, f"text that is not UTF-8: {name}") from None

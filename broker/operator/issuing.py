@@ -37,7 +37,7 @@ class Issued:
         """For `--json`."""
         return {
             "principal": self.principal,
-            "serial": self.serial,
+            "serial": pki.serial_text(self.serial),
             "spki": self.spki.hex(),
             "not_after": rfc3339(self.not_after),
             "entry": self.entry,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
-from broker import pki
+from broker import free_text, pki
 from broker.errors import Reason, SlussError
 from broker.identity import parse_principal
 from broker.ledger import entry
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from broker.identity import Principal
     from broker.ledger.log import Ledger, Tx
 
+MAX_REASON = 500
 CERTIFICATE = tables.core(tables.Certificate)
 _COLUMNS = [
     CERTIFICATE.c[name] for name in ("spki", "principal", "serial", "not_after", "issued_at", "revoked_at", "reason")
@@ -72,7 +73,11 @@ def revoke(ledger: Ledger, which: ColumnElement[bool], reason: str, by: str = BY
 
     Returns:
         The certificates with the indexes of their entries: no disclosure to them stands after those.
+
+    Raises:
+        SlussError: INVALID_REQUEST: the reason is not one, or looks like personal data.
     """
+    free_text.reason(reason, most=MAX_REASON)
 
     def work(tx: Tx) -> list[tuple[Pinned, int]]:
         found = _select(tx.connection, which & (CERTIFICATE.c.revoked_at == 0))
@@ -94,6 +99,12 @@ def listed(engine: Engine, principal: str = "") -> list[Pinned]:
     """All certificates, or a principal's, by principal and time of issue."""
     with reading(engine) as connection:
         return _select(connection, CERTIFICATE.c.principal == principal if principal else None)
+
+
+def found(engine: Engine, which: ColumnElement[bool]) -> list[Pinned]:
+    """The certificates that `which` selects, good or revoked."""
+    with reading(engine) as connection:
+        return _select(connection, which)
 
 
 def selected(*, principal: str = "", serial: str = "", certificate: bytes = b"") -> ColumnElement[bool]:

@@ -1,10 +1,11 @@
 """The only way to offer a service: every method of it goes through the steps below, and none can forget one.
 
-    1. count the call; over the limit it is refused with RATE_EXCEEDED
-    2. refuse a method without the `allowed` option
-    3. take the certificate's evidence
+    1. refuse a method without the `allowed` option
+    2. take the certificate's evidence
+    3. count the call; over the process's limit, or the caller's own, it is refused with RATE_EXCEEDED
     4. parse the request; a field that this broker does not know is refused, since it may be a restriction, but
-       only to a caller who may call
+       only to a caller who may call. A large request is not even parsed before the caller is authorised, and one
+       that is larger than its method takes is never parsed
     5. call the servicer, which authorises first
     6. send replies, from servicers that have authorised only
     7. turn a SlussError into a rich status, and anything else into INTERNAL with a reference: gRPC itself
@@ -23,13 +24,14 @@ that is cancelled is closed (`aclose`) at once, at the message where it stands.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 from google.protobuf import message_factory
@@ -41,11 +43,12 @@ from broker.identity import KINDS, Caller, Evidence, evidence
 from broker.rpc import status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 STANDARD_SERVICES: Final = frozenset({"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"})
 """Exempt, by name, from the option: their protos are gRPC's own and can't carry it. Every kind of principal
@@ -54,6 +57,19 @@ may call them, and no one else: their servicers authorise like all others. They 
 NO_DEADLINE_S: Final = 3600.0
 """Seconds given to a call whose caller set no deadline."""
 
+LARGE: Final = 64 << 10
+"""Bytes of a request that is worth an authorisation of its own before it is parsed. Parsing takes up to 10 ms a MiB
+and holds Python's lock, on whichever thread: what bounds it is the size."""
+
+MAX_REQUEST: Final = 1 << 20
+"""Bytes of a request to a method without the `max_request_bytes` option."""
+
+ABORT_S: Final = 5.0
+"""Seconds that a status may take to be on its way."""
+
+WATCHES: Final = 256
+WATCHES_PER_CALLER: Final = 4
+"""Open streams of the standard services: they last, so they are counted apart and take no call's place."""
 
 Authorise = Callable[[Caller], Awaitable[object]]
 
@@ -62,33 +78,71 @@ async def _refuse_everybody(caller: Caller) -> object:
     raise SlussError(Reason.METHOD_UNGUARDED, method=caller.method)
 
 
-class Gate:
-    """How many calls are in progress, over all services of a process; used from the event loop only.
+class Places:
+    """How many calls are in progress, in all and by caller; used from the event loop only.
+
+    A caller is a key, not a name: a revoked key can't use up what its principal's new key may have.
 
     Attributes:
         limit: calls at a time.
+        per_caller: calls of one key at a time.
+    """
+
+    def __init__(self, limit: int, per_caller: int) -> None:
+        self.limit = limit
+        self.per_caller = per_caller
+        self.taken = 0
+        self._by_caller: dict[bytes, int] = {}
+
+    @contextmanager
+    def one(self, caller: Caller) -> Iterator[None]:
+        """A place for a call while it lasts.
+
+        Raises:
+            SlussError: RATE_EXCEEDED: none is left, or none for this caller.
+        """
+        key = caller.evidence.spki
+        own = self._by_caller.get(key, 0)
+        if own >= self.per_caller:
+            raise SlussError(Reason.RATE_EXCEEDED, "too many calls of this caller at once", retry_after_s="1")
+        if self.taken >= self.limit:
+            raise SlussError(Reason.RATE_EXCEEDED, "too many calls at once", retry_after_s="1")
+        self.taken += 1
+        self._by_caller[key] = own + 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+            self._by_caller[key] -= 1
+            if not self._by_caller[key]:
+                del self._by_caller[key]
+
+
+class Gate:
+    """What all services of a process share.
+
+    Attributes:
+        calls: the places of calls.
+        watches: the places of the standard services' streams.
+        idle_s: seconds that a stream waits for its caller to send, or to take, a message.
         ledger_failed: called when a call fails since the ledger can't be written.
-        authorise: decides about callers whose request can't be parsed; without it nobody may call.
+        authorise: decides about callers whose request is large or can't be parsed; without it nobody may call.
     """
 
     def __init__(
         self,
         limit: int,
+        per_caller: int,
+        *,
+        idle_s: float = 60.0,
         ledger_failed: Callable[[], None] = lambda: None,
         authorise: Authorise = _refuse_everybody,
     ) -> None:
-        self.limit = limit
+        self.calls = Places(limit, per_caller)
+        self.watches = Places(WATCHES, WATCHES_PER_CALLER)
+        self.idle_s = idle_s
         self.ledger_failed = ledger_failed
         self.authorise = authorise
-        self.calls = 0
-
-    def __enter__(self) -> None:
-        if self.calls >= self.limit:
-            raise SlussError(Reason.RATE_EXCEEDED, "too many calls at once", retry_after_s="1")
-        self.calls += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.calls -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +155,8 @@ class _Method:
     reply: type[Message]
     call: Callable[..., Any]
     gate: Gate
+    places: Places
+    max_request: int
 
     def caller(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
         """Who calls.
@@ -134,11 +190,33 @@ class _Method:
         Raises:
             SlussError: of authorisation, INVALID_REQUEST.
         """
+        if len(data) > min(LARGE, self.max_request):
+            await self.gate.authorise(caller)
+            self._check_size(len(data))
+            return self.parse(data)
         try:
             return self.parse(data)
         except SlussError:
             await self.gate.authorise(caller)
             raise
+
+    def _check_size(self, size: int) -> None:
+        if size > self.max_request:
+            told = f"the request has {size:,} bytes: this method takes at most {self.max_request:,}"
+            raise SlussError(Reason.INVALID_REQUEST, told, limit_bytes=str(self.max_request))
+
+    async def in_time(self, step: Awaitable[T], what: str) -> T:
+        """A stream's next step, if the caller does its part of it in time.
+
+        Raises:
+            SlussError: STREAM_IDLE.
+        """
+        try:
+            async with asyncio.timeout(self.gate.idle_s):
+                return await step
+        except TimeoutError:
+            told = f"no message was {what} for {self.gate.idle_s:g} s"
+            raise SlussError(Reason.STREAM_IDLE, told, idle_s=f"{self.gate.idle_s:g}") from None
 
     def release(self, caller: Caller, reply: Message) -> bytes:
         """The reply's bytes, if it may leave.
@@ -165,7 +243,7 @@ def handlers(service: ServiceDescriptor, servicer: object, *, gate: Gate | None 
     Raises:
         TypeError: the servicer lacks a method.
     """
-    shared = gate or Gate(1024)
+    shared = gate or Gate(1024, 1024)
     methods = {method.name: _handler(method, servicer, shared) for method in service.methods}
     return grpc.method_handlers_generic_handler(service.full_name, methods)
 
@@ -185,6 +263,11 @@ def allowed_kinds(method: MethodDescriptor) -> frozenset[str]:
     return frozenset(names) if names <= KINDS else frozenset()
 
 
+def max_request(method: MethodDescriptor) -> int:
+    """The largest request that the method takes, in bytes: its option, or `MAX_REQUEST`."""
+    return int(method.GetOptions().Extensions[options_pb2.max_request_bytes]) or MAX_REQUEST
+
+
 def snake_case(name: str) -> str:
     """`LookUpPersons` -> `look_up_persons`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
@@ -202,6 +285,8 @@ def _handler(method: MethodDescriptor, servicer: object, gate: Gate) -> grpc.Rpc
         reply=message_factory.GetMessageClass(method.output_type),
         call=call,
         gate=gate,
+        places=gate.watches if method.server_streaming and service in STANDARD_SERVICES else gate.calls,
+        max_request=max_request(method),
     )
     # gRPC gets no (de)serialisers: it would send the text of their exceptions to the caller.
     match method.client_streaming, method.server_streaming:
@@ -217,8 +302,8 @@ def _handler(method: MethodDescriptor, servicer: object, gate: Gate) -> grpc.Rpc
 def _unary(method: _Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def unary(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         try:
-            with method.gate:
-                caller = method.caller(context)
+            caller = method.caller(context)
+            with method.places.one(caller):
                 request = await method.read(caller, data)
                 reply = await method.call(caller, request, _remaining(context))
                 return method.release(caller, reply)
@@ -232,13 +317,13 @@ def _unary(method: _Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
 def _stream(method: _Method) -> Callable[[Any, Any], Awaitable[None]]:
     async def stream(source: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         try:
-            with method.gate:
-                caller = method.caller(context)
+            caller = method.caller(context)
+            with method.places.one(caller):
                 is_one = isinstance(source, bytes)
                 request = await method.read(caller, source) if is_one else _read_each(method, caller, source)
                 async with aclosing(method.call(caller, request, _remaining(context))) as replies:
                     async for reply in replies:
-                        await context.write(method.release(caller, reply))
+                        await method.in_time(context.write(method.release(caller, reply)), "taken")
                 return
         except Exception as error:  # noqa: BLE001 - step 7: no text of it may leave
             failure = error
@@ -248,7 +333,12 @@ def _stream(method: _Method) -> Callable[[Any, Any], Awaitable[None]]:
 
 
 async def _read_each(method: _Method, caller: Caller, source: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-    async for data in source:
+    messages = aiter(source)
+    while True:
+        try:
+            data = await method.in_time(anext(messages), "sent")
+        except StopAsyncIteration:
+            return
         yield await method.read(caller, data)
 
 
@@ -263,7 +353,12 @@ async def _abort(method: _Method, failure: Exception, context: grpc.aio.Servicer
         failure = SlussError(Reason.INTERNAL, reference=reference)
     elif failure.reason == Reason.LEDGER_UNAVAILABLE:
         method.gate.ledger_failed()
-    await context.abort_with_status(status.to_grpc(failure))
+    try:
+        async with asyncio.timeout(ABORT_S):
+            await context.abort_with_status(status.to_grpc(failure))
+    except TimeoutError:
+        # The status waits behind messages that the caller does not take. gRPC resets what is cancelled.
+        raise asyncio.CancelledError from None
     return failure
 
 

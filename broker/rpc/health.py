@@ -108,7 +108,7 @@ class Health:
         try:
             await self._authorise(caller)
         except SlussError as error:
-            if error.code != Code.UNAVAILABLE:
+            if error.code != Code.UNAVAILABLE or error.reason is Reason.OVERLOADED:
                 raise
             self.set(serving=False)
             caller.authorised = True

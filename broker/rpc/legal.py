@@ -229,7 +229,7 @@ class Legal:
             return found[:size], token
 
         found, token = await self._call(self._desk.read, caller, work)
-        return await self._call(self._received, found, token)
+        return await self._call(lambda _caller: self._received(found, token), caller)
 
     async def get_transparency_report(
         self, caller: Caller, request: legal_pb2.GetTransparencyReportRequest, _deadline_s: float
@@ -257,7 +257,7 @@ class Legal:
     ) -> legal_pb2.GetOpeningResponse:
         """What a sealed entry was."""
         found = await self._call(self._desk.read, caller, lambda view: _opening(view, request.index))
-        receipt = await self._call(self._ledger.receipt, request.index)
+        receipt = await self._call(lambda _caller: self._ledger.receipt(request.index), caller)
         return legal_pb2.GetOpeningResponse(opening=wire.opening(found), receipt=receipt)
 
     async def _by_name(self, caller: Caller, needle: str) -> AsyncIterator[legal_pb2.FindPersonsResponse]:

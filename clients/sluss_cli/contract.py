@@ -20,6 +20,7 @@ from sluss_cli.contract_text import (
 from sluss_cli.entry_text import moment
 from sluss_cli.exits import Exit
 from sluss_cli.explain import print_scope, scope_document
+from sluss_cli.given_file import read_text
 from sluss_cli.problems import Problem, usage
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
@@ -73,7 +74,7 @@ def _print_example(session: Session) -> None:
 
 
 def _read(file: Path) -> pb.ContractTerms:
-    return parse_contract(file.read_text(encoding="utf-8"))
+    return parse_contract(read_text(file))
 
 
 @verb(

@@ -8,19 +8,26 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from google.protobuf.message import DecodeError
+from sluss.v1.disclosure_pb2 import Disclosure
+from sluss_client.core import MAX_CHUNK
 from sluss_client.errors import Refused
 from sluss_client.results import Chunk, OpenedPerson, Result, UnavailablePerson
 
-from broker.errors import SlussError
+from broker.clock import SECOND, rfc3339, system_clock
+from broker.errors import Reason, SlussError
 from broker.handles import parse_handle
+from sluss_cli.entry_text import moment
 from sluss_cli.exits import Exit
-from sluss_cli.problems import Problem, usage
+from sluss_cli.given_file import SLICES, read_bytes
+from sluss_cli.problems import usage
 from sluss_cli.progress import progress
 from sluss_cli.row_file import Progress, ResumableFile, Row, RowFormat, write_private
 from sluss_cli.session import Session
 from sluss_cli.values import read_lines
 from sluss_cli.verb import verb
 
+_SUFFIXES = (".csv", ".jsonl")
 UNARY_HANDLES = 10_000
 """Handles that one call takes; a longer list goes as a stream."""
 PATIENCE_S = 20.0
@@ -34,7 +41,14 @@ Fields = Annotated[
 Handles = Annotated[list[str] | None, typer.Option("--handle", help="A person's handle; several.", metavar="HANDLE")]
 Everyone = Annotated[bool, typer.Option("--all", help="Everybody in the grant's population, as a stream.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="A new file, readable by you only.", metavar="FILE")]
-Format = Annotated[str, typer.Option("--format", help="csv or jsonl; default: by the name of --out.", metavar="FORMAT")]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="csv or jsonl for programs, spreadsheet for people: CSV without formulas. Default: by --out.",
+        metavar="FORMAT",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,7 @@ class Ask:
     contract: str
     purpose: str
     fields: list[str]
+    chunk_size: int = MAX_CHUNK
 
 
 @dataclass(frozen=True)
@@ -66,14 +81,16 @@ class Keep:
             if path is not None and not path.parent.is_dir():
                 raise usage("no such folder", file=str(path.parent))
 
-    def write(self, ask: Ask, opened: Sequence[OpenedPerson]) -> None:
-        """Writes what was asked to be kept."""
+    def write(self, ask: Ask, opened: Sequence[OpenedPerson]) -> int:
+        """Writes what was asked to be kept; how many values a spreadsheet would take for formulas."""
         if self.sealed is not None and opened:
             parts = dict.fromkeys(person.sealed for person in opened)
             write_private(self.sealed, b"".join(_framed(part) for part in parts))
         if self.out is not None:
             shape = RowFormat(self.format, ask.fields)
             write_private(self.out, shape.header() + shape.rows([_row(person) for person in opened]))
+            return shape.formulas
+        return 0
 
 
 def register(app: typer.Typer) -> None:
@@ -104,6 +121,9 @@ def disclose(
     out: Out = None,
     format_: Format = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stream that was cut off.")] = False,
+    chunk_size: Annotated[
+        int, typer.Option(help="Persons per message of a stream.", min=1, max=MAX_CHUNK, metavar="COUNT")
+    ] = MAX_CHUNK,
     sealed: Annotated[
         Path | None,
         typer.Option(help="Also keep the disclosure as it came; `sluss open` reads it.", metavar="FILE"),
@@ -111,9 +131,11 @@ def disclose(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say whether it would be allowed, and how.")] = False,
 ) -> None:
     """Ask for slices. Each answer is proven to be in the ledger before it is opened."""
-    ask = Ask(contract, purpose, _split(fields))
+    ask = Ask(contract, purpose, _split(fields), chunk_size)
     wanted = _handles(handles, handles_file)
-    if everyone == bool(wanted):
+    if everyone and wanted:
+        raise usage(f"--all and {'--handle' if handles else '--handles-file'} exclude each other: everybody, or a list")
+    if not everyone and not wanted:
         raise usage("say whom: --handle or --handles-file, or --all for everybody that the contract covers")
     if dry_run:
         if everyone:
@@ -137,8 +159,6 @@ def _split(fields: Sequence[str]) -> list[str]:
 
 def _handles(given: Sequence[str] | None, file: str) -> list[str]:
     wanted = [*(given or ()), *(read_lines(file) if file else ())]
-    if file and not wanted:
-        raise usage("no handles in the file", file=file)
     for number, handle in enumerate(wanted, 1):
         _check_handle(number, handle)
     if len(set(wanted)) < len(wanted):
@@ -154,9 +174,11 @@ def _check_handle(number: int, handle: str) -> None:
 
 
 def _format(name: str, out: Path | None) -> str:
-    if name:
-        return name
-    return "csv" if out is not None and out.suffix == ".csv" else "jsonl"
+    if name or out is None:
+        return name or "jsonl"
+    if out.suffix not in _SUFFIXES:
+        raise usage("the name of --out ends in .csv or .jsonl; or say --format csv or --format jsonl", file=str(out))
+    return out.suffix.removeprefix(".")
 
 
 def _dry_run(session: Session, ask: Ask, handles: Sequence[str]) -> None:
@@ -183,12 +205,13 @@ def _single(session: Session, ask: Ask, handles: Sequence[str], keep: Keep) -> N
     results = session.subcontractor.disclose(ask.contract, ask.purpose, ask.fields, handles, deadline_s=PATIENCE_S)
     opened = [result for result in results if isinstance(result, OpenedPerson)]
     missing = [result for result in results if isinstance(result, UnavailablePerson)]
-    keep.write(ask, opened)
+    formulas = keep.write(ask, opened)
     session.output.result(_document(results))
     if keep.out is None:
         _print(session, ask.fields, opened)
     else:
-        session.output.line(f"Wrote {len(opened)} slices to {keep.out}, readable by you only.")
+        session.output.line(f"Wrote {_slices(len(opened))} to {keep.out}, readable by you only.")
+    _say_formulas(session, formulas)
     _say_missing(session, [person.handle for person in missing])
 
 
@@ -239,6 +262,10 @@ def _print(session: Session, fields: Sequence[str], opened: Sequence[OpenedPerso
         )
 
 
+def _slices(count: int) -> str:
+    return "1 slice" if count == 1 else f"{count} slices"
+
+
 def _say_missing(session: Session, handles: Sequence[str]) -> None:
     if not handles:
         return
@@ -247,32 +274,55 @@ def _say_missing(session: Session, handles: Sequence[str]) -> None:
 
 
 def _stream(session: Session, ask: Ask, handles: Sequence[str], out: Path, format_: str, *, resume: bool) -> None:
+    client = session.subcontractor  # first: a profile that can't be used leaves no file behind
     mark = Progress(str(uuid.uuid4()), ask.contract, ask.purpose, ask.fields, format_)
     missing: list[str] = []
     with ResumableFile(out, mark, resume=resume) as file, progress(session.output, "slices") as advance:
-        chunks = session.subcontractor.bulk(
+        chunks = client.bulk(
             ask.contract,
             ask.purpose,
             ask.fields,
             handles or None,
             resume=file.progress.cursor or None,
             request_id=file.progress.request_id,
+            chunk_size=ask.chunk_size,
         )
-        for chunk in _resumable(chunks, file, out):
+        for chunk in _resumable(session, chunks, file, out):
             file.append([_row(person) for person in chunk.persons], chunk.cursor)
             missing += [person.handle for person in chunk.unavailable]
             advance(chunk.done, chunk.total)
         file.complete()
-        rows = file.progress.rows
+        rows, formulas = file.progress.rows, file.formulas
     session.output.result({"file": str(out), "slices": rows, "unavailable": missing})
-    session.output.line(f"Wrote {rows} slices to {out}, readable by you only.")
+    session.output.line(f"Wrote {_slices(rows)} to {out}, readable by you only.")
+    _say_formulas(session, formulas)
     _say_missing(session, missing)
 
 
-def _resumable(chunks: Iterator[Chunk], file: ResumableFile, out: Path) -> Iterator[Chunk]:
+def _say_formulas(session: Session, count: int) -> None:
+    if count:
+        session.output.note(
+            f"Values that a spreadsheet would run as formulas: {count}. For one, write it with --format spreadsheet."
+        )
+
+
+def _say_volume(session: Session, error: BaseException) -> None:
+    """What can still be had when a chunk is more than the window has left, and when the next window begins."""
+    if not isinstance(error, Refused) or error.reason != Reason.VOLUME_EXCEEDED:
+        return
+    left, wait_s = error.metadata.get("left", ""), error.retry_after_s
+    if left.isdecimal() and int(left):
+        session.output.note(f"{left} are left in this window: a chunk of so many still goes, with --chunk-size {left}.")
+    if wait_s:
+        ends = moment(rfc3339(system_clock() + int(wait_s * SECOND)))
+        session.output.note(f"The window ends at {ends} UTC.")
+
+
+def _resumable(session: Session, chunks: Iterator[Chunk], file: ResumableFile, out: Path) -> Iterator[Chunk]:
     try:
         yield from chunks
     except BaseException as error:
+        _say_volume(session, error)
         if isinstance(error, Refused) and not file.progress.cursor:
             file.discard()  # refused before anything came: there is nothing to go on with
             raise
@@ -285,7 +335,8 @@ def open_(
     file: Annotated[Path, typer.Argument(help="What `sluss disclose --sealed FILE` kept.", metavar="FILE")],
 ) -> None:
     """Open kept slices with this profile's keys; they are verified again first. Works without the broker."""
-    opened = [person for part in _unframed(file.read_bytes()) for person in session.subcontractor.open_stored(part)]
+    parts = list(_unframed(read_bytes(file, SLICES), str(file)))
+    opened = [person for part in parts for person in session.offline.open_stored(part)]
     session.output.result(_document(opened))
     _print(session, sorted({field for person in opened for field in person.values}), opened)
 
@@ -297,15 +348,25 @@ def _framed(part: bytes) -> bytes:
     return len(part).to_bytes(_LENGTH, "big") + part
 
 
-def _unframed(data: bytes) -> Iterator[bytes]:
+def _unframed(data: bytes, file: str) -> Iterator[bytes]:
     """The disclosures of a kept file, each after its length in 4 bytes.
 
     Raises:
-        Problem: INTEGRITY, if the file was cut.
+        Problem: USAGE, if it is not such a file, is empty or was cut: nothing in it claims to come from the broker.
     """
+    if not data:
+        raise usage("the file is empty: it holds no kept slices", file=file)
     while data:
         end = _LENGTH + int.from_bytes(data[:_LENGTH], "big")
-        if len(data) < max(end, _LENGTH + 1):
-            raise Problem(Exit.INTEGRITY, "MALFORMED", "the file of kept slices is cut off or no such file")
+        if len(data) < max(end, _LENGTH + 1) or not _is_disclosure(data[_LENGTH:end]):
+            raise usage("the file of kept slices is cut off or no such file", file=file)
         yield data[_LENGTH:end]
         data = data[end:]
+
+
+def _is_disclosure(part: bytes) -> bool:
+    try:
+        found = Disclosure.FromString(part)
+    except DecodeError:
+        return False
+    return bool(found.entry and found.receipt and found.slices)

@@ -11,17 +11,17 @@ import typer
 from sluss.v1 import person_pb2 as pb
 
 from broker.catalogue import Catalogue, default_catalogue, parse_catalogue
-from broker.errors import SlussError
 from broker.intake.convert import Converter
 from broker.intake.faults import Fault, FaultyRows, Record, Row
 from broker.intake.guess import guess, warnings
 from broker.intake.mapping import Mapping, parse_mapping, to_toml
 from broker.intake.reading import Source, open_source, sample
 from sluss_cli.exits import Exit
-from sluss_cli.problems import Problem, usage
+from sluss_cli.given_file import check_regular, own_files, read_text
+from sluss_cli.problems import usage
 from sluss_cli.progress import progress
 from sluss_cli.sender import Sendable, Sender, Sent, Stream
-from sluss_cli.session import Session
+from sluss_cli.session import Session, of_client
 from sluss_cli.verb import verb
 
 SHOWN_FAULTS = 20
@@ -75,26 +75,18 @@ def import_(
     dry_run: DryRun = False,
 ) -> None:
     """Import a customer file. Good rows are stored; faulty ones are written out with what is wrong."""
-    with _files_are_right():
-        fields = parse_catalogue(catalogue.read_text(encoding="utf-8")) if catalogue else default_catalogue()
-        if guess_:
+    if mapping is None and not guess_:
+        raise usage(f"which column is which field? `sluss import {file} --guess > mapping.toml`, then --mapping")
+    check_regular(file)
+    with own_files():
+        fields = parse_catalogue(read_text(catalogue)) if catalogue else default_catalogue()
+        if mapping is None or guess_:
             _print_guess(session, file, fields, source)
             return
-        if mapping is None:
-            raise usage(f"which column is which field? `sluss import {file} --guess > mapping.toml`, then --mapping")
-        plan = parse_mapping(mapping.read_text(encoding="utf-8"), fields)
+        plan = parse_mapping(read_text(mapping), fields)
         run = Run(plan.with_source(source) if source else plan, fields, dry_run=dry_run)
         outcome = run.run(session, file, faulty or file.with_name(f"{file.stem}.faulty{file.suffix}"))
     _report(session, outcome, dry_run=dry_run)
-
-
-@contextmanager
-def _files_are_right() -> Iterator[None]:
-    """What is malformed here is a file of the caller's, and never an answer that does not prove itself."""
-    try:
-        yield
-    except SlussError as error:
-        raise Problem(Exit.USAGE, str(error.reason), error.detail, error.metadata) from None
 
 
 def _print_guess(session: Session, file: Path, catalogue: Catalogue, source: str) -> None:
@@ -204,12 +196,23 @@ def _rows_about(file: Path, kind: str) -> int:
 def _cut_off_is_told(session: Session, sender: Sender) -> Iterator[None]:
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         done = sender.sent.outcomes.total()
-        session.output.note(
-            f"Cut off after {done} rows, which are done. Import the file again: they will be found unchanged."
-        )
+        if _is_cut_off(error):
+            session.output.note(
+                f"Cut off after {done} rows, which are done. Import the file again: they will be found unchanged."
+            )
+        elif done:
+            session.output.note(f"{done} rows are done, and stay so; none of the others is.")
         raise
+
+
+def _is_cut_off(error: BaseException) -> bool:
+    """Whether the same import can do better next time: after an interruption, or when no answer came."""
+    if not isinstance(error, Exception):
+        return True
+    problem = of_client(error)
+    return problem is not None and problem.exit is Exit.UNAVAILABLE
 
 
 def _report(session: Session, outcome: Outcome, *, dry_run: bool) -> None:

@@ -90,7 +90,7 @@ def checkpoint(
     """Fetch the latest checkpoint and prove that it extends the last one that this profile saw."""
     seen = Watch(session).look()
     if out:
-        out.write_text(seen.published or seen.note, encoding="utf-8")
+        out.write_text(seen.published, encoding="utf-8")
     session.output.result(_document(seen))
     session.output.line(_grown(seen))
     session.output.line()

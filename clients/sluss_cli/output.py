@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-# C0, DEL, C1 and the bidirectional overrides: a value must not move the cursor or rewrite the line before it.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# C0, DEL, C1, the separators of lines and paragraphs, bidirectional marks and overrides, halves of characters: a value
+# must not move the cursor, rewrite the line before it, or be what no stream can print.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def safe(text: object) -> str:

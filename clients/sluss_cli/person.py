@@ -182,11 +182,18 @@ def update(
     changes = _values(values, file)
     if not changes and not remove:
         raise usage("nothing to change: give --from FILE, --set FIELD=VALUE or --remove FIELD")
-    base = etag or session.persons.GetPerson(pb.GetPersonRequest(person_id=person), timeout=DEADLINE_S).etag
-    request = pb.UpdatePersonRequest(person_id=person, values=changes, remove=remove or (), source=source, etag=base)
+    now = session.persons.GetPerson(pb.GetPersonRequest(person_id=person), timeout=DEADLINE_S)
+    on_record = {field.field for field in now.fields}
+    absent = sorted(set(remove or ()) - on_record)
+    request = pb.UpdatePersonRequest(
+        person_id=person, values=changes, remove=remove or (), source=source, etag=etag or now.etag
+    )
     reply = session.persons.UpdatePerson(request, timeout=DEADLINE_S)
-    session.output.result({"person": person, "etag": reply.etag})
-    session.output.line(f"{person} changed.")
+    changed = bool(changes) or len(absent) < len(set(remove or ()))
+    session.output.result({"person": person, "etag": reply.etag, "changed": changed, "absent": absent})
+    if absent:
+        session.output.line(f"Not on record, so not removed: {', '.join(absent)}.")
+    session.output.line(f"{person} changed." if changed else f"{person} is as it was.")
 
 
 @verb(app, "choice", examples=("sluss person choice P-04CVZ6HGRM5PX offers.email out --channel phone",))

@@ -15,6 +15,7 @@ from broker.identity import parse_principal
 from broker.ledger.checkpoint import parse_note
 from broker.sealing import SUITE_NAMES
 from sluss_cli.entry_text import moment
+from sluss_cli.given_file import own_files, read_bytes, read_text
 from sluss_cli.problems import usage
 from sluss_cli.session import Session, load_profile
 from sluss_cli.verb import group, verb
@@ -67,7 +68,7 @@ def create(
         "endpoint": endpoint or (base.endpoint if base else ""),
         "origin": origin or (base.origin if base else ""),
         "ledger_keys": ledger_key or (base.ledger_keys if base else ()),
-        "ca": ca.read_bytes() if ca else base.ca() if base else b"",
+        "ca": read_bytes(ca) if ca else base.ca() if base else b"",
         "server_name": server_name or (base.server_name if base else ""),
     }
     missing = [name for name in ("endpoint", "origin", "ledger_keys", "ca") if not settings[name]]
@@ -109,13 +110,16 @@ def request(
 def install(session: Session, folder: Folder, certificate: Certificate) -> None:
     """Put the certificate that the company signed in use."""
     profile = load_profile(folder)
-    pem = certificate.read_bytes()
+    pem = read_bytes(certificate)
     if not (folder / _WAITING_KEY).exists():
         raise usage(f"no certificate is awaited here: `sluss profile request {folder}` asks for one")
-    profile.install_certificate(pem)
-    facts = pki.describe(pem)
-    session.output.result({"principal": profile.principal, "not_after": rfc3339(facts.not_after)})
+    replaced = profile.install_certificate(pem)
+    facts, old = pki.describe(pem), pki.serial_text(replaced) if replaced else ""
+    session.output.result({"principal": profile.principal, "not_after": rfc3339(facts.not_after), "replaced": old})
     session.output.line(f"{profile.principal} can call {profile.endpoint} until {rfc3339(facts.not_after)[:10]}.")
+    if old:
+        session.output.line("The old certificate still works. Have the company revoke it:")
+        session.output.line(f'sluss certificate revoke --serial {old} --reason "replaced"')
 
 
 @verb(app, "show", examples=("sluss profile show acme", "sluss profile show --profile acme --json"))
@@ -163,7 +167,12 @@ def _certificate(profile: Profile) -> dict[str, Any]:
         facts = pki.describe(profile.identity()[1])
     except ProfileError:
         return {}
-    return {"uri": facts.uri, "spki": facts.spki.hex(), "not_after": rfc3339(facts.not_after)}
+    return {
+        "uri": facts.uri,
+        "serial": pki.serial_text(facts.serial),
+        "spki": facts.spki.hex(),
+        "not_after": rfc3339(facts.not_after),
+    }
 
 
 def _keys(profile: Profile) -> list[dict[str, str]]:
@@ -176,4 +185,5 @@ def _keys(profile: Profile) -> list[dict[str, str]]:
 def _seen(profile: Profile) -> int:
     if not profile.checkpoint_path.exists():
         return 0
-    return parse_note(profile.checkpoint_path.read_text(encoding="utf-8")).checkpoint.size
+    with own_files():
+        return parse_note(read_text(profile.checkpoint_path)).checkpoint.size

@@ -1,5 +1,10 @@
 """Opened slices in a file of the recipient's: CSV or JSON lines, readable by its owner only, resumable.
 
+`csv` is for programs: every cell is the very value, and comes back as it was. `spreadsheet` is CSV for people: a
+spreadsheet takes a cell that begins with = + - @, a tab or a line end for a formula and runs it, so such a cell
+gets an apostrophe before it and every cell its quotes (OWASP, "CSV Injection"). That changes values (each phone
+number begins with +), which is why a program never gets it unasked.
+
 Beside `OUT` stands `OUT.resume` until the bulk disclosure is complete. It is replaced after every chunk whose
 rows are on disk, so a run that is cut off goes on where it stopped, and no person stands in the file twice.
 """
@@ -9,8 +14,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self
 
 import orjson
 
@@ -20,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-FORMATS: Final = ("csv", "jsonl")
+FORMATS: Final = ("csv", "jsonl", "spreadsheet")
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-][0-9]+([.,][0-9]+)?")
 _EXTRA: Final = ("retain_until", "entry")
 
 
@@ -70,34 +78,45 @@ class RowFormat:
     """Rows as bytes.
 
     Args:
-        name: `csv` or `jsonl`.
+        name: `csv`, `jsonl` or `spreadsheet`.
         fields: in the order of the columns.
+
+    Attributes:
+        formulas: how many values of a `csv` a spreadsheet would take for formulas, numbers apart.
     """
 
     def __init__(self, name: str, fields: Sequence[str]) -> None:
         if name not in FORMATS:
-            raise usage("--format is csv or jsonl", format=name)
-        self._csv = name == "csv"
+            raise usage("--format is csv or jsonl, or spreadsheet for people", format=name)
+        self.formulas = 0
+        self._name = name
         self._fields = list(fields)
 
     def header(self) -> bytes:
         """What stands before the rows."""
-        return self._line(["handle", *self._fields, *_EXTRA]) if self._csv else b""
+        return self._line(["handle", *self._fields, *_EXTRA]) if self._name != "jsonl" else b""
 
     def rows(self, rows: Sequence[Row]) -> bytes:
         """The rows."""
         return b"".join(self._row(row) for row in rows)
 
     def _row(self, row: Row) -> bytes:
-        if not self._csv:
+        if self._name == "jsonl":
             return orjson.dumps(asdict(row), option=orjson.OPT_APPEND_NEWLINE)
         values = [row.values.get(field, "") for field in self._fields]
+        if self._name == "spreadsheet":
+            values = [f"'{value}" if _FORMULA.match(value) else value for value in values]
+        else:
+            self.formulas += sum(bool(_FORMULA.match(value)) and not _NUMBER.fullmatch(value) for value in values)
         return self._line([row.handle, *values, row.retain_until, str(row.entry)])
 
     def _line(self, cells: Sequence[str]) -> bytes:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(cells)
-        return text.getvalue().encode()
+        quoting: Literal[0, 1] = csv.QUOTE_ALL if self._name == "spreadsheet" else csv.QUOTE_MINIMAL
+        csv.writer(text, lineterminator="\r\n", quoting=quoting).writerow(
+            cells
+        )  # what ends lines is quoted inside of them
+        return text.getvalue().removesuffix("\r\n").encode() + b"\n"
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -122,6 +141,11 @@ class ResumableFile:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+    @property
+    def formulas(self) -> int:
+        """See `RowFormat`; of this run."""
+        return self._format.formulas
 
     def append(self, rows: Sequence[Row], cursor: str) -> None:
         """Rows of one chunk: on disk first, then the mark: a crash between the two repeats the chunk."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from threading import BoundedSemaphore, Event
+from threading import BoundedSemaphore, Event, Lock
 from typing import Protocol
 
 from sluss.v1 import person_pb2 as pb
@@ -71,6 +71,7 @@ class Sender:
         self._dry_run = dry_run
         self._room = BoundedSemaphore(IN_FLIGHT)
         self._over = Event()
+        self._reading = Lock()
         self._failure: Exception | None = None
         self._waiting: dict[int, object] = {}
 
@@ -89,6 +90,8 @@ class Sender:
                 done(self.sent.outcomes.total())
         finally:
             self._over.set()
+            with self._reading:
+                pass  # from here on nobody reads a row: the caller may close its files
             if self._failure is not None:
                 raise self._failure
         return self.sent
@@ -112,10 +115,9 @@ class Sender:
 
     def _next(self, rows: Iterator[Sendable]) -> pb.ImportPersonsRequest | None:
         batch = pb.ImportPersonsRequest(source=self._source, dry_run=self._dry_run)
-        for row in rows:
-            self._waiting[row.line] = row.row
-            values = [pb.FieldValue(field=name, value=value) for name, value in row.values.items()]
-            batch.rows.append(pb.ImportRow(line=row.line, values=values))
-            if len(batch.rows) == BATCH:
-                break
-        return batch if batch.rows else None
+        with self._reading:
+            while not self._over.is_set() and len(batch.rows) < BATCH and (row := next(rows, None)) is not None:
+                self._waiting[row.line] = row.row
+                values = [pb.FieldValue(field=name, value=value) for name, value in row.values.items()]
+                batch.rows.append(pb.ImportRow(line=row.line, values=values))
+        return batch if batch.rows and not self._over.is_set() else None

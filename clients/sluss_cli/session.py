@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import socket
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from threading import Timer
 from typing import TYPE_CHECKING, Self
 
 import grpc
@@ -24,6 +26,7 @@ from sluss_cli.exits import Exit, exit_of
 from sluss_cli.problems import Problem, of_system, usage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 30.0
 """Seconds that a single call may take."""
+PATIENCE_S = 1.5
+"""Seconds after which somebody who is still waiting is told if there is no connection."""
+PROBE_S = 0.4
+"""Seconds to find that out in."""
 
 
 class Session:
@@ -72,7 +79,9 @@ class Session:
 
     @cached_property
     def _channel(self) -> grpc.Channel:
-        return self._open.enter_context(channel(self.profile))
+        line = self._open.enter_context(channel(self.profile))
+        self._open.enter_context(told_of_silence(self.profile.endpoint, self.output))
+        return line
 
     @cached_property
     def contracts(self) -> contract_pb2_grpc.ContractServiceStub:
@@ -102,7 +111,41 @@ class Session:
     @cached_property
     def subcontractor(self) -> Subcontractor:
         """The SDK, which proves every answer before it opens anything."""
-        return self._open.enter_context(Subcontractor.from_profile(self.folder))
+        return Subcontractor(self.profile, self._channel)
+
+    @cached_property
+    def offline(self) -> Subcontractor:
+        """The SDK, for what needs no broker."""
+        return self._open.enter_context(Subcontractor(self.profile))
+
+
+@contextmanager
+def told_of_silence(endpoint: str, output: Output) -> Iterator[None]:
+    """Says on standard error, once and within 2 s, that nobody is there while the calls still try."""
+
+    def look() -> None:
+        if not output.as_json and not _listens(endpoint):
+            output.note(f"No connection to {endpoint} yet: still trying.")
+
+    timer = Timer(PATIENCE_S, look)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _listens(endpoint: str) -> bool:
+    """Whether somebody takes connections there; also if the endpoint is of a kind that only gRPC can resolve."""
+    host, _, port = endpoint.rpartition(":")
+    if not host or not port.isdecimal():
+        return True
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
+    except (OSError, OverflowError, UnicodeError):
+        return False
+    return True
 
 
 def load_profile(folder: Path) -> Profile:

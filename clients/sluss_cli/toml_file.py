@@ -25,7 +25,7 @@ def read_toml(text: str) -> dict[str, Any]:
     """The file as a table."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of which TOMLDecodeError is one, a number of 5,000 digits another
         raise usage(f"the file is not TOML: {error}") from None
 
 

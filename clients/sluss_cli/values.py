@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluss.v1 import person_pb2 as pb
 
+from sluss_cli.given_file import read_text_or_input
 from sluss_cli.problems import usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+LINE = 4096
+"""Bytes that are read of a line of standard input: more than any value has."""
 _CHOICES = {"in": pb.CHOICE_STATE_OPTED_IN, "out": pb.CHOICE_STATE_OPTED_OUT}
 
 
-def read_text(source: str) -> str:
-    """The text of a file; `-` is standard input: values stay out of the process list and the history."""
-    return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-
-
 def read_lines(source: str) -> list[str]:
-    """The lines of a file or of standard input, without blank lines and `#` comments."""
-    lines = (line.strip() for line in read_text(source).splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+    """The lines of a file or of standard input, without blank lines and `#` comments.
+
+    Raises:
+        Problem: USAGE: there are none, or the file is not one to read.
+    """
+    lines = (line.strip() for line in read_text_or_input(source).splitlines())
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise usage("nothing is in the file", file=source)
+    return found
 
 
 def parse_values(items: Iterable[str]) -> list[pb.FieldValue]:
@@ -54,4 +58,4 @@ def parse_choice(purpose: str, state: str, channel: str) -> pb.ChoiceMade:
 
 def one_value(value: str) -> str:
     """A value from the command line, or the first line of standard input for `-`."""
-    return sys.stdin.readline().strip() if value == "-" else value
+    return sys.stdin.buffer.readline(LINE).decode("utf-8").strip() if value == "-" else value

@@ -9,7 +9,9 @@ A verb is a function whose first parameter is a `Session`; the decorator gives t
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +22,9 @@ from broker.errors import SlussError
 from sluss_cli.output import Output
 from sluss_cli.problems import TRACEBACK, Problem, of_bug, of_sluss, of_system, usage
 from sluss_cli.session import Session, of_client
+
+MAX_NUMBER = (1 << 63) - 1
+"""What 64 bits with a sign hold: a larger number fits no message and no column of the broker."""
 
 ProfileOption = Annotated[
     Path | None,
@@ -71,7 +76,9 @@ def _framed(function: Callable[..., None]) -> Callable[..., None]:
     def framed(*, context: typer.Context, profile_dir: Path | None, as_json: bool, **arguments: Any) -> None:
         inherited = context.find_root().params
         output = Output(as_json=as_json or bool(inherited.get("as_json")))
-        with reported(output), Session(profile_dir or inherited.get("profile_dir"), output) as session:
+        folder = profile_dir or inherited.get("profile_dir")
+        with _terminable(), reported(output), Session(folder, output) as session:
+            _check_carried(context, {"profile_dir": folder, **arguments})
             function(session, **arguments)
 
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
@@ -79,6 +86,49 @@ def _framed(function: Callable[..., None]) -> Callable[..., None]:
     framed.__annotations__ = {each.name: each.annotation for each in (*parameters, *_SHARED)}
     del framed.__wrapped__  # typer would follow it to the signature without the shared options
     return framed
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a verb as Ctrl-C does: files are closed, and a stream says how it goes on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _check_carried(context: typer.Context, arguments: Mapping[str, object]) -> None:
+    """Refuses what no message can carry, whatever the verb does with it: text that is not UTF-8, 65-bit numbers.
+
+    Raises:
+        Problem: USAGE, naming the argument or the option as it is typed.
+    """
+    for parameter in context.command.params:
+        given = arguments.get(parameter.name or "")
+        for each in given if isinstance(given, (list, tuple)) else [given]:
+            problem = _uncarried(each)
+            if problem:
+                raise usage(f"{problem}: {_typed(parameter)}")
+
+
+def _uncarried(value: object) -> str:
+    if isinstance(value, int) and abs(value) > MAX_NUMBER:
+        return "a number that is too large"
+    if isinstance(value, (str, Path)):
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            return "text that is not UTF-8"
+    return ""
+
+
+def _typed(parameter: object) -> str:
+    opts = [option for option in getattr(parameter, "opts", ()) if option.startswith("--")]
+    return opts[0] if opts else str(getattr(parameter, "metavar", "") or getattr(parameter, "name", "")).upper()
 
 
 @contextmanager
@@ -94,7 +144,7 @@ def reported(output: Output) -> Iterator[None]:
         _quiet_pipe()
     except OSError as error:
         _end(output, of_system(error))
-    except UnicodeDecodeError:
+    except UnicodeError:
         _end(output, usage("the file is not UTF-8 text"))
     except (typer.Exit, typer.Abort, typer.TyperException):
         raise

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sluss.v1 import ledger_pb2 as pb
-from sluss_client.heads import CheckpointFile, Heads
+from sluss_client.heads import CheckpointFile, Heads, open_published
 
 from broker.ledger.checkpoint import Checkpoint, open_checkpoint
 from broker.ledger.merkle import verify_consistency
-from broker.ledger.receipt import verify_receipt
+from broker.ledger.receipt import parse_receipt, verify_receipt
 from sluss_cli.exits import Exit
 from sluss_cli.problems import Problem
 from sluss_cli.session import DEADLINE_S
@@ -34,7 +34,7 @@ class Seen:
         before: the size seen before; 0 for none.
         checkpoint: now.
         note: its signed note.
-        published: the last published one, with the ML-DSA-44 cosignature; empty if none.
+        published: the last published one, with the ML-DSA-44 cosignature: of the same tree.
     """
 
     before: int
@@ -59,20 +59,25 @@ class Watch:
         """The latest checkpoint, proven to extend the last one seen, and now the last one seen.
 
         Raises:
-            LedgerInconsistent: the ledger was forked, rolled back or rewritten.
+            LedgerInconsistent: the ledger was forked, rolled back or rewritten, or what is published is not cosigned.
+            ProfileError: the profile has no ML-DSA-44 key of the ledger.
         """
         with self._heads.lane() as lane:
             before = lane.head.size
             reply = self._advance(lane)
             checkpoint = open_checkpoint(reply.checkpoint, self._verifier)
-        if reply.published:
-            open_checkpoint(reply.published, self._verifier, cosigned=True)
+        published = open_published(reply.published, checkpoint, self._verifier)
+        if published.size < checkpoint.size:
+            self._meet(Checkpoint(checkpoint.origin, published.size, published.root))
         return Seen(before, checkpoint, reply.checkpoint, reply.published)
 
     def receipt(self, index: int) -> tuple[pb.GetReceiptResponse, Checkpoint]:
         """An entry with its receipt, verified, and the tree that it stands on."""
         reply = self.session.ledger.GetReceipt(pb.GetReceiptRequest(index=index), timeout=DEADLINE_S)
-        return reply, verify_receipt(reply.receipt, reply.entry, self._verifier)
+        tree = verify_receipt(reply.receipt, reply.entry, self._verifier)
+        if parse_receipt(reply.receipt).index != index:
+            raise _two_faced(index, "the receipt is that of another entry")
+        return reply, tree
 
     def receipts(self, entries: Iterable[pb.LedgerEntry], done: Callable[[int], None]) -> int:
         """Verifies the receipt of each entry, and that all trees meet in the one seen; returns how many."""
@@ -81,7 +86,7 @@ class Watch:
         for count, listed in enumerate(entries, 1):
             reply, tree = self.receipt(listed.index)
             if reply.entry != listed.entry:
-                raise _two_faced(listed.index)
+                raise _two_faced(listed.index, "the listing and the receipt show different entries")
             trees[tree.size, tree.root] = tree
             done(count)
         self.meet(trees.values())
@@ -124,10 +129,5 @@ def _same(one: bytes, other: bytes) -> None:
         raise Problem(Exit.INTEGRITY, "LEDGER_INCONSISTENT", "the ledger shows two trees of one size: it was forked")
 
 
-def _two_faced(index: int) -> Problem:
-    return Problem(
-        Exit.INTEGRITY,
-        "LEDGER_INCONSISTENT",
-        "the listing and the receipt show different entries",
-        {"entry": str(index)},
-    )
+def _two_faced(index: int, what: str) -> Problem:
+    return Problem(Exit.INTEGRITY, "LEDGER_INCONSISTENT", what, {"entry": str(index)})

@@ -12,36 +12,31 @@ saving run on a thread, so that signatures and fsync do not hold up the event lo
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import grpc
-from sluss.v1 import (
-    contract_pb2,
-    contract_pb2_grpc,
-    disclosure_pb2,
-    disclosure_pb2_grpc,
-    ledger_pb2,
-    ledger_pb2_grpc,
-)
+from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2
 
 from broker.sealing import SUITE_XWING
 from sluss_client.channel import aio_channel
-from sluss_client.contract import acceptance_message, offer_of
+from sluss_client.contract import acceptance, offer_of
 from sluss_client.core import MAX_CHUNK, BulkCall, Core, DiscloseCall
 from sluss_client.errors import TransportError, from_rpc_error
+from sluss_client.lines import Lines
 from sluss_client.profile import Profile
 from sluss_client.results import Offer, RegisteredKey
 from sluss_client.retry import ATTEMPT_S, DEADLINE_S, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from pathlib import Path
 
     from grpc import aio
 
     from sluss_client.heads import Head, Lane
     from sluss_client.keys import StoredKey
+    from sluss_client.lines import Line
     from sluss_client.results import Chunk, OpenedPerson, Result
 
 _Q = TypeVar("_Q")
@@ -52,11 +47,9 @@ class AsyncSubcontractor:
     """A subcontractor at a broker. An asynchronous context manager, to be made while the event loop runs."""
 
     def __init__(self, profile: Profile, line: aio.Channel | None = None) -> None:
+        """Args: a profile, and a channel to use instead of our own, which is then never replaced."""
         self._core = Core(profile)
-        self._line = line or aio_channel(profile)
-        self._contracts = contract_pb2_grpc.ContractServiceStub(self._line)
-        self._disclosures = disclosure_pb2_grpc.DisclosureServiceStub(self._line)
-        self._ledger = ledger_pb2_grpc.LedgerServiceStub(self._line)
+        self._lines = Lines(profile, aio_channel, line)
 
     @classmethod
     def from_profile(cls, path: str | Path) -> Self:
@@ -71,34 +64,41 @@ class AsyncSubcontractor:
 
     async def close(self) -> None:
         """Close the channel."""
-        await self._line.close()
+        for line in self._lines.all():
+            await line.close()
 
     @property
     def profile(self) -> Profile:
         """The profile that the client was made from."""
         return self._core.profile
 
+    # --- our certificate ---
+
+    async def certificate_request(self) -> bytes:
+        """See `Subcontractor.certificate_request`."""
+        return await asyncio.to_thread(self.profile.certificate_request)
+
+    async def install_certificate(self, pem: bytes) -> str:
+        """See `Subcontractor.install_certificate`."""
+        return await asyncio.to_thread(self.profile.install_certificate, pem)
+
     # --- contracts and keys ---
 
     async def describe_scope(self, contract: str) -> disclosure_pb2.DescribeScopeResponse:
         """See `Subcontractor.describe_scope`."""
         request = disclosure_pb2.DescribeScopeRequest(contract_id=contract)
-        return await self._retried(self._disclosures.DescribeScope, request)
+        return await self._retried(lambda line: line.disclosures.DescribeScope, request)
 
     async def proposed_terms(self, contract: str) -> Offer:
         """See `Subcontractor.proposed_terms`."""
         request = contract_pb2.GetContractRequest(contract_id=contract)
-        return offer_of(await self._retried(self._contracts.GetContract, request), self.profile.principal)
+        return offer_of(await self._retried(lambda line: line.contracts.GetContract, request), self.profile.principal)
 
     async def accept_contract(self, contract: str, offer: Offer | None = None) -> contract_pb2.AcceptContractResponse:
         """See `Subcontractor.accept_contract`."""
         offer = offer or await self.proposed_terms(contract)
-        request = contract_pb2.AcceptContractRequest(
-            contract_id=offer.contract_id,
-            version=offer.version,
-            signature=self.profile.sign(acceptance_message(offer)),
-        )
-        return await self._once(self._contracts.AcceptContract, request)
+        async with self._line() as line:
+            return await _once(line.contracts.AcceptContract, acceptance(offer, line.identity))
 
     async def register_key(self, suite: int = SUITE_XWING) -> RegisteredKey:
         """See `Subcontractor.register_key`."""
@@ -111,7 +111,8 @@ class AsyncSubcontractor:
 
     async def _register(self, stored: StoredKey) -> RegisteredKey:
         self._core.reload_keys()
-        reply = await self._once(self._disclosures.RegisterKey, self._core.registration(stored))
+        async with self._line() as line:
+            reply = await _once(line.disclosures.RegisterKey, self._core.registration(stored, line.identity))
         return RegisteredKey(reply.key_id, reply.entry_index)
 
     # --- disclosures ---
@@ -129,7 +130,9 @@ class AsyncSubcontractor:
         """See `Subcontractor.disclose`."""
         call = DiscloseCall(self._core, contract, purpose, fields, handles=handles, request_id=request_id)
         with self._core.heads.lane() as lane:
-            reply = await self._retried(self._disclosures.Disclose, call.request(lane.head.size), deadline_s)
+            reply = await self._retried(
+                lambda line: line.disclosures.Disclose, call.request(lane.head.size), deadline_s
+            )
             results = await asyncio.to_thread(call.finish, reply, lane)
         await self._settle()
         return results
@@ -139,7 +142,10 @@ class AsyncSubcontractor:
     ) -> disclosure_pb2.DryRun:
         """See `Subcontractor.dry_run`."""
         call = DiscloseCall(self._core, contract, purpose, fields, handles=handles)
-        return (await self._retried(self._disclosures.Disclose, call.request(0, dry_run=True))).dry_run
+        reply: disclosure_pb2.DiscloseResponse = await self._retried(
+            lambda line: line.disclosures.Disclose, call.request(0, dry_run=True)
+        )
+        return reply.dry_run
 
     async def bulk(
         self,
@@ -171,18 +177,19 @@ class AsyncSubcontractor:
     async def _streams(self, call: BulkCall, lane: Lane) -> AsyncIterator[Chunk]:
         retry = Retry()
         while True:
-            stream = self._disclosures.DiscloseBulk(call.request(lane.head.size))
-            try:
-                async for message in stream:
-                    yield await asyncio.to_thread(call.chunk, message, lane)
-                    retry.progressed()
-            except grpc.RpcError as error:
-                delay = retry.wait_s(from_rpc_error(error))
-            else:
-                call.finished()
-                return
-            finally:
-                stream.cancel()
+            async with self._line() as line:  # one stream is on one line from its first message to its last
+                stream = line.disclosures.DiscloseBulk(call.request(lane.head.size))
+                try:
+                    async for message in stream:
+                        yield await asyncio.to_thread(call.chunk, message, lane)
+                        retry.progressed()
+                except grpc.RpcError as error:
+                    delay = retry.wait_s(from_rpc_error(error))
+                else:
+                    call.finished()
+                    return
+                finally:
+                    stream.cancel()
             await asyncio.sleep(delay)
 
     async def open_stored(self, sealed: bytes) -> list[OpenedPerson]:
@@ -193,9 +200,16 @@ class AsyncSubcontractor:
 
     async def check_ledger(self) -> Head:
         """See `Subcontractor.check_ledger`."""
-        with self._core.heads.lane() as lane:
-            await self._checkpoint(lane)
-            return lane.head
+        heads = self._core.heads
+        with heads.lane() as lane:
+            published = await self._checkpoint(lane)
+            head = lane.head
+        if published.size < head.size:
+            with heads.lane(published) as lane:
+                await self._checkpoint(lane)
+                head = lane.head
+        await self._settle()
+        return head
 
     async def _settle(self) -> None:
         heads = self._core.heads
@@ -205,26 +219,40 @@ class AsyncSubcontractor:
                     with heads.lane() as lane:
                         await self._checkpoint(lane)
 
-    async def _checkpoint(self, lane: Lane) -> None:
+    async def _checkpoint(self, lane: Lane) -> Head:
         request = ledger_pb2.GetCheckpointRequest(seen_size=lane.head.size)
-        reply = await self._retried(self._ledger.GetCheckpoint, request)
-        await asyncio.to_thread(self._core.take_checkpoint, reply, lane)
+        reply = await self._retried(lambda line: line.ledger.GetCheckpoint, request)
+        return await asyncio.to_thread(self._core.take_checkpoint, reply, lane)
 
     # --- calls ---
 
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator[Line[aio.Channel]]:
+        line = self._lines.take()
+        try:
+            yield line
+        finally:
+            for over in self._lines.leave(line):
+                await over.close()
+
     async def _retried(
-        self, method: aio.UnaryUnaryMultiCallable[_Q, _R], request: _Q, deadline_s: float = DEADLINE_S
+        self,
+        method: Callable[[Line[aio.Channel]], aio.UnaryUnaryMultiCallable[_Q, _R]],
+        request: _Q,
+        deadline_s: float = DEADLINE_S,
     ) -> _R:
         retry = Retry(deadline_s)
         while True:
             try:
-                return await method(request, timeout=retry.attempt_s)
+                async with self._line() as line:
+                    return await method(line)(request, timeout=retry.attempt_s)
             except grpc.RpcError as error:
                 delay = retry.wait_s(from_rpc_error(error))
             await asyncio.sleep(delay)
 
-    async def _once(self, method: aio.UnaryUnaryMultiCallable[_Q, _R], request: _Q) -> _R:
-        try:
-            return await method(request, timeout=ATTEMPT_S)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from None
+
+async def _once(method: aio.UnaryUnaryMultiCallable[_Q, _R], request: _Q) -> _R:
+    try:
+        return await method(request, timeout=ATTEMPT_S)
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from None

@@ -13,7 +13,7 @@ import grpc
 if TYPE_CHECKING:
     from grpc import aio
 
-    from sluss_client.profile import Profile
+    from sluss_client.profile import Identity, Profile
 
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of the largest reply that is accepted: 10,000 slices of 6 KB."""
@@ -21,9 +21,9 @@ MAX_MESSAGE = 64 * 1024 * 1024
 _KEEPALIVE_MS = 60_000
 
 
-def credentials(profile: Profile) -> grpc.ChannelCredentials:
-    """Our certificate and key, and the authority that the broker's certificate must come from."""
-    key, certificate = profile.identity()
+def credentials(profile: Profile, identity: Identity | None = None) -> grpc.ChannelCredentials:
+    """Our certificate and key (those in use if none are given), and the authority that the broker's must come from."""
+    key, certificate = identity or profile.identity()
     return grpc.ssl_channel_credentials(profile.ca(), key, certificate)
 
 
@@ -39,11 +39,11 @@ def options(profile: Profile) -> list[tuple[str, int | str]]:
     return chosen
 
 
-def channel(profile: Profile) -> grpc.Channel:
+def channel(profile: Profile, identity: Identity | None = None) -> grpc.Channel:
     """A channel, to be used as a context manager or closed."""
-    return grpc.secure_channel(profile.endpoint, credentials(profile), options(profile))
+    return grpc.secure_channel(profile.endpoint, credentials(profile, identity), options(profile))
 
 
-def aio_channel(profile: Profile) -> aio.Channel:
+def aio_channel(profile: Profile, identity: Identity | None = None) -> aio.Channel:
     """A channel for asyncio, to be made while the event loop runs."""
-    return grpc.aio.secure_channel(profile.endpoint, credentials(profile), options(profile))
+    return grpc.aio.secure_channel(profile.endpoint, credentials(profile, identity), options(profile))

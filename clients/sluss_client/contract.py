@@ -17,6 +17,7 @@ from sluss_client.results import Offer
 if TYPE_CHECKING:
     from broker.contracts import Grant, Population, Terms
     from sluss_client.keys import StoredKey
+    from sluss_client.profile import Identity
 
 KEY_LABEL = b"sluss/v1 key\x00"
 
@@ -48,6 +49,12 @@ def offer_of(reply: pb.GetContractResponse, principal: str) -> Offer:
 def acceptance_message(offer: Offer) -> bytes:
     """What is signed to accept: a label and the canonical terms."""
     return SIGNATURE_LABEL + offer.canonical
+
+
+def acceptance(offer: Offer, identity: Identity) -> pb.AcceptContractRequest:
+    """The request that accepts an offer, signed by the key of the certificate that the call is made with."""
+    signature = identity.sign(acceptance_message(offer))
+    return pb.AcceptContractRequest(contract_id=offer.contract_id, version=offer.version, signature=signature)
 
 
 def registration_message(stored: StoredKey) -> bytes:

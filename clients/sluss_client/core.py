@@ -18,7 +18,7 @@ from broker.ledger.checkpoint import open_checkpoint
 from broker.sealing import Opener, handle_text, parse_handle
 from sluss_client.contract import registration_message
 from sluss_client.errors import InvalidRequest, LedgerInconsistent, SliceInvalid
-from sluss_client.heads import CheckpointFile, Heads
+from sluss_client.heads import CheckpointFile, Heads, open_published
 from sluss_client.keys import KeyStore
 from sluss_client.results import Chunk, OpenedPerson, Result, UnavailablePerson
 from sluss_client.watch import Expectation, Verified, verify_disclosure
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
     from sluss.v1.ledger_pb2 import GetCheckpointResponse
 
-    from sluss_client.heads import Lane
+    from sluss_client.heads import Head, Lane
     from sluss_client.keys import StoredKey
-    from sluss_client.profile import Profile
+    from sluss_client.profile import Identity, Profile
 
 MAX_CHUNK = 256
 _UUID4 = 4
@@ -60,12 +60,12 @@ class Core:
         asked = None if fields is None else frozenset(fields)
         return Expectation(self.profile.principal, self._keys.keys(), contract, purpose, asked)
 
-    def registration(self, stored: StoredKey) -> pb.RegisterKeyRequest:
-        """The request that registers a key, signed by the key of our certificate."""
+    def registration(self, stored: StoredKey, identity: Identity) -> pb.RegisterKeyRequest:
+        """The request that registers a key, signed by the key of the certificate that the call is made with."""
         return pb.RegisterKeyRequest(
             suite=pb.Suite.ValueType(stored.key.suite),
             public_key=stored.key.public().data,
-            signature=self.profile.sign(registration_message(stored)),
+            signature=identity.sign(registration_message(stored)),
         )
 
     def verify(self, disclosure: pb.Disclosure, expected: Expectation) -> Verified:
@@ -108,17 +108,20 @@ class Core:
             raise SliceInvalid("not a stored disclosure") from None
         return self.open(disclosure, self.verify(disclosure, self.expectation()))
 
-    def take_checkpoint(self, reply: GetCheckpointResponse, lane: Lane) -> None:
-        """Prove the latest checkpoint to extend what was seen, and save it.
+    def take_checkpoint(self, reply: GetCheckpointResponse, lane: Lane) -> Head:
+        """Prove the latest checkpoint to extend what was seen, and save it; the published one that came with it.
 
         Raises:
-            LedgerInconsistent: it does not, or no known key has signed it.
+            LedgerInconsistent: it does not, no known key has signed it, or the published one is not cosigned.
+            ProfileError: the profile has no key to check the cosignature with.
         """
         try:
             checkpoint = open_checkpoint(reply.checkpoint, self.verifier)
         except SlussError as error:
             raise LedgerInconsistent(error.detail) from None
+        published = open_published(reply.published, checkpoint, self.verifier)
         lane.advance(checkpoint, reply.checkpoint, reply.consistency_proof)
+        return published
 
     def _opener(self, contract: str) -> Opener:
         opener = self._openers.get(contract)

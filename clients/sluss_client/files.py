@@ -72,8 +72,12 @@ def read_public(path: Path) -> bytes:
         raise ProfileError(f"the profile has no {path.name}") from None
 
 
-def read_secret(path: Path) -> bytes:
+def read_secret(path: Path, *, absent: bytes | None = None) -> bytes:
     """A secret file's bytes.
+
+    Args:
+        path: the file.
+        absent: what to return if it is not there; None if it has to be.
 
     Raises:
         ProfileError: it is not there, or its mode lets anybody but its owner in.
@@ -85,6 +89,8 @@ def read_secret(path: Path) -> bytes:
                 raise ProfileError(f"{path.name} is open to others (mode {stat.S_IMODE(mode):04o}): chmod 600 it")
             return file.read()
     except FileNotFoundError:
+        if absent is not None:
+            return absent
         raise ProfileError(f"the profile has no {path.name}") from None
 
 

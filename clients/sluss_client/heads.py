@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from broker.errors import SlussError
-from broker.ledger.checkpoint import Checkpoint, Verifier, open_checkpoint
+from broker.ledger.checkpoint import MLDSA44, Checkpoint, Verifier, open_checkpoint
 from broker.ledger.merkle import EMPTY_ROOT, verify_consistency
 from sluss_client.errors import LedgerInconsistent, ProfileError
 from sluss_client.files import locked, write_atomic
@@ -45,6 +45,28 @@ class Head:
 
 
 NOTHING_SEEN = Head(0, EMPTY_ROOT, "")
+
+
+def open_published(note: str, latest: Checkpoint, verifier: Verifier) -> Head:
+    """The published checkpoint that comes beside the latest one, with its ML-DSA-44 cosignature verified.
+
+    A broker has published since its ledger was founded, so an answer without one is a lie as well.
+
+    Raises:
+        LedgerInconsistent: there is none, it is not signed and cosigned, or it is of another tree than the latest.
+        ProfileError: the profile has no ML-DSA-44 key of the ledger to check it with.
+    """
+    if not verifier.knows(MLDSA44):
+        raise ProfileError("the profile's ledger keys lack the ML-DSA-44 one: add it, as the company publishes it")
+    try:
+        checkpoint = open_checkpoint(note, verifier, cosigned=True)
+    except SlussError as error:
+        raise LedgerInconsistent(f"the published checkpoint: {error.detail}") from None
+    if checkpoint.size > latest.size:
+        raise LedgerInconsistent("the latest checkpoint is smaller than what is published: it was rolled back")
+    head = Head(checkpoint.size, checkpoint.root, note)
+    _check_fork(head, [Head(latest.size, latest.root, "")])
+    return head
 
 
 class CheckpointFile:
@@ -125,13 +147,23 @@ class Heads:
         self._passed: dict[int, bytes] = {}
 
     @contextmanager
-    def lane(self) -> Iterator[Lane]:
-        """Borrow the smallest idle head, so that every head moves on; hand back what it has become."""
+    def lane(self, start: Head | None = None) -> Iterator[Lane]:
+        """Borrow the smallest idle head, so that every head moves on; hand back what it has become.
+
+        Args:
+            start: a tree from elsewhere to move on from instead.
+
+        Raises:
+            LedgerInconsistent: another tree of the size of `start` was seen.
+        """
         with self._guard:
-            smallest = min(self._idle, key=_size, default=self._largest)
-            self._idle = [head for head in self._idle if head is not smallest]
+            if start is None:
+                start = min(self._idle, key=_size, default=self._largest)
+                self._idle = [head for head in self._idle if head is not start]
+            else:
+                self._check_fork(start)
             self._borrowed += 1
-        lane = Lane(smallest, self)
+        lane = Lane(start, self)
         try:
             yield lane
         finally:

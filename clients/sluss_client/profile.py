@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import tomllib
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -25,14 +26,34 @@ from broker import pki
 from broker.errors import SlussError
 from broker.ledger.checkpoint import Verifier
 from sluss_client.errors import ProfileError
-from sluss_client.files import PUBLIC, SECRET, read_public, read_secret, sync_folder, write_atomic
+from sluss_client.files import PUBLIC, SECRET, locked, read_public, read_secret, sync_folder, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _TEXTS = {"endpoint", "principal", "origin"}
 _OPTIONAL = {"server_name"}
 _LISTS = {"ledger_keys"}
+
+
+_LOOKS = 5
+"""How often certificate and key are read anew when another process replaces them meanwhile."""
+
+Stamp: TypeAlias = tuple[int, int, int]
+
+
+class Identity(NamedTuple):
+    """A private key and the certificate of it, both PEM."""
+
+    key: bytes
+    certificate: bytes
+
+    def __repr__(self) -> str:
+        return "Identity(...)"
+
+    def sign(self, message: bytes) -> bytes:
+        """An ECDSA P-256 signature with SHA-256 (DER)."""
+        return _load_key(self.key).sign(message, ec.ECDSA(hashes.SHA256()))
 
 
 @dataclass(frozen=True)
@@ -143,47 +164,68 @@ class Profile:
 
     def create_key(self) -> None:
         """Make a new P-256 key and keep it aside for its certificate; replaces one not used yet."""
-        write_atomic(self._new_key_path, pki.make_request().key, SECRET)
+        with self._changing():
+            self._make_key()
 
     def certificate_request(self) -> bytes:
         """A request (PEM) for a certificate of the new key, which is made if need be.
 
         It names nobody: the company's authority sets the name.
         """
-        if not self._new_key_path.exists():
-            self.create_key()
-        key = _load_key(read_secret(self._new_key_path))
+        with self._changing():
+            if not self._new_key_path.exists():
+                self._make_key()
+            key = _load_key(read_secret(self._new_key_path))
         request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
         return request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    def install_certificate(self, pem: bytes) -> None:
-        """Put the certificate in use, with the key that was kept aside for it.
+    def install_certificate(self, pem: bytes) -> str:
+        """Put the certificate in use, with the key that was kept aside for it: both or, after a crash, neither.
+
+        Returns:
+            The serial number (hexadecimal) of the certificate that it replaces, for the company to revoke; empty
+            if there was none.
 
         Raises:
             ProfileError: it is not of that key, not of this principal, or not by this company's authority.
         """
-        self._check_certificate(pem, read_secret(self._new_key_path))
-        # Certificate first: if we stop here, `identity` finds the key still waiting and finishes.
-        write_atomic(self._certificate_path, pem)
-        self._take_new_key()
+        with self._changing():
+            self._check_certificate(pem, read_secret(self._new_key_path))
+            replaced = self._serial()
+            # The certificate decides: from here on, whoever looks finds the key still waiting and takes it.
+            write_atomic(self._certificate_path, pem)
+            self._take_new_key()
+        return replaced
 
-    def identity(self) -> tuple[bytes, bytes]:
+    def identity(self) -> Identity:
         """Private key and certificate, PEM, that belong together.
 
         Raises:
             ProfileError: one is missing, they don't match, or the key is open to others.
         """
-        certificate = read_public(self._certificate_path)
-        if self._new_key_path.exists() and _is_pair(certificate, read_secret(self._new_key_path)):
-            self._take_new_key()
-        key = read_secret(self._key_path)
-        if not _is_pair(certificate, key):
-            raise ProfileError("certificate.pem and key.pem do not belong together")
-        return key, certificate
+        for _ in range(_LOOKS):
+            certificate = read_public(self._certificate_path)
+            waiting = self._waiting_key()
+            if waiting and _is_pair(certificate, waiting):
+                with suppress(ProfileError, OSError), self._changing():
+                    pass  # entering has finished it; on a read-only folder the pair is whole as it is
+                return Identity(waiting, certificate)
+            key = read_secret(self._key_path)
+            if _is_pair(certificate, key):
+                return Identity(key, certificate)
+        raise ProfileError("certificate.pem and key.pem do not belong together")
+
+    def certificate_stamp(self) -> Stamp | None:
+        """What changes whenever another certificate is installed; None if there is none."""
+        try:
+            found = self._certificate_path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
 
     def sign(self, message: bytes) -> bytes:
         """An ECDSA P-256 signature with SHA-256 (DER) by the key of our certificate."""
-        return _load_key(self.identity()[0]).sign(message, ec.ECDSA(hashes.SHA256()))
+        return self.identity().sign(message)
 
     def ca(self) -> bytes:
         """The company's authority, PEM."""
@@ -200,6 +242,31 @@ class Profile:
             raise ProfileError("the certificate is not by this profile's authority")
         if uri.split("/", 3)[-1] != self.principal:
             raise ProfileError("the certificate names another principal")
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Alone among processes; what a crash has left half done is finished first."""
+        with locked(self.folder / "certificate.lock"):
+            self._finish()
+            yield
+
+    def _finish(self) -> None:
+        waiting = self._waiting_key()
+        if waiting and self._certificate_path.exists() and _is_pair(read_public(self._certificate_path), waiting):
+            self._take_new_key()
+
+    def _waiting_key(self) -> bytes:
+        """The key that was kept aside; empty if there is none. Another process may take it at any moment."""
+        return read_secret(self._new_key_path, absent=b"")
+
+    def _serial(self) -> str:
+        try:
+            return pki.describe(read_public(self._certificate_path)).serial
+        except (ProfileError, SlussError):
+            return ""
+
+    def _make_key(self) -> None:
+        write_atomic(self._new_key_path, pki.make_request().key, SECRET)
 
     def _take_new_key(self) -> None:
         self._new_key_path.replace(self._key_path)

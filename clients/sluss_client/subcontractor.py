@@ -10,34 +10,29 @@ Every reply is verified before anything of it is opened (`core.py`, `watch.py`).
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import grpc
-from sluss.v1 import (
-    contract_pb2,
-    contract_pb2_grpc,
-    disclosure_pb2,
-    disclosure_pb2_grpc,
-    ledger_pb2,
-    ledger_pb2_grpc,
-)
+from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2
 
 from broker.sealing import SUITE_XWING
 from sluss_client.channel import channel
-from sluss_client.contract import acceptance_message, offer_of
+from sluss_client.contract import acceptance, offer_of
 from sluss_client.core import MAX_CHUNK, BulkCall, Core, DiscloseCall
 from sluss_client.errors import TransportError, from_rpc_error
+from sluss_client.lines import Lines
 from sluss_client.profile import Profile
 from sluss_client.results import Offer, RegisteredKey
 from sluss_client.retry import ATTEMPT_S, DEADLINE_S, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from sluss_client.heads import Head, Lane
     from sluss_client.keys import StoredKey
+    from sluss_client.lines import Line
     from sluss_client.results import Chunk, OpenedPerson, Result
 
 _Q = TypeVar("_Q")
@@ -52,11 +47,9 @@ class Subcontractor:
     """
 
     def __init__(self, profile: Profile, line: grpc.Channel | None = None) -> None:
+        """Args: a profile, and a channel to use instead of our own, which is then never replaced."""
         self._core = Core(profile)
-        self._line = line or channel(profile)
-        self._contracts = contract_pb2_grpc.ContractServiceStub(self._line)
-        self._disclosures = disclosure_pb2_grpc.DisclosureServiceStub(self._line)
-        self._ledger = ledger_pb2_grpc.LedgerServiceStub(self._line)
+        self._lines = Lines(profile, channel, line)
 
     @classmethod
     def from_profile(cls, path: str | Path) -> Self:
@@ -71,24 +64,53 @@ class Subcontractor:
 
     def close(self) -> None:
         """Close the channel."""
-        self._line.close()
+        for line in self._lines.all():
+            line.close()
 
     @property
     def profile(self) -> Profile:
         """The profile that the client was made from."""
         return self._core.profile
 
+    # --- our certificate ---
+
+    def certificate_request(self) -> bytes:
+        """A request (PEM) for the next certificate; its new key is kept aside until `install_certificate`.
+
+        Raises:
+            ProfileError: the profile can't be written.
+        """
+        return self.profile.certificate_request()
+
+    def install_certificate(self, pem: bytes) -> str:
+        """Put a certificate in use that the company has issued: every later call is made and signed with it.
+
+        Calls and streams that are in flight end as they began. After them the company may revoke the old one.
+        A certificate that another process installs in the same folder is taken up in the same way.
+
+        Returns:
+            The serial number of the certificate that it replaces, for the company to revoke.
+
+        Raises:
+            ProfileError: it is not of the requested key, not of this principal, or not by this company's authority;
+                the old one stays in use.
+        """
+        return self.profile.install_certificate(pem)
+
     # --- contracts and keys ---
 
     def describe_scope(self, contract: str) -> disclosure_pb2.DescribeScopeResponse:
         """What may be asked for under a contract, now. No personal data."""
         request = disclosure_pb2.DescribeScopeRequest(contract_id=contract)
-        return self._retried(self._disclosures.DescribeScope, request)
+        scope: disclosure_pb2.DescribeScopeResponse = self._retried(
+            lambda line: line.disclosures.DescribeScope, request
+        )
+        return scope
 
     def proposed_terms(self, contract: str) -> Offer:
         """The version that waits for our signature, read from the very bytes that will be signed."""
         request = contract_pb2.GetContractRequest(contract_id=contract)
-        return offer_of(self._retried(self._contracts.GetContract, request), self.profile.principal)
+        return offer_of(self._retried(lambda line: line.contracts.GetContract, request), self.profile.principal)
 
     def accept_contract(self, contract: str, offer: Offer | None = None) -> contract_pb2.AcceptContractResponse:
         """Sign the proposed terms with the key of our certificate.
@@ -103,12 +125,11 @@ class Subcontractor:
             Refused, TransportError: see `sluss_client.errors`. The call is not made again by itself.
         """
         offer = offer or self.proposed_terms(contract)
-        request = contract_pb2.AcceptContractRequest(
-            contract_id=offer.contract_id,
-            version=offer.version,
-            signature=self.profile.sign(acceptance_message(offer)),
-        )
-        return self._once(self._contracts.AcceptContract, request)
+        with self._line() as line:
+            accepted: contract_pb2.AcceptContractResponse = _once(
+                line.contracts.AcceptContract, acceptance(offer, line.identity)
+            )
+        return accepted
 
     def register_key(self, suite: int = SUITE_XWING) -> RegisteredKey:
         """Register the newest encryption key of the profile; makes one of `suite` if there is none.
@@ -132,7 +153,8 @@ class Subcontractor:
 
     def _register(self, stored: StoredKey) -> RegisteredKey:
         self._core.reload_keys()
-        reply = self._once(self._disclosures.RegisterKey, self._core.registration(stored))
+        with self._line() as line:
+            reply = _once(line.disclosures.RegisterKey, self._core.registration(stored, line.identity))
         return RegisteredKey(reply.key_id, reply.entry_index)
 
     # --- disclosures ---
@@ -163,7 +185,7 @@ class Subcontractor:
         """
         call = DiscloseCall(self._core, contract, purpose, fields, handles=handles, request_id=request_id)
         with self._core.heads.lane() as lane:
-            reply = self._retried(self._disclosures.Disclose, call.request(lane.head.size), deadline_s)
+            reply = self._retried(lambda line: line.disclosures.Disclose, call.request(lane.head.size), deadline_s)
             results = call.finish(reply, lane)
         self._settle()
         return results
@@ -178,7 +200,10 @@ class Subcontractor:
             Refused, TransportError: see `sluss_client.errors`.
         """
         call = DiscloseCall(self._core, contract, purpose, fields, handles=handles)
-        return self._retried(self._disclosures.Disclose, call.request(0, dry_run=True)).dry_run
+        reply: disclosure_pb2.DiscloseResponse = self._retried(
+            lambda line: line.disclosures.Disclose, call.request(0, dry_run=True)
+        )
+        return reply.dry_run
 
     def bulk(
         self,
@@ -226,9 +251,8 @@ class Subcontractor:
     def _streams(self, call: BulkCall, lane: Lane) -> Iterator[Chunk]:
         retry = Retry()
         while True:
-            stream = self._disclosures.DiscloseBulk(call.request(lane.head.size))
             try:
-                for message in stream:
+                for message in self._stream(call.request(lane.head.size)):
                     yield call.chunk(message, lane)
                     retry.progressed()
             except grpc.RpcError as error:
@@ -236,9 +260,16 @@ class Subcontractor:
             else:
                 call.finished()
                 return
+            time.sleep(delay)
+
+    def _stream(self, request: disclosure_pb2.DiscloseBulkRequest) -> Iterator[disclosure_pb2.DiscloseBulkResponse]:
+        """One stream, on one line from its first message to its last."""
+        with self._line() as line:
+            stream = line.disclosures.DiscloseBulk(request)
+            try:
+                yield from stream
             finally:
                 stream.cancel()
-            time.sleep(delay)
 
     def open_stored(self, sealed: bytes) -> list[OpenedPerson]:
         """Verify and open a stored disclosure (`Chunk.sealed`, `OpenedPerson.sealed`). Makes no call.
@@ -253,16 +284,25 @@ class Subcontractor:
     # --- the ledger ---
 
     def check_ledger(self) -> Head:
-        """Fetch the latest checkpoint and prove that it extends what was seen.
+        """Fetch the latest checkpoint and prove that it extends what was seen, and what the ledger has published.
+
+        What is published carries an ML-DSA-44 cosignature, which a forger of the other signatures can't make.
 
         Raises:
-            LedgerInconsistent: it does not, or no known key has signed it.
+            LedgerInconsistent: it does not, no known key has signed it, or what is published is not cosigned.
             Refused, TransportError: see `sluss_client.errors`.
-            ProfileError: the checkpoint can't be written.
+            ProfileError: the checkpoint can't be written, or the profile has no ML-DSA-44 key of the ledger.
         """
-        with self._core.heads.lane() as lane:
-            self._checkpoint(lane)
-            return lane.head
+        heads = self._core.heads
+        with heads.lane() as lane:
+            published = self._checkpoint(lane)
+            head = lane.head
+        if published.size < head.size:
+            with heads.lane(published) as lane:
+                self._checkpoint(lane)
+                head = lane.head
+        self._settle()
+        return head
 
     def _settle(self) -> None:
         """Let heads that were seen side by side meet in one tree; left for later if the broker is busy."""
@@ -273,25 +313,42 @@ class Subcontractor:
                     with heads.lane() as lane:
                         self._checkpoint(lane)
 
-    def _checkpoint(self, lane: Lane) -> None:
+    def _checkpoint(self, lane: Lane) -> Head:
         request = ledger_pb2.GetCheckpointRequest(seen_size=lane.head.size)
-        self._core.take_checkpoint(self._retried(self._ledger.GetCheckpoint, request), lane)
+        return self._core.take_checkpoint(self._retried(lambda line: line.ledger.GetCheckpoint, request), lane)
 
     # --- calls ---
 
-    def _retried(self, method: grpc.UnaryUnaryMultiCallable[_Q, _R], request: _Q, deadline_s: float = DEADLINE_S) -> _R:
+    @contextmanager
+    def _line(self) -> Iterator[Line[grpc.Channel]]:
+        """The line for one call; old ones that this call was the last on are closed after it."""
+        line = self._lines.take()
+        try:
+            yield line
+        finally:
+            for over in self._lines.leave(line):
+                over.close()
+
+    def _retried(
+        self,
+        method: Callable[[Line[grpc.Channel]], grpc.UnaryUnaryMultiCallable[_Q, _R]],
+        request: _Q,
+        deadline_s: float = DEADLINE_S,
+    ) -> _R:
         """A call that may be made again: a read, or a write under a request id."""
         retry = Retry(deadline_s)
         while True:
             try:
-                return method(request, timeout=retry.attempt_s)
+                with self._line() as line:
+                    return method(line)(request, timeout=retry.attempt_s)
             except grpc.RpcError as error:
                 delay = retry.wait_s(from_rpc_error(error))
             time.sleep(delay)
 
-    def _once(self, method: grpc.UnaryUnaryMultiCallable[_Q, _R], request: _Q) -> _R:
-        """A call that is not made again."""
-        try:
-            return method(request, timeout=ATTEMPT_S)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from None
+
+def _once(method: grpc.UnaryUnaryMultiCallable[_Q, _R], request: _Q) -> _R:
+    """A call that is not made again."""
+    try:
+        return method(request, timeout=ATTEMPT_S)
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from None

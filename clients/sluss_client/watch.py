@@ -133,8 +133,9 @@ def _check_terms(terms: Terms, expected: Expectation) -> None:
         raise ReceiptInvalid("the entry names another contract")
     if expected.purpose is not None and terms.purpose != expected.purpose:
         raise ReceiptInvalid("the entry names another purpose")
-    if expected.fields is not None and not {name for name, _ in terms.fields} <= expected.fields:
-        raise ReceiptInvalid("the entry names fields that were not asked for")
+    # All of them, even if a person lacks one: the entry says what was asked and granted, the slice what there was.
+    if expected.fields is not None and {name for name, _ in terms.fields} != expected.fields:
+        raise ReceiptInvalid("the entry names other fields than were asked for")
 
 
 def _check_slices(disclosure: Disclosure, entry: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 import uuid
 
 import pytest
@@ -13,6 +14,7 @@ from sluss_client.profile import Profile
 
 from broker.errors import SlussError
 from broker.ledger import entry
+from broker.ledger.checkpoint import parse_note
 from broker.sealing import Opener
 from tests.faults.siege import CALL_S, bulk_request, request
 from tests.faults.wiretap import Canned, Wiretap, flipped, with_flips
@@ -184,13 +186,34 @@ def test_slices_open_with_their_own_terms_epoch_contract_and_key_and_no_others(s
     assert opened == 5
 
 
+def checkpoint_at_rest(scene, message):
+    """The latest checkpoint, which is published as well: so one reply is all that the client asks for."""
+    deadline = time.monotonic() + CALL_S
+    while True:
+        reply = scene.broker.ledger(ACME).GetCheckpoint(message, timeout=CALL_S)
+        if parse_note(reply.published).checkpoint == parse_note(reply.checkpoint).checkpoint:
+            return reply
+        assert time.monotonic() < deadline, "nothing is published"
+        time.sleep(0.1)
+
+
+def test_an_altered_published_checkpoint_is_refused(scene, campaign):
+    honest = checkpoint_at_rest(scene, ledger_pb2.GetCheckpointRequest(seen_size=scene.seen))
+    for place in range(0, len(honest.published), 10 if campaign else 400):
+        lie = ledger_pb2.GetCheckpointResponse.FromString(honest.SerializeToString())
+        lie.published = flipped(honest.published.encode(), place).decode("utf-8", "replace")
+        with pytest.raises(IntegrityError):
+            pytest.fail(f"{place}: {scene.client(lie).check_ledger()}")
+
+
 def test_an_altered_checkpoint_is_refused(scene, campaign):
     message = ledger_pb2.GetCheckpointRequest(seen_size=scene.seen)
-    honest = scene.broker.ledger(ACME).GetCheckpoint(message, timeout=CALL_S)
+    honest = checkpoint_at_rest(scene, message)
     for place in range(0, len(honest.checkpoint), 1 if campaign else 5):
         lie = ledger_pb2.GetCheckpointResponse(
             checkpoint=flipped(honest.checkpoint.encode(), place).decode("utf-8", "replace"),
             consistency_proof=honest.consistency_proof,
+            published=honest.published,
         )
         with pytest.raises(IntegrityError):
             pytest.fail(f"{place}: {scene.client(lie).check_ledger()}")

@@ -192,7 +192,7 @@ def test_a_kill_in_the_middle_of_a_flood_loses_no_refusal_that_was_heard(request
         counted += flood([list(refused_calls(broker.channel(ACME), contract).values())], 20)
         cut = counted.pop("")
         assert cut == kills * threads
-        assert counted.total() > 100
+        assert counted.total() > 40
         entries = settled(broker.home, start, ACME, counted.total())
         time.sleep(WINDOW_S + 1)
         ledger = told(entries_from(broker.home, start), ACME)

@@ -32,6 +32,7 @@ PURE = [
     "contract_terms",
     "contracts",
     "errors",
+    "free_text",
     "handles",
     "ids",
     "intake/*",
@@ -48,6 +49,7 @@ PURE = [
     "signatures",
     "slice_terms",
     "transforms",
+    "turns",
     "values",
 ]
 IMPURE = {"grpc", "sqlmodel", "sqlalchemy", "alembic", "pydantic_settings", "typer", "rich", "google", "sluss"}

@@ -372,6 +372,22 @@ def test_a_step_needs_a_readable_reason(world, step, reason):
     refuse(world, row, f"{step}Contract", step_request(world, step, GOOD_STATE[step], reason, etag="0"))
 
 
+PERSONAL = [
+    "anna@example.com",
+    "call 070-123 45 67",
+    "850102-1234",
+    "4111 1111 1111 1111",
+    "se45 5000 0000 0583 9825 7466",
+]
+
+
+@pytest.mark.parametrize("text", PERSONAL)
+@pytest.mark.parametrize("step", STEPS)
+def test_a_steps_reason_with_personal_data_is_refused_and_goes_nowhere(world, step, text):
+    row = Row("", "INVALID_REQUEST", metadata={"field": "reason"}, field="reason", who=OPERATOR, logged=False)
+    refuse(world, row, f"{step}Contract", step_request(world, step, GOOD_STATE[step], f"asked by {text}"))
+
+
 @pytest.mark.parametrize("contract", CONTRACT_IDS, ids=range(len(CONTRACT_IDS)))
 @pytest.mark.parametrize("step", STEPS)
 def test_a_contract_that_does_not_exist_takes_no_step(world, step, contract):

@@ -1,6 +1,7 @@
 """The `sluss` command against a broker in a process of its own: what a person or a script sees."""
 
 import csv
+import re
 import shutil
 import socket
 import stat
@@ -33,6 +34,7 @@ class Place:
         self.home = folder / "home"
         self.operator = self.home / "profiles" / "operator-admin"
         self.internal = self.home / "profiles" / "internal-import"
+        self.legal = folder / "anna"
         self.acme = folder / "acme"
         self.app = main.build()
 
@@ -42,6 +44,10 @@ class Place:
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         assert result.exit_code == exits, result.output
         return result
+
+    def tried(self, *words):
+        """The result, whatever it is."""
+        return CliRunner().invoke(self.app, [str(word) for word in words])
 
     def json(self, *words, **options):
         return orjson.loads(self.run(*words, "--json", **options).stdout)
@@ -66,6 +72,7 @@ class Place:
         origin = ("--trust-domain", "example.com", "--origin", "example.com/sluss")
         self.run("init", "--home", self.home, *origin, "--listen", listen)
         self.run("certificate", "issue", "subcontractor", "acme-pay", "--out", self.acme, "--home", self.home)
+        self.run("certificate", "issue", "legal", "anna", "--out", self.legal, "--home", self.home)
 
     def populate(self):
         self.file = self.folder / "customers.csv"
@@ -265,6 +272,43 @@ def test_stream_that_is_refused_leaves_no_file_behind(place, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_volume_that_is_used_up_says_what_still_goes_and_until_when(place, tmp_path):
+    contract = place.agree(EXAMPLE.replace("day = 10000, month = 100000", "day = 100"))
+    words = ("disclose", contract, *ASK, "--all", "--out", tmp_path / "slices.csv")
+    refused = place.run(*words, profile=place.acme, exits=3)
+    assert "VOLUME_EXCEEDED" in refused.stderr
+    assert "--chunk-size 100" in refused.stderr
+    assert re.search(r"The window ends at \d{4}-\d\d-\d\d 00:00:\d\d UTC", refused.stderr)
+    assert "--resume" not in refused.stderr
+    again = place.run(*words, "--chunk-size", 60, profile=place.acme, exits=3)
+    assert "--chunk-size 40" in again.stderr
+    assert "--resume" in again.stderr
+    place.run(*words, "--resume", "--chunk-size", 40, profile=place.acme, exits=3)
+    assert len(handles_in(tmp_path / "slices.csv")) == 100
+
+
+def test_import_that_is_refused_is_not_told_to_try_again(place):
+    told = place.run("import", place.file, "--mapping", place.mapping, profile=place.acme, exits=3)
+    assert "again" not in told.stderr
+
+
+def test_removing_what_is_not_on_record_says_so(place):
+    words = ("person", "register", "--set", "language=sv", "--set", "customer_number=K-absent")
+    person = place.json(*words, profile=place.internal)["person"]
+    update = ("person", "update", person)
+    told = place.json(*update, "--remove", "phone", profile=place.internal)
+    assert (told["changed"], told["absent"]) == (False, ["phone"])
+    told = place.json(*update, "--remove", "phone", "--remove", "language", profile=place.internal)
+    assert (told["changed"], told["absent"]) == (True, ["phone"])
+    assert "is as it was" in place.run(*update, "--remove", "language", profile=place.internal).stdout
+
+
+def test_one_slice_is_one(place, tmp_path):
+    handle, out = place.handle(place.contract, 1), tmp_path / "one.jsonl"
+    told = place.run("disclose", place.contract, *ASK, "--handle", handle, "--out", out, profile=place.acme)
+    assert "Wrote 1 slice to" in told.stdout
+
+
 def test_dry_run_tells_what_would_happen_and_writes_nothing(place):
     before = place.json("ledger", "checkpoint", profile=place.acme)["size"]
     handle = place.handle(place.contract, 1)
@@ -372,3 +416,29 @@ def wait_for(condition, seconds=20):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_stream_that_is_terminated_says_how_it_goes_on_and_does(place, tmp_path):
+    out = tmp_path / "slices.csv"
+    ask = [
+        "disclose",
+        place.contract,
+        *ASK,
+        "--all",
+        "--chunk-size",
+        "2",
+        "--out",
+        str(out),
+        "--profile",
+        str(place.acme),
+    ]
+    words = [sys.executable, "-m", "sluss_cli", *ask]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asking:
+        wait_for(lambda: out.exists() and out.read_bytes().count(b"\n") > 3)
+        asking.terminate()
+        told = asking.communicate(timeout=30)[1]
+    assert asking.returncode == 130, told
+    assert "--resume" in told
+    place.run(*ask, "--resume")
+    handles = handles_in(out)
+    assert len(handles) == len(set(handles)) >= COUNT

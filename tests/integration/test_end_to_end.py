@@ -49,3 +49,20 @@ def test_a_grant_for_a_part_of_the_population_tells_nothing_of_the_others(shared
     chunks = list(client.bulk(contract, "billing", ["email"], chunk_size=3))
     assert [[person.values["email"] for person in chunk.persons] for chunk in chunks] == [["chosen@example.com"]]
     assert [(chunk.done, chunk.total, chunk.unavailable) for chunk in chunks] == [(1, 0, [])]
+
+
+def test_a_person_who_lacks_a_field_is_disclosed_without_it_and_the_terms_name_all(shared_broker):
+    contract, client = shared_broker.live_contract()
+    whole = shared_broker.register(email="whole@example.com", name__given="Whole")
+    lacking = shared_broker.register(email="lacking@example.com")
+    empty = shared_broker.register(language="sv")
+    handles = shared_broker.handles(contract, whole, lacking, empty)
+    fields = ["name.given", "email"]
+    for results in (
+        client.disclose(contract, "billing", fields, handles),
+        client.disclose(contract, "billing", fields, handles[1:]),
+        [one for chunk in client.bulk(contract, "billing", fields, handles, chunk_size=1) for one in chunk.persons],
+    ):
+        had = {frozenset(result.values) for result in results}
+        assert {frozenset({"email"}), frozenset()} <= had
+        assert all([name for name, _ in result.terms.fields] == sorted(fields) for result in results)

@@ -17,7 +17,7 @@ from broker.clock import system_clock
 from broker.identity import parse_principal
 from broker.ids import parse_person, person_text
 from broker.persons.importing import Importer
-from broker.rpc.guard import handlers
+from broker.rpc.guard import Gate, handlers
 from broker.rpc.persons import PART, Persons
 from broker.rpc.threads import Threads
 from broker.store import tables
@@ -50,9 +50,13 @@ class Network:
         credentials = grpc.ssl_server_credentials(pair, self.ca.certificate, require_client_auth=True)
         self.server = grpc.aio.server()
         servicer = Persons(self.world.desk, self.world.importer, self.threads)
-        self.server.add_generic_rpc_handlers((handlers(SERVICE, servicer),))
+        gate = Gate(64, 64, authorise=self._authorise)
+        self.server.add_generic_rpc_handlers((handlers(SERVICE, servicer, gate=gate),))
         self.port = self.server.add_secure_port("localhost:0", credentials)
         await self.server.start()
+
+    async def _authorise(self, caller):
+        return await self.threads(self.world.desk.read, caller, lambda view: view.principal)
 
     def stub(self, kind="internal"):
         credentials = grpc.ssl_channel_credentials(self.ca.certificate, *self.pairs[kind])

@@ -297,7 +297,7 @@ def test_a_servicer_that_lacks_a_method_is_refused_at_start():
         async def say_back(self, caller, request, deadline_s): ...
 
     with pytest.raises(TypeError, match="count_up"):
-        handlers(ECHO, Half(), gate=Gate(1))
+        handlers(ECHO, Half(), gate=Gate(1, 1))
 
 
 # --- health and reflection -----------------------------------------------------------------------

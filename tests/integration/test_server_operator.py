@@ -268,6 +268,13 @@ def test_revocation_is_logged_and_lasting(home, how):
     assert rights(home) == before + 1
     listed = run("certificate", "list", "--home", home, "--json").json["certificates"]
     assert {c["principal"]: c["state"] for c in listed}["legal/anna"] == "revoked"
+    assert len(done["serial"]) == 40
+    again = run(*words, exits=3)
+    assert (again.json["error"]["reason"], again.json["error"]["metadata"]["serial"]) == (
+        "CERTIFICATE_REVOKED",
+        done["serial"],
+    )
+    assert "already" in again.err
     good = run("certificate", "list", "--good", "--home", home, "--json").json["certificates"]
     assert [c["principal"] for c in good] == ["internal/import", "operator/admin"]
     run(*words, exits=3)
@@ -281,6 +288,8 @@ def test_revocation_is_logged_and_lasting(home, how):
         ["--principal", "legal/anna", "--reason", ""],
         ["--principal", "legal/anna", "--reason", "x" * 501],
         ["--principal", "legal/anna", "--reason", "a\u202eb"],
+        ["--principal", "legal/anna", "--reason", "anna@example.com left"],
+        ["--principal", "legal/anna", "--reason", "lost, call 070-123 45 67"],
         ["--principal", "legal/anna"],
         ["--principal", "legal", "--reason", "x"],
         ["--profile", "missing", "--reason", "x"],

@@ -18,8 +18,15 @@ import pytest
 from tests.integration.server_world import ACME, Ping, World, unary
 
 ROOT = Path(__file__).resolve().parents[2]
-MAIN = """
+FEW_FILES = 200
+"""What the processes may have open until they ask for more."""
+
+MAIN = f"""
+import resource
 import sys
+
+resource.setrlimit(resource.RLIMIT_NOFILE, ({FEW_FILES}, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
 from broker.errors import SlussError
 from broker.workers import serve
 from broker.settings import Settings
@@ -33,7 +40,7 @@ if __name__ == "__main__":
     try:
         sys.exit(serve(settings, build))
     except SlussError as error:
-        sys.exit(f"refused: {error.reason}: {error.detail}")
+        sys.exit(f"refused: {{error.reason}}: {{error.detail}}")
 """
 
 
@@ -200,3 +207,23 @@ def can_dump(pid):
     if os.geteuid() == 0:
         return not limited
     return not limited or owner != 0
+
+
+async def test_more_idle_connections_than_files_are_usual_leave_room_for_callers(start):
+    broker = start(workers=1)
+    world, port = broker.world, broker.port()
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2 * FEW_FILES)]
+    async with world.channel(port, world.identity()) as channel:
+        assert (await unary(channel, "SayBack")(Ping(text="hej"), timeout=2)).text == f"{ACME}: hej"
+    for _, writer in idle:
+        writer.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_process_may_have_as_many_files_open_as_the_system_lets_it(start, workers):
+    broker = start(workers=workers)
+    broker.port()
+    for pid in [broker.process.pid, *broker.children()]:
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        soft, hard = re.search(r"Max open files\s+(\S+)\s+(\S+)", limits).groups()
+        assert soft == hard != str(FEW_FILES)

@@ -134,4 +134,4 @@ def test_no_fault_repeats_a_value(tmp_path, secret, tail):
         for row in read(source, IGNORE_ALL, CATALOGUE):
             assert row.fault
             found.add(row)
-    assert secret not in faulty.with_suffix(".reasons.txt").read_text()
+    assert secret not in faulty.with_name(faulty.name + ".reasons.txt").read_text()

@@ -369,3 +369,48 @@ def test_a_second_genesis_is_not_appended(store_engine):
     second = ledger.entry(0).entry
     with pytest.raises(SlussError, match="MALFORMED"), ledger.transaction() as tx:
         tx.append(second)
+
+
+def test_a_transaction_that_gets_no_turn_among_others_that_commit_hears_of_overload(store_engine):
+    ledger = new_ledger(store_engine)
+    stop = threading.Event()
+
+    heard = set()
+
+    def hog():
+        while not stop.is_set():
+            try:
+                with ledger.transaction() as tx:
+                    time.sleep(0.05)
+                    tx.append(disclosure(tx.size, at=tx.at))
+            except SlussError as error:
+                heard.add(error.reason)
+
+    hogs = [threading.Thread(target=hog) for _ in range(12)]
+    for thread in hogs:
+        thread.start()
+    deadline = time.monotonic() + 10
+    while not heard and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stop.set()
+    for thread in hogs:
+        thread.join()
+    assert heard == {Reason.OVERLOADED}
+
+
+def test_a_transaction_behind_one_that_hangs_hears_of_the_ledger(store_engine):
+    ledger, let = new_ledger(store_engine), threading.Event()
+    inside = threading.Event()
+
+    def hang():
+        with ledger.transaction():
+            inside.set()
+            let.wait(5)
+
+    hanging = threading.Thread(target=hang)
+    hanging.start()
+    assert inside.wait(5)
+    with pytest.raises(StoreError):
+        append(ledger)
+    let.set()
+    hanging.join()

@@ -501,7 +501,9 @@ class Reads(ledger_pb2_grpc.LedgerServiceServicer):
 
     def GetCheckpoint(self, request, context):
         proof = self.ledger.consistency(request.seen_size) if request.seen_size else []
-        return ledger_pb2.GetCheckpointResponse(checkpoint=self.ledger.note(), consistency_proof=proof)
+        return ledger_pb2.GetCheckpointResponse(
+            checkpoint=self.ledger.note(), consistency_proof=proof, published=self.ledger.published()
+        )
 
     def GetReceipt(self, request, context):
         if request.index >= len(self.ledger.entries):

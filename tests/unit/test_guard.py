@@ -1,4 +1,4 @@
-"""rpc/guard.py without a connection: options, names, the gate. tests/integration/test_server.py does the rest."""
+"""rpc/guard.py without a connection: options, names, places. tests/integration/test_server.py does the rest."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
-from sluss.v1 import options_pb2, person_pb2
+from sluss.v1 import disclosure_pb2, options_pb2, person_pb2
 
+from broker.bulk import MAX_HANDLES
 from broker.errors import Reason, SlussError
-from broker.identity import KINDS
-from broker.rpc.guard import STANDARD_SERVICES, Gate, allowed_kinds, handlers, snake_case
+from broker.identity import KINDS, Caller, Evidence
+from broker.refusals import MAX_FIELDS
+from broker.rpc.guard import STANDARD_SERVICES, Places, allowed_kinds, handlers, max_request, snake_case
+from broker.settings import Settings
 
 
 def method_with(kinds, *, service="Probe", package="sluss.guardtest", streams=(False, False)):
@@ -81,12 +84,49 @@ def test_a_shape_that_the_guard_does_not_know_is_refused_at_start():
         handlers(method.containing_service, Servicer())
 
 
-def test_the_gate_counts_calls_down_again_however_they_end():
-    gate = Gate(1)
+def caller(key):
+    return Caller(Evidence("spiffe://example.com/operator/a", key, b""), "/m", KINDS)
+
+
+def test_places_are_given_back_however_calls_end():
+    places = Places(1, 1)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), gate:
+        with pytest.raises(ZeroDivisionError), places.one(caller(b"a")):
             raise ZeroDivisionError
-    with gate, pytest.raises(SlussError) as error, gate:
+    with places.one(caller(b"a")), pytest.raises(SlussError) as error, places.one(caller(b"b")):
         pass
     assert error.value.reason == Reason.RATE_EXCEEDED
-    assert gate.calls == 0
+    assert places.taken == 0
+
+
+def test_a_caller_that_has_its_places_takes_none_of_the_others():
+    places = Places(3, 2)
+    with places.one(caller(b"a")), places.one(caller(b"a")):
+        with pytest.raises(SlussError) as error, places.one(caller(b"a")):
+            pass
+        assert (error.value.reason, error.value.detail) == (
+            Reason.RATE_EXCEEDED,
+            "too many calls of this caller at once",
+        )
+        with places.one(caller(b"b")):
+            pass
+
+
+def test_a_method_takes_a_mebibyte_unless_its_option_says_otherwise():
+    disclosure = disclosure_pb2.DESCRIPTOR.services_by_name["DisclosureService"].methods_by_name
+    persons = person_pb2.DESCRIPTOR.services_by_name["PersonService"].methods_by_name
+    assert max_request(disclosure["Disclose"]) == 1 << 20
+    assert max_request(disclosure["DiscloseBulk"]) == 2 << 20
+    assert max_request(persons["ImportPersons"]) == Settings.model_fields["max_message_bytes"].metadata[1].le
+
+
+def test_as_many_handles_as_a_bulk_may_name_fit_into_its_request():
+    everything = disclosure_pb2.DiscloseBulkRequest(
+        request_id="3f6c1c5e-6f0e-4d1c-9c1b-0d9f2f3f9e55",
+        contract_id="C-2026-0001",
+        purpose="p" * 200,
+        fields=["f" * 100] * MAX_FIELDS,
+        handles=disclosure_pb2.HandleList(handles=[bytes(16)] * MAX_HANDLES),
+        resume_after="x" * 10_000,
+    )
+    assert everything.ByteSize() < 2 << 20

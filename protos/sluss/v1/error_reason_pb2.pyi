@@ -229,9 +229,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: `{"reference": "c0ffee12"}`
     """
     ERROR_REASON_CASE_UNKNOWN: _ErrorReason.ValueType  # 41
-    """NOT_FOUND. No such legal case.
+    """NOT_FOUND. No such legal case, or it has no such document.
 
-    Example: `{"case": "L-2026-0009"}`
+    Example: `{}`
     """
     ERROR_REASON_CASE_WRONG_STATE: _ErrorReason.ValueType  # 42
     """FAILED_PRECONDITION. The case's state does not allow the step that was asked, or something is missing for it.
@@ -242,12 +242,23 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED. Whoever opened the case, or set its scope or delivery, can't approve it, nor confirm an
     emergency release of their own.
 
-    Example: `{"case": "L-2026-0001", "principal": "legal/anna", "step": "approve"}`
+    Example: `{"case": "L-2026-0001"}`
     """
     ERROR_REASON_SCOPE_WIDENED: _ErrorReason.ValueType  # 44
-    """PERMISSION_DENIED. The scope of a case only ever gets narrower: `what` has been added.
+    """PERMISSION_DENIED. The scope of a case only ever gets narrower; `field` names in which respect it would not.
 
-    Example: `{"case": "L-2026-0001", "what": "email"}`
+    Example: `{"field": "scope.fields"}`
+    """
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 50
+    """UNAVAILABLE, with RetryInfo, safe to retry. The request waited too long behind others and was not begun. The ledger
+    is well.
+
+    Example: `{"retry_after_s": "1"}`
+    """
+    ERROR_REASON_STREAM_IDLE: _ErrorReason.ValueType  # 51
+    """ABORTED. The caller of a stream sent no message, or took none, for too long. What was answered before stands.
+
+    Example: `{"idle_s": "60"}`
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -462,9 +473,9 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 40
 Example: `{"reference": "c0ffee12"}`
 """
 ERROR_REASON_CASE_UNKNOWN: ErrorReason.ValueType  # 41
-"""NOT_FOUND. No such legal case.
+"""NOT_FOUND. No such legal case, or it has no such document.
 
-Example: `{"case": "L-2026-0009"}`
+Example: `{}`
 """
 ERROR_REASON_CASE_WRONG_STATE: ErrorReason.ValueType  # 42
 """FAILED_PRECONDITION. The case's state does not allow the step that was asked, or something is missing for it.
@@ -475,11 +486,22 @@ ERROR_REASON_SECOND_PERSON_NEEDED: ErrorReason.ValueType  # 43
 """PERMISSION_DENIED. Whoever opened the case, or set its scope or delivery, can't approve it, nor confirm an
 emergency release of their own.
 
-Example: `{"case": "L-2026-0001", "principal": "legal/anna", "step": "approve"}`
+Example: `{"case": "L-2026-0001"}`
 """
 ERROR_REASON_SCOPE_WIDENED: ErrorReason.ValueType  # 44
-"""PERMISSION_DENIED. The scope of a case only ever gets narrower: `what` has been added.
+"""PERMISSION_DENIED. The scope of a case only ever gets narrower; `field` names in which respect it would not.
 
-Example: `{"case": "L-2026-0001", "what": "email"}`
+Example: `{"field": "scope.fields"}`
+"""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 50
+"""UNAVAILABLE, with RetryInfo, safe to retry. The request waited too long behind others and was not begun. The ledger
+is well.
+
+Example: `{"retry_after_s": "1"}`
+"""
+ERROR_REASON_STREAM_IDLE: ErrorReason.ValueType  # 51
+"""ABORTED. The caller of a stream sent no message, or took none, for too long. What was answered before stands.
+
+Example: `{"idle_s": "60"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1806,7 +1806,7 @@ class Received(_message.Message):
     entry_index: _builtins.int
     """The entry's index."""
     entry: _builtins.bytes
-    """The entry, canonical JSON."""
+    """The entry as the ledger holds it, canonical JSON; of one that was hidden that is the sealed one."""
     receipt: _builtins.str
     """c2sp.org/tlog-proof@v1."""
     @_builtins.property

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16sluss/v1/options.proto\x12\x08sluss.v1\x1a google/protobuf/descriptor.proto*\xc1\x01\n\rPrincipalKind\x12\x1e\n\x1aPRINCIPAL_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cPRINCIPAL_KIND_SUBCONTRACTOR\x10\x01\x12\x1b\n\x17PRINCIPAL_KIND_INTERNAL\x10\x02\x12\x18\n\x14PRINCIPAL_KIND_LEGAL\x10\x03\x12\x1b\n\x17PRINCIPAL_KIND_OPERATOR\x10\x04\x12\x1a\n\x16PRINCIPAL_KIND_PRIVACY\x10\x05:J\n\x07\x61llowed\x12\x1e.google.protobuf.MethodOptions\x18\xef\x8e\x03 \x03(\x0e\x32\x17.sluss.v1.PrincipalKindb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16sluss/v1/options.proto\x12\x08sluss.v1\x1a google/protobuf/descriptor.proto*\xc1\x01\n\rPrincipalKind\x12\x1e\n\x1aPRINCIPAL_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cPRINCIPAL_KIND_SUBCONTRACTOR\x10\x01\x12\x1b\n\x17PRINCIPAL_KIND_INTERNAL\x10\x02\x12\x18\n\x14PRINCIPAL_KIND_LEGAL\x10\x03\x12\x1b\n\x17PRINCIPAL_KIND_OPERATOR\x10\x04\x12\x1a\n\x16PRINCIPAL_KIND_PRIVACY\x10\x05:J\n\x07\x61llowed\x12\x1e.google.protobuf.MethodOptions\x18\xef\x8e\x03 \x03(\x0e\x32\x17.sluss.v1.PrincipalKind:;\n\x11max_request_bytes\x12\x1e.google.protobuf.MethodOptions\x18\xf0\x8e\x03 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)

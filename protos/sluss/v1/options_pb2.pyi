@@ -58,5 +58,11 @@ PRINCIPAL_KIND_PRIVACY: PrincipalKind.ValueType  # 5
 Global___PrincipalKind: _TypeAlias = PrincipalKind  # noqa: Y015
 
 ALLOWED_FIELD_NUMBER: _builtins.int
+MAX_REQUEST_BYTES_FIELD_NUMBER: _builtins.int
 allowed: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _containers.RepeatedScalarFieldContainer[Global___PrincipalKind.ValueType]]
 """The kinds of principal that may call the method. A method without one is refused with METHOD_UNGUARDED."""
+max_request_bytes: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.int]
+"""The largest request that the method takes, in bytes; without the option 1 MiB. Each message of a stream counts
+by itself. A larger one is refused with INVALID_REQUEST and not read, and none is larger than the broker's setting
+`max_message_bytes`.
+"""

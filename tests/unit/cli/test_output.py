@@ -9,6 +9,8 @@ def test_control_characters_never_reach_a_terminal():
     shown = safe(HOSTILE)
     assert all(ord(char) >= 0x20 for char in shown)
     assert not set(shown) & set("\x7f\x9b\u202e\u2066")
+    for mark in "\u200e\u200f\u061c\u2028\u2029\udcff":
+        assert safe(f"a{mark}b") == "a\ufffdb"
 
 
 @pytest.mark.parametrize("text", ["Zoë", "שלום", "مرحبا", "李", "Ωμέγα", "Łódź"])

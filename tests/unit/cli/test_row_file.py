@@ -1,4 +1,5 @@
 import csv
+import io
 import stat
 from dataclasses import replace
 
@@ -111,3 +112,32 @@ def test_file_shorter_than_its_mark_is_refused_and_not_filled_with_zeros(tmp_pat
 def test_nothing_to_resume_is_said(tmp_path):
     with pytest.raises(Problem, match="nothing to resume"):
         ResumableFile(tmp_path / "out.csv", ASKED, resume=True)
+
+
+FORMULAS = ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1+1"]
+
+
+@pytest.mark.parametrize("value", FORMULAS)
+def test_spreadsheet_gets_no_formula_and_a_program_gets_the_very_value(value):
+    one = Row("h_1", {"note": value}, "2026-12-23", 7)
+    people, programs = RowFormat("spreadsheet", ["note"]), RowFormat("csv", ["note"])
+
+    def cell(data):
+        return next(csv.reader(io.StringIO(data.decode(), newline="")))[1]
+
+    assert cell(people.rows([one])) == "'" + value
+    assert cell(programs.rows([one])) == value
+    assert (people.formulas, programs.formulas) == (0, 1)
+
+
+def test_phone_numbers_come_back_to_a_program_as_they_were_and_stay_text_in_a_spreadsheet():
+    one = Row("h_1", {"phone": "+46701234567"}, "2026-12-23", 7)
+    programs = RowFormat("csv", ["phone"])
+    assert b",+46701234567," in programs.rows([one])
+    assert programs.formulas == 0
+    assert b'"\'+46701234567"' in RowFormat("spreadsheet", ["phone"]).rows([one])
+
+
+def test_cell_can_not_break_out_where_semicolons_separate():
+    data = RowFormat("spreadsheet", ["note"]).rows([Row("h_1", {"note": 'a;=1"x'}, "2026-12-23", 7)])
+    assert b'"a;=1""x"' in data

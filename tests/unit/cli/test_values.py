@@ -42,6 +42,6 @@ def test_lines_skip_blanks_and_comments(tmp_path):
 
 
 def test_dash_reads_standard_input(monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("m@example.com\nsecond\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"m@example.com\nsecond\n")))
     assert one_value("-") == "m@example.com"
     assert read_lines("-") == ["second"]

@@ -1,11 +1,14 @@
 import shlex
 import stat
+import subprocess
+import sys
+import time
 import tomllib
 
 import orjson
 import pytest
 import typer
-from sluss_cli import main
+from sluss_cli import given_file, main
 from sluss_cli.contract import _ask
 from sluss_cli.contract_file import EXAMPLE
 from sluss_cli.exits import Exit
@@ -75,7 +78,9 @@ def test_every_verb_takes_json_and_profile_and_explains_every_option(name, path,
         (("key", "register", "--suite", "rot13"), "suite"),
         (("disclose", "C-1"), "--purpose"),
         (ASK, "say whom"),
-        ((*ASK, "--all", "--handle", HANDLE), "say whom"),
+        ((*ASK, "--all", "--handle", HANDLE), "--all and --handle exclude"),
+        ((*ASK, "--all", "--handles-file", __file__), "handle 1"),
+        ((*ASK, "--handle", HANDLE, "--out", "slices.txt"), "--format"),
         ((*ASK, "--all"), "--out"),
         ((*ASK, "--all", "--dry-run"), "dry run takes handles"),
         ((*ASK, "--handle", "canary"), "handle"),
@@ -83,7 +88,7 @@ def test_every_verb_takes_json_and_profile_and_explains_every_option(name, path,
         ((*ASK, "-f", "email", "--handle", HANDLE), "named twice"),
         ((*ASK, "--handle", HANDLE, "--format", "xml"), "csv or jsonl"),
         ((*ASK, "--handle", HANDLE, "--out", "/nowhere/at/all/out.csv"), "no such folder"),
-        ((*ASK, "--handles-file", "/dev/null"), "no handles"),
+        ((*ASK, "--handles-file", "/dev/null"), "not a regular file"),
         (("import", "/nowhere.csv"), "--guess"),
         (("import", "/nowhere.csv", "--guess"), "no such file"),
         (("ledger", "receipt", "x"), "integer"),
@@ -178,11 +183,57 @@ def test_private_key_open_to_others_is_refused_before_any_call(sluss, profile):
     assert "key.pem" in result.output
 
 
-def test_kept_slices_that_were_cut_are_exit_code_5(sluss, profile, tmp_path):
-    for damage in (b"\x00", b"\x00\x00\x00\x09abc", b"\x00\x00\x00\x00"):
-        (tmp_path / "cut.sealed").write_bytes(damage)
-        result = sluss("open", tmp_path / "cut.sealed", "--profile", profile)
-        assert result.exit_code == Exit.INTEGRITY, result.output
+NO_SLICES = {
+    "empty": b"",
+    "cut in its length": b"\0",
+    "cut in a disclosure": b"\0\0\0\x09abc",
+    "an empty disclosure": b"\0\0\0\0",
+    "a table": b"handle,email\n",
+    "no message": b"\0\0\0\x03abc",
+    "a message without slices": b"\0\0\0\x02\x0a\0",
+}
+
+
+@pytest.mark.parametrize("what", NO_SLICES)
+def test_file_that_holds_no_kept_slices_is_exit_code_2(sluss, profile, tmp_path, what):
+    (tmp_path / "cut.sealed").write_bytes(NO_SLICES[what])
+    result = sluss("open", tmp_path / "cut.sealed", "--profile", profile)
+    assert result.exit_code == Exit.USAGE, result.output
+    assert "cut.sealed" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("contract", "show", "C-\udcff"), "CONTRACT"),
+        (("person", "register", "--set", "email=\udcff"), "--set"),
+        (("ledger", "receipt", str(2**63)), "ENTRY"),
+        (("ledger", "show", "--start", str(2**64)), "--start"),
+        (("ledger", "show", "--limit", "9" * 5000), "--limit"),
+        (("open", "\udcff.sealed"), "FILE"),
+        (("contract", "list", "--profile", "\udcff"), "--profile"),
+    ],
+)
+def test_what_no_message_can_carry_is_exit_code_2_and_names_the_argument(sluss, profile, words, named):
+    result = sluss(*words) if "--profile" in words else sluss(*words, "--profile", profile)
+    assert result.exit_code == Exit.USAGE, result.output
+    assert named in result.stderr
+
+
+def test_standard_input_that_is_not_utf_8_is_exit_code_2(sluss, profile):
+    for words in (("person", "register", "--from", "-"), ("person", "look-up", "--email", "-")):
+        result = sluss(*words, "--profile", profile, input=b"email=\xff\n")
+        assert result.exit_code == Exit.USAGE, result.output
+        assert "UTF-8" in result.stderr
+
+
+def test_file_larger_than_its_kind_can_be_is_exit_code_2(sluss, profile, tmp_path):
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(given_file.SLICES + 1)
+    for words in (("contract", "propose"), ("open",), ("profile", "install", profile)):
+        result = sluss(*words, tmp_path / "large", "--profile", profile)
+        assert result.exit_code == Exit.USAGE, result.output
+        assert "MiB" in result.stderr
 
 
 def test_file_in_the_way_is_found_before_anything_is_disclosed(sluss, profile, tmp_path):
@@ -210,6 +261,16 @@ def test_profile_goes_from_hand_out_to_certificate(sluss, profile, issue, tmp_pa
     shown = orjson.loads(sluss("profile", "show", made, "--json").stdout)
     assert shown["certificate"]["uri"].endswith("/subcontractor/acme-pay")
     assert stat.S_IMODE((made / "key.pem").stat().st_mode) == 0o600
+
+
+def test_installing_another_certificate_says_which_one_to_have_revoked(sluss, profile, issue, tmp_path):
+    old = orjson.loads(sluss("profile", "show", profile, "--json").stdout)["certificate"]["serial"]
+    (tmp_path / "next.pem").write_bytes(issue(sluss("profile", "request", profile).stdout.encode()))
+    said = sluss("profile", "install", profile, tmp_path / "next.pem").stdout
+    assert len(old) == 40
+    assert f"sluss certificate revoke --serial {old}" in said
+    new = orjson.loads(sluss("profile", "show", profile, "--json").stdout)["certificate"]["serial"]
+    assert new != old
 
 
 def test_certificate_of_somebody_else_is_not_installed(sluss, profile, issue, tmp_path):
@@ -241,3 +302,58 @@ def test_declining_the_terms_signs_nothing_and_json_never_asks():
     with pytest.raises(Problem) as caught:
         _ask(Session(None, Output(as_json=True)))
     assert caught.value.exit is Exit.USAGE
+
+
+@pytest.mark.parametrize("way", [("--handle", HANDLE), ("--all", "--out", "{out}")])
+def test_silence_of_the_broker_is_told_within_two_seconds(profile, tmp_path, way):
+    KeyStore(profile / "keys.json").generate()
+    words = [word.replace("{out}", str(tmp_path / "out.csv")) for word in way]
+    started = time.monotonic()
+    with subprocess.Popen(
+        [sys.executable, "-m", "sluss_cli", *ASK, *words, "--profile", str(profile)], stderr=subprocess.PIPE, text=True
+    ) as waiting:
+        first = waiting.stderr.readline()
+        took = time.monotonic() - started
+        waiting.terminate()
+        rest = waiting.stderr.read()
+        assert waiting.wait(10) == Exit.INTERRUPTED
+    assert "No connection to 127.0.0.1:" in first
+    assert took < STARTS_S + 2
+    assert ("--resume" in rest) is ("--all" in way)
+
+
+STARTS_S = 2
+"""Seconds in which Python has loaded the command, on a busy machine."""
+
+
+def test_profile_that_is_missing_leaves_no_file_of_a_stream(sluss, tmp_path):
+    out = tmp_path / "out.csv"
+    result = sluss(*ASK, "--all", "--out", out, "--profile", tmp_path / "nowhere")
+    assert result.exit_code == Exit.USAGE
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refused_import_gives_no_advice_to_repeat_it_and_a_broken_one_does(sluss, profile, tmp_path):
+    file, mapping = tmp_path / "rows.csv", tmp_path / "mapping.toml"
+    file.write_text("customer_number,email\nK-1,m@example.com\n", encoding="utf-8")
+    mapping.write_text(sluss("import", file, "--guess").stdout, encoding="utf-8")
+    result = sluss("import", file, "--mapping", mapping, "--profile", profile)
+    assert result.exit_code == Exit.UNAVAILABLE
+    assert "Import the file again" in result.stderr
+
+
+@pytest.mark.parametrize("made", ["the same name", "a link", "its reasons"])
+def test_import_never_writes_over_the_file_that_it_reads(sluss, profile, tmp_path, made):
+    file, mapping = tmp_path / "rows.csv", tmp_path / "mapping.toml"
+    text = "customer_number,email\nK-1,no address\n"
+    file.write_text(text, encoding="utf-8")
+    mapping.write_text(sluss("import", file, "--guess").stdout, encoding="utf-8")
+    faulty = {"the same name": file, "a link": tmp_path / "other.csv", "its reasons": tmp_path / "x"}[made]
+    if made == "a link":
+        faulty.hardlink_to(file)
+    if made == "its reasons":
+        file = file.rename(tmp_path / "x.reasons.txt")
+    result = sluss("import", file, "--mapping", mapping, "--faulty", faulty, "--profile", profile)
+    assert result.exit_code == Exit.USAGE, result.output
+    assert "overwrite" in result.stderr
+    assert file.read_text(encoding="utf-8") == text

@@ -24,7 +24,7 @@ from sluss_client import Profile
 
 from broker import pki, sealing
 from broker.clock import rfc3339, system_clock
-from broker.errors import SlussError
+from broker.errors import Reason, SlussError
 from broker.handles import handles_of, persons_of
 from broker.identity import Principal
 from broker.ledger import entry as entries
@@ -74,6 +74,11 @@ class MemoryLedger:
 
     def note(self):
         return self.signer.sign(len(self.entries), merkle.tree_root(self.leaves))
+
+    def published(self):
+        """The cosigned note; an entry behind the head, as it may be while a broker works."""
+        size = max(1, len(self.entries) - 1)
+        return self.signer.cosign(self.signer.sign(size, merkle.tree_root(self.leaves[:size])), 1_790_000_000)
 
     def receipt(self, index):
         return format_receipt(index, inclusion(index, self.leaves), self.note())
@@ -256,11 +261,32 @@ class LedgerReads(ledger_pb2_grpc.LedgerServiceServicer):
     def GetCheckpoint(self, request, context):
         broker = self.broker
         broker.enter("GetCheckpoint", request, context)
+        if request.seen_size > len(broker.ledger.entries):
+            context.abort_with_status(to_grpc(SlussError(Reason.LEDGER_INCONSISTENT)))
         with broker.lock:
             reply = ledger_pb2.GetCheckpointResponse(
-                checkpoint=broker.ledger.note(), consistency_proof=broker.proof(request.seen_size)
+                checkpoint=broker.ledger.note(),
+                consistency_proof=broker.proof(request.seen_size),
+                published=broker.ledger.published(),
             )
         return broker.leave(reply)
+
+    def GetReceipt(self, request, context):
+        broker = self.broker
+        broker.enter("GetReceipt", request, context)
+        with broker.lock:
+            reply = ledger_pb2.GetReceiptResponse(
+                entry=broker.ledger.entries[request.index], receipt=broker.ledger.receipt(request.index)
+            )
+        return broker.leave(reply)
+
+    def ListEntries(self, request, context):
+        broker = self.broker
+        broker.enter("ListEntries", request, context)
+        with broker.lock:
+            listed = list(enumerate(broker.ledger.entries))[request.start :]
+        entries_ = [ledger_pb2.LedgerEntry(index=index, entry=data) for index, data in listed]
+        return broker.leave(ledger_pb2.ListEntriesResponse(entries=entries_))
 
 
 class Company:

@@ -1,15 +1,17 @@
 """A broker that lies, forks or forgets: nothing of its reply is opened, and the client says so."""
 
 import threading
+from dataclasses import replace
 
 import pytest
-from sluss.v1 import disclosure_pb2
-from sluss_client import Profile, Subcontractor, errors
+from sluss.v1 import disclosure_pb2, ledger_pb2
+from sluss_client import AsyncSubcontractor, Profile, Subcontractor, errors
 
 from broker import sealing
 from broker.errors import Reason, SlussError
 from broker.ledger import entry as entries
-from broker.ledger.checkpoint import open_checkpoint
+from broker.ledger import merkle
+from broker.ledger.checkpoint import Note, Signature, open_checkpoint, parse_note
 from tests.unit.client.asking import FIELDS, PURPOSE, disclose, names, on_file, texts
 from tests.unit.client.memory_broker import CONTRACT, MemoryLedger, rows_root
 
@@ -100,6 +102,11 @@ LIES = {
     "another key": (set_term("key", "A" * 43), errors.ReceiptInvalid),
     "more fields": (
         set_term("fields", [{"name": n, "transform": "full"} for n in ("email", "iban", "name")]),
+        errors.ReceiptInvalid,
+    ),
+    "fewer fields": (set_term("fields", [{"name": "email", "transform": "full"}]), errors.ReceiptInvalid),
+    "another field": (
+        set_term("fields", [{"name": n, "transform": "full"} for n in ("email", "iban")]),
         errors.ReceiptInvalid,
     ),
     "onward transfer allowed": (set_term("onward_transfer", "allowed"), errors.ReceiptInvalid),
@@ -255,3 +262,88 @@ def test_the_saved_note_opens_with_the_ledger_keys(sluss, broker, profile):
     disclose(sluss, broker, 1)
     note = profile.checkpoint_path.read_text()
     assert open_checkpoint(note, profile.verifier()).size == 2
+
+
+# --- what the ledger has published --------------------------------------------------------------------------
+
+
+def other_branch(broker):
+    """A published note of another history, signed by all keys: as one who holds both keys would make it."""
+    data = [*broker.ledger.entries[:-1], b'{"another":1}']
+    root = rows_root([merkle.leaf_hash(one) for one in data])
+    return broker.ledger.signer.cosign(broker.ledger.signer.sign(len(data), root), 1)
+
+
+def shorter_branch(broker):
+    root = rows_root([merkle.leaf_hash(b'{"another":1}')])
+    return broker.ledger.signer.cosign(broker.ledger.signer.sign(1, root), 1)
+
+
+def cosigned_by_a_stranger(broker):
+    """Signed by the ledger's Ed25519 key, which was broken, and cosigned by a key that the forger has made."""
+    signed = broker.ledger.signer.sign(1, rows_root(broker.ledger.leaves[:1]))
+    forger = MemoryLedger(seed=9).signer
+    line = forger.cosign(forger.sign(1, rows_root(broker.ledger.leaves[:1])), 1).splitlines()[-1]
+    return signed + line + "\n"
+
+
+def altered_cosignature(broker):
+    note = parse_note(broker.ledger.published())
+    last = note.signatures[-1]
+    broken = Signature(last.name, last.key_id, last.value[:-1] + bytes([last.value[-1] ^ 1]))
+    return Note(note.checkpoint, (*note.signatures[:-1], broken)).text()
+
+
+def ahead(broker):
+    return broker.ledger.signer.cosign(broker.ledger.signer.sign(9, bytes(32)), 1)
+
+
+PUBLISHED = {
+    "nothing": lambda _broker: "",
+    "no note": lambda _broker: "hello\n",
+    "a note without a cosignature": lambda broker: broker.ledger.note(),
+    "a note of another ledger": lambda _broker: MemoryLedger(seed=9).published(),
+    "a cosignature by a stranger": cosigned_by_a_stranger,
+    "a cosignature that does not verify": altered_cosignature,
+    "another tree of the same size": other_branch,
+    "another tree of a smaller size": shorter_branch,
+    "a larger tree than the latest": ahead,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_ledger_that_lies_about_what_it_has_published_is_found(sluss, broker, name):
+    disclose(sluss, broker, 1)
+
+    def lie(reply):
+        if isinstance(reply, ledger_pb2.GetCheckpointResponse):
+            reply.published = PUBLISHED[name](broker)
+
+    broker.lies.append(lie)
+    with pytest.raises(errors.LedgerInconsistent):
+        sluss.check_ledger()
+
+
+async def test_the_asynchronous_client_finds_a_published_lie_too(profile, broker):
+    async with AsyncSubcontractor(profile) as sluss:
+        await sluss.register_key()
+        assert (await sluss.check_ledger()).size == 1
+        broker.ledger.append(b'{"n":1}')
+        broker.lies.append(lambda reply: setattr(reply, "published", shorter_branch(broker)))
+        with pytest.raises(errors.LedgerInconsistent):
+            await sluss.check_ledger()
+
+
+def test_what_was_published_is_proven_to_be_an_earlier_state_of_the_same_tree(sluss, broker):
+    for person in range(1, 5):
+        disclose(sluss, broker, person)
+    assert sluss.check_ledger().size == 5
+    seen = [request.seen_size for name, request in broker.calls if name == "GetCheckpoint"]
+    assert seen == [5, 4]
+    assert sluss._core.heads.unsettled() == 0
+
+
+def test_a_profile_without_the_key_of_the_cosignature_is_not_the_brokers_fault(profile):
+    lacking = replace(profile, ledger_keys=profile.ledger_keys[:1])
+    with Subcontractor(lacking) as sluss, pytest.raises(errors.ProfileError, match="ML-DSA-44"):
+        sluss.check_ledger()

@@ -2,10 +2,13 @@
 
 import multiprocessing
 import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from sluss_client import errors, files
+from sluss_client import profile as profile_module
 from sluss_client.files import write_atomic
 from sluss_client.heads import NOTHING_SEEN, CheckpointFile, Head
 from sluss_client.keys import KeyStore
@@ -302,3 +305,61 @@ def test_processes_that_save_at_once_keep_the_largest(tmp_path):
 def test_the_clock_of_a_key_is_its_creation(store):
     before = system_clock()
     assert before <= store.generate(SUITE_X25519).created <= system_clock()
+
+
+# --- a rotation that is cut off or watched ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["write_atomic", "_take_new_key"])
+@pytest.mark.parametrize("done", [False, True], ids=["before it", "after it"])
+def test_an_installation_that_stops_anywhere_leaves_a_whole_identity(profile, company, monkeypatch, step, done):
+    profile.install_certificate(company.certify(profile.certificate_request()))
+    before = profile.identity()
+    pem = company.certify(profile.certificate_request())
+    place = profile_module if step == "write_atomic" else Profile
+    real = getattr(place, step)
+
+    def stops(*arguments, **options):
+        if done:
+            real(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, step, stops)
+        with pytest.raises(KeyboardInterrupt):
+            profile.install_certificate(pem)
+    installed = done or step == "_take_new_key"
+    after = profile.identity()
+    assert after == before if not installed else (after.certificate == pem and after.key != before.key)
+    assert profile_module._is_pair(after.certificate, after.key)
+    # The next rotation neither loses the key of this one nor asks for it again.
+    request = profile.certificate_request()
+    assert (pki.spki_sha256(request) == pki.spki_sha256(pem)) is not installed
+    assert profile.identity() == after
+
+
+def rotate_often(folder, stop, company):
+    profile = Profile.load(folder)
+    while not stop.is_set():
+        profile.install_certificate(company.certify(profile.certificate_request()))
+
+
+def test_whoever_reads_during_a_rotation_finds_a_whole_identity(profile, company):
+    profile.install_certificate(company.certify(profile.certificate_request()))
+    stop = threading.Event()
+    rotating = threading.Thread(target=rotate_often, args=(profile.folder, stop, company))
+    rotating.start()
+    try:
+        seen, deadline = set(), time.monotonic() + 30
+        while len(seen) < 40 and time.monotonic() < deadline:
+            seen.add(profile.identity())
+    finally:
+        stop.set()
+        rotating.join()
+    assert len(seen) == 40
+    assert all(profile_module._is_pair(one.certificate, one.key) for one in seen)
+
+
+def test_an_identity_shows_no_key(profile, company):
+    profile.install_certificate(company.certify(profile.certificate_request()))
+    assert "PRIVATE" not in repr(profile.identity())

@@ -283,3 +283,11 @@ def test_a_stream_that_is_left_hands_its_head_back(sluss, broker):
     stream.close()
     assert sluss._core.heads._borrowed == 0
     assert disclose(sluss, broker, 1)[0].available
+
+
+def test_a_person_without_a_value_on_record_is_answered_with_the_fields_there_are(sluss, broker):
+    del broker.persons[2]["name"]
+    whole, lacking = disclose(sluss, broker, 1, 2)
+    assert set(whole.values) == {"email", "name"}
+    assert set(lacking.values) == {"email"}
+    assert [name for name, _ in lacking.terms.fields] == FIELDS

@@ -238,7 +238,7 @@ def test_card_security_code_never_gets_into_values_or_the_faulty_file(tmp_path):
     found = rows(written(tmp_path, text), faulty=faulty)
     assert len(found) == 4
     assert "987" not in faulty.read_text()
-    assert "987" not in faulty.with_suffix(".reasons.txt").read_text()
+    assert "987" not in faulty.with_name(faulty.name + ".reasons.txt").read_text()
     assert "987" not in repr(found)
 
 
@@ -251,14 +251,14 @@ def test_faulty_rows_are_for_their_owner_only_and_absent_without_faults(tmp_path
         rows(written(tmp_path, HEADER + "K-1,A,bad,,,,SE,\n"), faulty=faulty)
     finally:
         os.umask(old)
-    for path in (faulty, faulty.with_suffix(".reasons.txt")):
+    for path in (faulty, faulty.with_name(faulty.name + ".reasons.txt")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_reasons_name_the_line_in_both_files(tmp_path):
     faulty = tmp_path / "out.csv"
     rows(written(tmp_path, HEADER + "K-1,A,,,,,SE,\nK-2,A,j.doe,,,,SE,\n"), faulty=faulty)
-    told = faulty.with_suffix(".reasons.txt").read_text()
+    told = faulty.with_name(faulty.name + ".reasons.txt").read_text()
     assert told == "row line 2  line 3  email  not_an_email: not an e-mail address  ***\n"
 
 

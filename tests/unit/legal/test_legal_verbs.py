@@ -431,7 +431,7 @@ def test_the_report_comes_as_table_and_in_every_form(sluss, released, tmp_path):
         (("record", CASE, "--on", "2026-11-01", "--person", ASA, "--medium", "paper", *REASON), "--field"),
         (("check", "/nowhere.zip"), "no such file"),
         (("check", "NOKEY", "--passphrase-file", "NOKEY"), "does not open"),
-        (("check", "NOKEY", "--passphrase-file", "EMPTY"), "passphrase must not be empty"),
+        (("check", "NOKEY", "--passphrase-file", "EMPTY"), "nothing is in the file"),
         (("recipients", ASA, "--from", "2026-13-01"), "--from takes a day"),
         (("recipients", ASA, "--from", "2026-02-01", "--until", "2026-01-01"), "ends before it begins"),
         (("recipients", ASA, "--format", "docx"), "the format is one of"),
