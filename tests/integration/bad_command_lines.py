@@ -25,9 +25,6 @@ STEPS = (
     "challenge",
     "reject",
     "prepare",
-    "approve",
-    "emergency",
-    "confirm",
     "dispute",
     "close",
     "lift",
@@ -58,6 +55,7 @@ LINES = {
     "legal show": ("legal", {"case": CASE}),
     "legal list": ("legal", {}),
     **{f"legal {step}": ("legal", STEP) for step in STEPS},
+    **{f"legal {step}": ("legal", {**STEP, "yes": True}) for step in ("approve", "emergency", "confirm")},
     "legal change": ("legal", {"case": CASE, "note": "why"}),
     "legal note": ("legal", {"case": CASE, "words": "why"}),
     "legal hide": ("legal", {**STEP, "until": "2027-01-01"}),
@@ -69,7 +67,7 @@ LINES = {
         "legal",
         {**STEP, "on": "2026-01-01", "person": PERSON, "field": "email", "medium": "paper"},
     ),
-    "legal check": ("legal", {"file": "{place}/bytes"}),
+    "legal check": ("legal", {"file": "{place}/bytes", "passphrase_file": "{place}/list.txt"}),
     "legal recipients": ("legal", {"person": PERSON}),
     "legal report": ("legal", {"first": "2026-01-01", "last": "2026-12-31"}),
     "legal opening": ("legal", {"index": "0"}),
@@ -210,6 +208,8 @@ FILTERS = {
     ("ledger show", "type_"),
     ("ledger verify", "contract"),
     ("legal list", "handler"),
+    # A document is any file.
+    ("legal document add", "file"),
 }
 
 
@@ -259,7 +259,9 @@ def words(verb, line):
     for parameter in verb.params:
         if parameter.name not in line:
             continue
-        if parameter.opts[0].startswith("-"):
+        if line[parameter.name] is True:
+            options.append(parameter.opts[0])
+        elif parameter.opts[0].startswith("-"):
             options.append(f"{parameter.opts[0]}={line[parameter.name]}")
         else:
             arguments.append(line[parameter.name])

@@ -175,7 +175,7 @@ def _kind(format_: str, out: Path | None, language: str) -> str:
     """The form of the document; empty for a table on the screen."""
     language_of(language)
     kind = format_ or (out.suffix.lstrip(".").lower() if out else "")
-    if kind and kind not in accounts.KINDS:
+    if (kind or out) and kind not in accounts.KINDS:
         raise usage(f"the format is one of {', '.join(accounts.KINDS)}")
     if kind in _BINARY and out is None:
         raise usage(f"a {kind} goes into a file: --out FILE")

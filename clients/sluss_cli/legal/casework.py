@@ -9,6 +9,7 @@ import typer
 from sluss.v1 import legal_pb2 as pb
 from sluss_legal.words import GROUND_NAMES, STATES
 
+from sluss_cli.given_file import read_text
 from sluss_cli.legal.asking import CaseId, get_case
 from sluss_cli.legal.case_file import EXAMPLE, ground_named, parse_case
 from sluss_cli.legal.case_text import (
@@ -65,7 +66,7 @@ def open_(
         return
     if file is None:
         raise usage("name a file with the request; `sluss legal open --example` prints one to start from")
-    request = parse_case(file.read_text(encoding="utf-8"), request_id or str(uuid.uuid4()))
+    request = parse_case(read_text(file), request_id or str(uuid.uuid4()))
     case = session.legal.OpenCase(request, timeout=DEADLINE_S).case
     session.output.result({"case": case_document(case)})
     session.output.line(f"Opened {case.case_id}, to be answered by {case.deadline}; {case.handler} works on it.")

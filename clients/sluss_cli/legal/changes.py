@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from sluss.v1 import legal_pb2 as pb
 
+from sluss_cli.given_file import read_text
 from sluss_cli.legal.asking import CaseId, Etag, Why, day, etag_of, get_case, text
 from sluss_cli.legal.case_file import parse_scope
 from sluss_cli.legal.case_text import case_document, print_scope, secrecy_name
@@ -106,7 +107,7 @@ def _narrowed(
     """The scope without what is dropped; None if it stays as it is."""
     if not (file or fields or persons or any(collected)):
         return None
-    scope = parse_scope(file.read_text(encoding="utf-8"))[0] if file else _copy(case.scope)
+    scope = parse_scope(read_text(file))[0] if file else _copy(case.scope)
     _drop_fields(scope, fields)
     _drop_persons(scope, persons)
     scope.collected_from = collected[0] or scope.collected_from

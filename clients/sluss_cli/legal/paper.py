@@ -10,6 +10,7 @@ from sluss.v1 import legal_pb2 as pb
 from sluss_client.files import SECRET, write_atomic
 
 from sluss_cli.exits import Exit
+from sluss_cli.given_file import read_bytes
 from sluss_cli.legal.asking import CaseId
 from sluss_cli.legal.case_text import file_document
 from sluss_cli.problems import Problem, usage
@@ -39,9 +40,7 @@ def add(
     media_type: Annotated[str, typer.Option(help="What it is; default: by its name.", metavar="TYPE")] = "",
 ) -> None:
     """Add a document; it is stored encrypted, and its digest stands in the ledger."""
-    if file.stat().st_size > MAX_BYTES:
-        raise usage("a document is at most 16 MiB", file=str(file))
-    content = file.read_bytes()
+    content = read_bytes(file, MAX_BYTES)
     if not content:
         raise usage("the file is empty", file=str(file))
     request = pb.AddDocumentRequest(

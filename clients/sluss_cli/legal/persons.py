@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from sluss.v1 import legal_pb2 as pb
 
+from sluss_cli.given_file import read_text
 from sluss_cli.legal.asking import get_case
 from sluss_cli.legal.case_file import parse_scope
 from sluss_cli.problems import usage
@@ -81,7 +82,7 @@ def preview(
     if bool(case) == bool(file):
         raise usage("name a case, or a request with --file")
     if file:
-        scope, ground = parse_scope(file.read_text(encoding="utf-8"))
+        scope, ground = parse_scope(read_text(file))
         if not ground:
             raise usage("the file's `ground`: missing")
     else:

@@ -14,6 +14,7 @@ from sluss_client.files import read_secret
 
 from broker.errors import SlussError
 from broker.sealing import SUITE_NAMES, SUITE_X25519, SUITE_XWING, RecipientPrivateKey, RecipientPublicKey
+from sluss_cli.given_file import read_bytes
 from sluss_cli.problems import usage
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def read_public_key(path: Path) -> pb.RecipientKey:
     Raises:
         Problem: USAGE, if it is none.
     """
-    data = path.read_bytes()
+    data = read_bytes(path)
     raw = _of_pem(data) if data.lstrip().startswith(_PEM) else _decoded(data, set(_SIZES))
     try:
         key = RecipientPublicKey(_SIZES[len(raw)], raw)

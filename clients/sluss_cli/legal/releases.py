@@ -11,6 +11,7 @@ from sluss_client.files import SECRET, write_atomic
 from sluss_legal.words import MEDIA
 
 from broker.slice_terms import unbase64
+from sluss_cli.given_file import read_bytes
 from sluss_cli.legal.asking import CaseId, Etag, Language, Why, counted, day, etag_of, get_case, language_of, need, text
 from sluss_cli.legal.case_text import case_document
 from sluss_cli.legal.recipient_key import read_private_key
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from broker.sealing import RecipientPrivateKey
 
 _DIGEST = 32
+ZIP = b"PK"
+AGE = b"age-encryption.org/"
+PACKAGE = 1 << 30
+"""Bytes of a package that `check` opens."""
 _PRIVATE_FOLDER = 0o700
 
 
@@ -196,13 +201,15 @@ def check(
     from sluss_legal import checking  # noqa: PLC0415 - slow to load
 
     keys = ledger_key or _profile_keys(session)
-    content = file.read_bytes()
-    if not content.startswith(b"PK"):
-        need("pyrage")
-        content = checking.decrypt(content, _passphrase(passphrase_file))
-    key = _private_key(content, private_key)
+    content = read_bytes(file, PACKAGE)
     if out and out.exists():
         raise usage("there is something of this name already: name another folder with --out", file=str(out))
+    if content.startswith(AGE):
+        need("pyrage")
+        content = checking.decrypt(content, _passphrase(passphrase_file))
+    elif not content.startswith(ZIP):
+        raise usage("this is no package of a release", file=str(file))
+    key = _private_key(content, private_key)
     checked = checking.check(content, keys, key)
     if out:
         _write(out, content, checked)

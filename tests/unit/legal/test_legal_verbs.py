@@ -430,8 +430,9 @@ def test_the_report_comes_as_table_and_in_every_form(sluss, released, tmp_path):
         ),
         (("record", CASE, "--on", "2026-11-01", "--person", ASA, "--medium", "paper", *REASON), "--field"),
         (("check", "/nowhere.zip"), "no such file"),
-        (("check", "NOKEY", "--passphrase-file", "NOKEY"), "does not open"),
-        (("check", "NOKEY", "--passphrase-file", "EMPTY"), "nothing is in the file"),
+        (("check", "NOKEY", "--passphrase-file", "NOKEY"), "no package of a release"),
+        (("check", "AGED", "--passphrase-file", "EMPTY"), "nothing is in the file"),
+        (("check", "AGED", "--passphrase-file", "NOKEY"), "does not open"),
         (("recipients", ASA, "--from", "2026-13-01"), "--from takes a day"),
         (("recipients", ASA, "--from", "2026-02-01", "--until", "2026-01-01"), "ends before it begins"),
         (("recipients", ASA, "--format", "docx"), "the format is one of"),
@@ -451,6 +452,7 @@ def test_wrong_input_ends_with_exit_code_2_says_what_is_wrong_and_changes_nothin
     monkeypatch.chdir(tmp_path)
     team.open_case()
     (tmp_path / "NOKEY").write_bytes(b"= not a key")
+    (tmp_path / "AGED").write_bytes(b"age-encryption.org/v1\n-> scrypt cut off")
     (tmp_path / "EMPTY").touch()
     with (tmp_path / "BIG").open("wb") as big:
         big.truncate(16 * 1024 * 1024 + 1)
