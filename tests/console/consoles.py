@@ -10,6 +10,7 @@ from pathlib import Path
 
 CHROMIUM = Path(os.environ.get("SLUSS_CHROMIUM", "/usr/bin/chromium"))
 NO_CHROMIUM = f"no Chromium at {CHROMIUM}: install it, or name one in SLUSS_CHROMIUM"
+WIDE = {"width": 1360, "height": 900}
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -1,7 +1,6 @@
 """The console in a real browser; screenshots are written to build/console/ for the eye."""
 
 import re
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,50 +8,13 @@ from axe_playwright_python.sync_playwright import Axe
 from sluss.v1 import contract_pb2
 from sluss.v1 import legal_pb2 as pb
 
-from tests.console.consoles import Console
+from tests.console.pages import fill_request, origin, step
 from tests.support.memory_legal import PERSONS, today
 
 SHOTS = Path(__file__).resolve().parents[2] / "build" / "console"
 ASA = next(iter(PERSONS))
-WIDE = {"width": 1360, "height": 900}
 PAPER = {"width": 718, "height": 1047}
 """A4 at 96 dots per inch within margins of 1 cm."""
-
-
-@pytest.fixture(scope="module")
-def entered(team, chromium):
-    """Signs a member of the team in, in a browser context of their own."""
-    with ExitStack() as stack:
-
-        @contextmanager
-        def enter(name, **options):
-            console = stack.enter_context(Console("--profile", team.folder(name)))
-            context = chromium.new_context(**{"viewport": WIDE, "locale": "en", "base_url": console.address} | options)
-            context.set_default_timeout(20_000)
-            page = context.new_page()
-            faults = []
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-            page.goto(console.link)
-            try:
-                yield page
-            finally:
-                context.close()
-            assert [fault for fault in faults if "Content Security Policy" in fault or "Error" in fault] == []
-
-        yield enter
-
-
-def fill_request(page):
-    page.get_by_role("radio", name=re.compile("Law or legal process")).check()
-    page.get_by_label("To be answered by").fill(today(14))
-    page.get_by_label("Authority, court, party or buyer").fill("Svea hovrätt")
-    page.get_by_label("Country", exact=True).first.fill("SE")
-    page.get_by_label("Postal address").fill("Box 2290, 103 17 Stockholm")
-    page.get_by_label("Whom to reach there").fill("Registrator, 08-561 670 00")
-    page.get_by_label("Instrument").select_option("court_order")
-    page.get_by_label("Their reference").fill("Ö 1234-26")
-    page.get_by_label("Its date").fill(today(-2))
 
 
 def find_asa(page):
@@ -94,20 +56,6 @@ def test_two_people_take_a_case_from_intake_to_approval(team, entered):
         bo.get_by_role("button", name="Approve exactly this").click()
         bo.get_by_text("Done: Approve.").wait_for()
         assert team.world.cases[case].approved_by == "legal/bo"
-
-
-def origin(page):
-    return re.match(r"https?://[^/]+", page.url)[0]
-
-
-def step(page, name):
-    summary = page.locator("summary").filter(has_text=re.compile(f"^{name}$"))
-    details = summary.locator("xpath=..")
-    if details.get_attribute("open") is None:
-        summary.click()
-    details.get_by_label("Why").fill(f"{name}: as the law asks")
-    details.get_by_role("button", name=name).click()
-    page.get_by_text(f"Done: {name}.").wait_for()
 
 
 def test_a_case_is_opened_and_moved_without_a_script(team, entered):

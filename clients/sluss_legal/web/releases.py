@@ -51,7 +51,11 @@ def progress(page: Page) -> Response:
     job = page.session.jobs.get(page.path("case"))
     if job is None:
         return page.go(f"/cases/{page.path('case')}/release")
-    return page.render("parts/progress_box.html", job=job, case_id=job.case, failure=failure(page, job))
+    part = page.render("parts/progress_box.html", job=job, case_id=job.case, failure=failure(page, job))
+    if not job.running:
+        # The case has moved on: what else the page says of it is old.
+        part.headers["HX-Refresh"] = "true"
+    return part
 
 
 def failure(page: Page, job: Job | None) -> str:
