@@ -40,6 +40,16 @@ class NotAsToldError(Exception):
     """A chapter did not go as the story says it must."""
 
 
+def must(true: object, otherwise: str) -> None:
+    """Fails the chapter unless what it tells is so.
+
+    Raises:
+        NotAsToldError: it is not.
+    """
+    if not true:
+        raise NotAsToldError(otherwise)
+
+
 @dataclass(frozen=True)
 class Step:
     """One command that was run.

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from sluss.v1 import disclosure_pb2
 
+from broker.demo.court import court_order
 from broker.demo.population import persons, write_csv
-from broker.demo.stage import NotAsToldError
+from broker.demo.stage import must
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,16 +124,6 @@ class Tale:
         """Tells a result and keeps it for programs."""
         self.facts |= facts
         self.teller.found(text)
-
-
-def must(true: object, otherwise: str) -> None:
-    """Fails the chapter unless what it tells is so.
-
-    Raises:
-        NotAsToldError: it is not.
-    """
-    if not true:
-        raise NotAsToldError(otherwise)
 
 
 @dataclass(frozen=True)
@@ -410,6 +401,7 @@ CHAPTERS = (
     Chapter("What the contract does not grant", "1e", out_of_scope),
     Chapter("A person says no", "1c, 2", opting_out),
     Chapter("An incident: the contract is suspended", "1e, 4", suspension),
+    Chapter("A court order: two people, and secrecy with an end", "6", court_order),
     Chapter("What the ledger tells", "3", the_ledger),
     Chapter("One byte is altered", "4", tampering),
 )
