@@ -288,14 +288,18 @@ def decide_release(case: Case, catalogue: Catalogue) -> Decision:
     """What the spine may release of a case, whose release has begun.
 
     Raises:
-        SlussError: CASE_WRONG_STATE; SECOND_PERSON_NEEDED without an approval or an emergency; PURPOSE_UNKNOWN,
-            FIELD_UNKNOWN if the catalogue has changed.
+        SlussError: CASE_WRONG_STATE; SECOND_PERSON_NEEDED without an approval or an emergency, and once an emergency
+            is disputed; PURPOSE_UNKNOWN, FIELD_UNKNOWN if the catalogue has changed.
     """
     body, scope = case.body, case.body.scope
     if case.state is not CaseState.RELEASED or body.begun is None or body.delivery is None:
         raise SlussError(Reason.CASE_WRONG_STATE, f"the case is {_words(case.state)}", case=case.id, state=case.state)
     if body.emergency is None and (not body.approved_by or body.approved_by in body.editors):
         raise SlussError(Reason.SECOND_PERSON_NEEDED, case=case.id)
+    if body.emergency is not None and body.emergency.disputed:
+        raise SlussError(
+            Reason.SECOND_PERSON_NEEDED, "a second person has said that it should not be made", case=case.id
+        )
     catalogue.purpose(case.ground)
     fields = tuple(sorted(scope.fields, key=lambda granted: granted.field))
     population = scope.population or Population(persons=frozenset(scope.persons))
