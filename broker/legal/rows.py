@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, select, update
 
 from broker.clock import rfc3339
 from broker.errors import Reason, SlussError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from broker.desk import Change, View
     from broker.rights import Snapshot
 
+ENTRY: Final = tables.core(tables.LedgerEntry)
 EVENT: Final = tables.core(tables.LegalEvent)
 
 
@@ -128,7 +129,7 @@ def _require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) ->
     query = select(func.max(EVENT.c.entry)).where(EVENT.c.case == case.id)
     index = connection.execute(query).scalar_one()
     found = [] if index is None else read_entries(connection, index, 1)
-    if not found or found[0].index != index:
+    if not found or found[0].index != index or _goes_on(connection, case.id, index):
         raise differs("case", case=case.id)
     snapshot.standing.prove(connection, found)
     said = entry.parse(hiding.opened(connection, case.id, held.keys, found[0])[0])
@@ -136,6 +137,12 @@ def _require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) ->
     expected = ("case", case.id, case.state, case.ground, body)
     if (said["type"], said.get("case"), said.get("state"), said.get("ground"), said.get("body")) != expected:
         raise differs("case", case=case.id)
+
+
+def _goes_on(connection: Connection, case: str, index: int) -> bool:
+    """Whether the ledger knows of a later step than the last one of the timeline: steps were taken from that."""
+    later = exists().where(ENTRY.c.contract == case, ENTRY.c.id > index, ENTRY.c.type == "case")
+    return bool(connection.execute(select(later)).scalar_one())
 
 
 def write(
