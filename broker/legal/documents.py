@@ -10,7 +10,10 @@ import orjson
 from sqlalchemy import func, insert, select
 
 from broker.errors import Reason, SlussError
-from broker.legal import rules
+from broker.ledger import entry
+from broker.ledger.rows import read_entries
+from broker.ledger.standing import differs
+from broker.legal import hiding, rules
 from broker.legal.model import CaseState
 from broker.legal.rows import HeldCase, load, write
 from broker.store import tables
@@ -78,7 +81,8 @@ def document(view: View, case_id: str, number: int) -> tuple[Document, bytes]:
     """A document with its content, which is what the ledger's digest says.
 
     Raises:
-        SlussError: CASE_UNKNOWN, also for a number that the case has not; INTERNAL for altered content.
+        SlussError: CASE_UNKNOWN, also for a number that the case has not; LEDGER_INCONSISTENT if the ledger's digest is
+            another; INTERNAL for altered content.
     """
     held = load(view, case_id)
     row: Row[Any] | None = view.connection.execute(
@@ -90,7 +94,19 @@ def document(view: View, case_id: str, number: int) -> tuple[Document, bytes]:
     content = held.keys.open(f"content {number}", row.content)
     if hashlib.sha256(content).digest() != found.sha256:
         raise SlussError(Reason.INTERNAL, "a stored document is not the one that was added")
+    _require_said(view, held, found)
     return found, content
+
+
+def _require_said(view: View, held: HeldCase, document: Document) -> None:
+    """The document's entry is of this case, and has its digest."""
+    found = read_entries(view.connection, document.index, 1)
+    if not found or found[0].index != document.index:
+        raise differs("document", case=held.case.id)
+    view.snapshot.standing.prove(view.connection, found)
+    said = entry.parse(hiding.opened(view.connection, held.case.id, held.keys, found[0])[0])
+    if (said.get("case"), said.get("document")) != (held.case.id, entry.base64url(document.sha256)):
+        raise differs("document", case=held.case.id)
 
 
 def _about(document: Document) -> bytes:

@@ -1,0 +1,181 @@
+"""Attacks on legal cases over real stores: what one person, a full page or a rewritten row could get released."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from broker.contracts import Population, Predicate
+from broker.errors import Reason, SlussError
+from broker.ids import person_text
+from broker.legal import documents
+from broker.legal.model import CaseStep, Ground
+from broker.legal.rows import EVENT, load, timeline
+from broker.store import tables
+from broker.store.engine import writing
+from broker.store.queries import LEGAL_CASE, PERSON
+from tests.support.legal import Bar
+from tests.support.world import World
+
+SEALED = tables.core(tables.SealedEntry)
+DOCUMENT = tables.core(tables.LegalDocument)
+HIDDEN = {"secrecy_until": date(2029, 1, 1), "secrecy_reason": "ongoing investigation"}
+
+
+@pytest.fixture
+def bar(store_engine, vault):
+    return Bar(World(store_engine, vault))
+
+
+def refused(action):
+    with pytest.raises(SlussError) as caught:
+        action()
+    return caught.value
+
+
+def by_hand(bar, *statements):
+    with writing(bar.world.engine) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def emergency(bar, people):
+    case = bar.open(bar.scope(people), ground=Ground.SAFETY)
+    bar.deliver(bar.anna, case)
+    bar.step(bar.anna, case, CaseStep.EMERGENCY)
+    return case
+
+
+# --- one person -----------------------------------------------------------------------------------------
+
+
+def test_a_disputed_emergency_releases_nothing_more(bar):
+    case = emergency(bar, [bar.person()])
+    bar.step(bar.bo, case, CaseStep.DISPUTE)
+    size = bar.world.ledger.state().tree.size
+    assert refused(lambda: bar.release(bar.anna, case)).reason is Reason.SECOND_PERSON_NEEDED
+    assert [each["type"] for each in bar.world.entries()[size:]] == ["refusal"]
+
+
+def test_a_dispute_stops_a_release_in_the_middle(bar):
+    case = emergency(bar, [bar.person() for _ in range(257)])
+    (first,) = bar.release(bar.anna, case, most=1)
+    bar.step(bar.bo, case, CaseStep.DISPUTE)
+    error = refused(lambda: bar.release(bar.anna, case, resume_after=first.cursor))
+    assert error.reason is Reason.SECOND_PERSON_NEEDED
+    assert bar.case(case).progress.released == 256
+
+
+# --- how far a release goes -----------------------------------------------------------------------------
+
+
+def test_a_period_that_never_ends_is_released(bar):
+    person = bar.person()
+    case = bar.approved(bar.scope([person], collected_until=date.max))
+    assert set(bar.opened(case, bar.release(bar.anna, case))[person_text(person)]) == {"email", "name.given"}
+
+
+def swedes(bar):
+    return bar.scope(population=Population(predicates=(Predicate("address.country", frozenset({"SE"})),)))
+
+
+def abroad(bar, number):
+    values = {"customer_number": f"N-{number}", "email": f"n{number}@example.no", "address.country": "NO"}
+    return bar.person(values=values)
+
+
+def test_a_population_that_shrank_is_released_to_its_end_from_the_start_again(bar):
+    foreign = {abroad(bar, number) for number in range(60)}
+    people = [bar.person() for _ in range(230)]
+    case = bar.approved(swedes(bar), ground=Ground.MERGER)
+    (first,) = bar.release(bar.anna, case, most=1)
+    # Who was looked at and not released goes; the first part is now shorter than a part, and not the last one.
+    by_hand(bar, update(PERSON).where(PERSON.c.id.in_(foreign)).values(state="erased"))
+    found = bar.opened(case, bar.release(bar.anna, case))
+    assert found.keys() == {person_text(person) for person in people}
+    assert len(first.parts) < len(people)
+
+
+def test_a_release_that_is_complete_gets_no_newcomers(bar):
+    first = bar.person()
+    case = bar.approved(bar.everyone(), ground=Ground.MERGER)
+    messages = bar.release(bar.anna, case)
+    assert bar.case(case).progress.complete
+    for _ in range(40):
+        bar.person()
+    for resume_after in ("", messages[-1].cursor):
+        again = bar.release(bar.bo, case, resume_after=resume_after)
+        assert bar.opened(case, again).keys() <= {person_text(first)}
+    released = [each for each in bar.world.entries(contract=case) if each["type"] == "release"]
+    assert len(released) == 1
+
+
+# --- rewritten rows -------------------------------------------------------------------------------------
+
+
+def put_back(bar, case, row, entry):
+    """The whole store says what it said up to an entry; the ledger goes on."""
+    by_hand(
+        bar,
+        update(LEGAL_CASE).where(LEGAL_CASE.c.id == case).values(row),
+        delete(EVENT).where(EVENT.c.entry > entry),
+        delete(SEALED).where(SEALED.c.entry > entry),
+    )
+
+
+def test_an_earlier_approval_put_back_with_its_timeline_releases_nothing(bar):
+    people = [bar.person(), bar.person()]
+    case = bar.approved(bar.scope(people))
+    with bar.world.engine.connect() as connection:
+        row = dict(connection.execute(select(LEGAL_CASE)).mappings().one())
+        entry = connection.execute(select(func.max(EVENT.c.entry))).scalar_one()
+    bar.step(bar.anna, case, CaseStep.REJECT)
+    put_back(bar, case, row, entry)
+    assert refused(lambda: bar.release(bar.anna, case)).reason is Reason.LEDGER_INCONSISTENT
+
+
+def test_a_document_that_was_replaced_is_not_given_back(bar):
+    case = bar.open(bar.scope([bar.person()]))
+    bar.change(bar.anna, lambda c: documents.add(c, case, "order.pdf", "application/pdf", b"as it was"))
+    held = bar.read(lambda view: load(view, case))
+    about = bar.read(lambda view: documents.documents(view, held))[0]
+    forged = documents._about(replace(about, sha256=hashlib.sha256(b"forged").digest()))
+    by_hand(
+        bar,
+        update(DOCUMENT).values(
+            about=held.keys.seal("about 1", forged), content=held.keys.seal("content 1", b"forged")
+        ),
+    )
+    assert refused(lambda: bar.read(lambda view: documents.document(view, case, 1))).reason in (
+        Reason.INTERNAL,
+        Reason.LEDGER_INCONSISTENT,
+    )
+
+
+@pytest.mark.parametrize("secrecy", [{}, HIDDEN], ids=["visible", "hidden"])
+def test_events_and_openings_of_another_case_do_not_pass_for_this_ones(bar, secrecy):
+    one, two = (bar.open(bar.scope([bar.person()]), note=note, **secrecy) for note in ("one", "two"))
+    with bar.world.engine.connect() as connection:
+        texts = dict(connection.execute(select(EVENT.c.case, EVENT.c.text)).all())
+    by_hand(
+        bar,
+        update(EVENT).where(EVENT.c.case == one).values(text=texts[two]),
+        update(SEALED).where(SEALED.c.case == one).values(case=two),
+    )
+    error = refused(lambda: bar.read(lambda view: timeline(view, load(view, one))))
+    assert error.reason in (Reason.INTERNAL, Reason.LEDGER_INCONSISTENT)
+
+
+def test_a_document_of_another_case_does_not_open(bar):
+    one, two = bar.open(bar.scope([bar.person()])), bar.open(bar.scope([bar.person()]))
+    for case in (one, two):
+        bar.change(bar.anna, lambda c, case=case: documents.add(c, case, "a.pdf", "application/pdf", case.encode()))
+    with bar.world.engine.connect() as connection:
+        row = connection.execute(select(DOCUMENT).where(DOCUMENT.c.case == two)).mappings().one()
+    values = {"about": row["about"], "content": row["content"]}
+    by_hand(bar, update(DOCUMENT).where(DOCUMENT.c.case == one).values(values))
+    assert refused(lambda: bar.read(lambda view: documents.document(view, one, 1))).reason is Reason.INTERNAL
