@@ -221,10 +221,17 @@ def check_scope(scope: Scope, ground: Ground, catalogue: Catalogue) -> None:
     if len({granted.field for granted in scope.fields}) != len(scope.fields):
         raise _invalid("scope.fields", "a field stands there twice")
     for granted in scope.fields:
-        transforms.compile(granted.transform, catalogue.field(granted.field).type)
+        _check_form(granted, catalogue.field(granted.field).type)
     first, last = scope.collected_from, scope.collected_until
     if first and last and last < first:
         raise _invalid("scope.collected_until", "before the first day")
+
+
+def _check_form(granted: FieldGrant, type: str) -> None:  # noqa: A002 - the catalogue's word
+    if granted.transform not in transforms.allowed(type):
+        forms = ", ".join(sorted(transforms.allowed(type)))
+        why = f"scope.fields: {granted.field}, of type {type}, leaves as one of {forms}"
+        raise SlussError(Reason.INVALID_TERMS, why, field="scope.fields")
 
 
 def _check_population(population: Population, ground: Ground, catalogue: Catalogue) -> None:
