@@ -87,9 +87,10 @@ class Legal:
             size = page_size(request.page_size, DEFAULT_CASES, MAX_CASES)
             states = wire.states(request.states)
             ground = wire.ground(request.ground) if request.ground else None
-            binding = ("cases", sorted(states), request.handler, request.ground)
+            handler = wire.handler(request.handler)
+            binding = ("cases", sorted(states), handler, request.ground)
             before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
-            found = rows.list_cases(view, states, request.handler, ground, before, size + 1)
+            found = rows.list_cases(view, states, handler, ground, before, size + 1)
             token = self._cursors.seal(str(found[size - 1][0]), *binding) if len(found) > size else ""
             return legal_pb2.ListCasesResponse(
                 cases=[self._shown(view, held) for _, held in found[:size]], next_page_token=token
