@@ -198,6 +198,8 @@ def test_whatever_three_people_do_nothing_is_released_that_one_person_alone_want
         found, witness = case(CaseState.RECEIVED, ground, editors=(opener,), delivery=None), Witness(opener)
         for _ in range(40):
             action, by = chance.choice(ACTIONS), chance.choice(PEOPLE)
+            if action in (CaseStep.REJECT, CaseStep.CLOSE) and chance.random() < 0.9:
+                continue
             try:
                 found = act(found, action, by)
             except SlussError:
