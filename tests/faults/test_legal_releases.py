@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -12,7 +13,6 @@ from sluss.v1 import contract_pb2, legal_pb2, legal_pb2_grpc, person_pb2
 
 from broker.ledger import entry
 from broker.ledger.receipt import parse_receipt, verify_receipt
-from broker.operator.office import opened
 from tests.faults.outages import full_disk, locked_file, removed_file
 from tests.faults.siege import CALL_S, Twin, check_exact, info, ledger_of, reasons, verifier_of
 from tests.support.broker import BrokerProcess
@@ -25,12 +25,13 @@ PEOPLE = 600
 
 
 def imported(broker, count, **values):
-    """So many persons, in one call; gives their ids."""
+    """So many new persons, in one call; gives their ids."""
+    batch = uuid.uuid4().hex[:12]
     rows = [
         person_pb2.ImportRow(
             line=n + 1,
             values=[
-                person_pb2.FieldValue(field="customer_number", value=f"I-{n:05d}"),
+                person_pb2.FieldValue(field="customer_number", value=f"I-{batch}-{n}"),
                 person_pb2.FieldValue(field="email", value=f"i{n}@example.com"),
                 *(person_pb2.FieldValue(field=name, value=value) for name, value in values.items()),
             ],
@@ -70,7 +71,7 @@ def test_a_release_killed_again_and_again_releases_each_person_once(broker, grou
     team = Team(broker)
     scope = team.scope(people) if ground != MERGER else team.scope(population=EVERYONE)
     case = team.approved(scope, ground=ground)
-    messages, cursor = [], ""
+    messages, ended, cursor = [], [], ""
     for delay_s in (0.0, 0.02, 0.05, 0.1, 0.2) if campaign else (0.0, 0.08):
         stream = team.release(case, resume_after=cursor)
         killer = threading.Timer(delay_s, broker.kill)
@@ -81,12 +82,13 @@ def test_a_release_killed_again_and_again_releases_each_person_once(broker, grou
                 if len(messages) == 1:
                     killer.start()
         except grpc.RpcError as error:
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            ended.append(error.code())
         if not killer.ident:
             killer.start()
         killer.join()
         broker.start()
         team.connect()
+    assert set(ended) <= {grpc.StatusCode.UNAVAILABLE}
     messages += team.release(case, who=BO, resume_after=cursor)
     check_release(broker, team, case, messages, people)
     again = list(team.release(case))
@@ -251,37 +253,3 @@ def test_a_release_raced_by_secrecy_is_sealed_from_there_on(pair):
         assert not team.call("ListRecipients", who, person_id=people[0]).received
     team.secrecy(case, "")
     assert len(team.call("ListRecipients", person_id=people[0]).received) == 1
-
-
-@pytest.mark.parametrize("change", ["erased", "corrected"])
-def test_a_person_who_changes_in_the_middle_is_released_as_before_or_after_and_stops_nobody(pair, change):
-    broker, team, _ = pair
-    people = imported(broker, 300)
-    case = team.approved(team.scope(people))
-    stream = team.release(case)
-    first = next(stream)
-    stream.cancel()
-    rest = sorted(set(people) - set(team.opened(case, [first])))
-    if change == "corrected":
-        update = person_pb2.UpdatePersonRequest(
-            person_id=rest[0],
-            values=[person_pb2.FieldValue(field="email", value="new@example.com")],
-            source="registration",
-            etag="1",
-        )
-        broker.persons().UpdatePerson(update, timeout=CALL_S)
-    else:
-        with opened(broker.home) as office, office.engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE person SET state = 'erased' WHERE id = " + str(number(rest[0])))
-    found = team.opened(case, team.release(case, resume_after=first.cursor))
-    assert found.keys() == set(rest[1:] if change == "erased" else rest)
-    if change == "corrected":
-        assert found[rest[0]]["email"] == "new@example.com"
-    progress = team.case(case).release
-    assert (progress.done, progress.released, progress.complete) == (300, 300 - (change == "erased"), True)
-
-
-def number(person):
-    from broker.ids import parse_person  # noqa: PLC0415
-
-    return parse_person(person)

@@ -9,12 +9,15 @@ from datetime import date
 import pytest
 from sqlalchemy import delete, func, select, update
 
+from broker.asks import ReleasePart
 from broker.contracts import Population, Predicate
 from broker.errors import Reason, SlussError
 from broker.ids import person_text
-from broker.legal import documents
+from broker.legal import documents, releasing
 from broker.legal.model import CaseStep, Ground
 from broker.legal.rows import EVENT, load, timeline
+from broker.persons.model import Correction
+from broker.persons.update import update as update_person
 from broker.store import tables
 from broker.store.engine import writing
 from broker.store.queries import LEGAL_CASE, PERSON
@@ -112,6 +115,41 @@ def test_a_release_that_is_complete_gets_no_newcomers(bar):
         assert bar.opened(case, again).keys() <= {person_text(first)}
     released = [each for each in bar.world.entries(contract=case) if each["type"] == "release"]
     assert len(released) == 1
+
+
+@pytest.mark.parametrize("change", ["erased", "corrected"])
+def test_a_person_who_changes_before_their_turn_is_released_as_they_are_then(bar, change):
+    people = sorted(bar.person() for _ in range(260))
+    case = bar.approved(bar.scope(people))
+    (first,) = bar.release(bar.anna, case, most=1)
+    if change == "corrected":
+        correct(bar, people[-1], "new@example.com")
+    else:
+        by_hand(bar, update(PERSON).where(PERSON.c.id == people[-1]).values(state="erased"))
+    found = bar.opened(case, bar.release(bar.bo, case, resume_after=first.cursor))
+    left = people[256:] if change == "corrected" else people[256:-1]
+    assert found.keys() == {person_text(person) for person in left}
+    if change == "corrected":
+        assert found[person_text(people[-1])]["email"] == "new@example.com"
+    progress = bar.case(case).progress
+    assert (progress.done, progress.released, progress.complete) == (260, 256 + len(left), True)
+
+
+def test_a_part_that_can_not_be_given_again_is_refused_and_the_release_goes_on_behind_it(bar):
+    people = sorted(bar.person() for _ in range(260))
+    case = bar.approved(bar.scope(people))
+    bar.release(bar.anna, case, most=1)
+    correct(bar, people[0], "new@example.com")
+    assert refused(lambda: bar.release(bar.anna, case)).reason is Reason.RECORD_CHANGED
+    part = bar.case(case).progress
+    behind = releasing.cursor_of(case, ReleasePart(part.place, part.done, part.released), bar.cursors)
+    found = bar.opened(case, bar.release(bar.anna, case, resume_after=behind))
+    assert found.keys() == {person_text(person) for person in people[256:]}
+
+
+def correct(bar, person, email):
+    asked = Correction(person=person, values=[("email", email)], remove=[], source="registration", etag="1")
+    bar.change(bar.registration, lambda c: update_person(c, asked))
 
 
 # --- rewritten rows -------------------------------------------------------------------------------------
