@@ -9,6 +9,7 @@ from datetime import date
 import pytest
 from sqlalchemy import delete, func, select, update
 
+from broker import epochs, requests
 from broker.asks import ReleasePart
 from broker.contracts import Population, Predicate
 from broker.errors import Reason, SlussError
@@ -115,6 +116,25 @@ def test_a_release_that_is_complete_gets_no_newcomers(bar):
         assert bar.opened(case, again).keys() <= {person_text(first)}
     released = [each for each in bar.world.entries(contract=case) if each["type"] == "release"]
     assert len(released) == 1
+
+
+@pytest.mark.parametrize("ground", [Ground.PROCESS, Ground.MERGER])
+def test_a_release_is_the_same_long_after_requests_are_forgotten(store_engine, vault, ground):
+    times = [1_800_000_000_000_000]
+    bar = Bar(World(store_engine, vault, clock=lambda: times[0]))
+    people = [bar.person() for _ in range(3)]
+    case = bar.approved(bar.scope(people) if ground is Ground.PROCESS else bar.everyone(), ground=ground)
+    first = bar.opened(case, bar.release(bar.anna, case))
+    times[0] += 40 * 86_400_000_000
+    bar.world.ledger.run(lambda tx: requests.forget_before(tx.connection, tx.at))
+    assert bar.opened(case, bar.release(bar.bo, case)) == first
+    released = [each for each in bar.world.entries(contract=case) if each["type"] == "release"]
+    assert sum(len(each["slices"]) for each in released) == 3
+    assert len(bar.received(people[0])) == 1
+    bar.world.ledger.run(lambda tx: epochs.destroy_expired(tx.connection, tx.at))
+    bar.world.reopen()
+    assert refused(lambda: bar.release(bar.bo, case)).reason is Reason.RECORD_CHANGED
+    assert len(bar.received(people[0])) == 1
 
 
 @pytest.mark.parametrize("change", ["erased", "corrected"])
