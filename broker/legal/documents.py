@@ -85,9 +85,10 @@ def document(view: View, case_id: str, number: int) -> tuple[Document, bytes]:
             another; INTERNAL for altered content.
     """
     held = load(view, case_id)
-    row: Row[Any] | None = view.connection.execute(
-        select(DOCUMENT).where(DOCUMENT.c.case == case_id, DOCUMENT.c.number == number)
-    ).one_or_none()
+    row: Row[Any] | None = None
+    if number <= MAX_DOCUMENTS:
+        query = select(DOCUMENT).where(DOCUMENT.c.case == case_id, DOCUMENT.c.number == number)
+        row = view.connection.execute(query).one_or_none()
     if row is None:
         raise SlussError(Reason.CASE_UNKNOWN, "the case has no such document", case=case_id)
     found = _document(held, row)
