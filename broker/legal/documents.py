@@ -19,12 +19,16 @@ from broker.legal.rows import HeldCase, load, write
 from broker.store import tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Row
 
     from broker.desk import Change, View
+    from broker.legal.rows import Event
 
 DOCUMENT: Final = tables.core(tables.LegalDocument)
 MAX_DOCUMENTS: Final = 200
+ADDED: Final = "document_added"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def add(change: Change, case_id: str, name: str, media_type: str, content: bytes
             Reason.INVALID_REQUEST, f"content: a case has at most {MAX_DOCUMENTS} documents", field="content"
         )
     sha256 = hashlib.sha256(content).digest()
-    _, index = write(change, held, held.case, "document_added", name, sha256)
+    _, index = write(change, held, held.case, ADDED, name, sha256)
     document = Document(number, name, media_type, len(content), sha256, change.principal.name, change.now_us, index)
     change.connection.execute(
         insert(DOCUMENT).values(
@@ -70,10 +74,16 @@ def add(change: Change, case_id: str, name: str, media_type: str, content: bytes
     return document
 
 
-def documents(view: View, held: HeldCase) -> list[Document]:
-    """The case's documents, oldest first."""
+def documents(view: View, held: HeldCase, events: Sequence[Event]) -> list[Document]:
+    """The case's documents, oldest first: those that its timeline says were added.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT if one is missing.
+    """
     query = select(DOCUMENT.c.number, DOCUMENT.c.about, DOCUMENT.c.entry).where(DOCUMENT.c.case == held.case.id)
     rows: list[Row[Any]] = list(view.connection.execute(query.order_by(DOCUMENT.c.number)))
+    if [row.entry for row in rows] != [event.index for event in events if event.event == ADDED]:
+        raise differs("documents", case=held.case.id)
     return [_document(held, row) for row in rows]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import exists, func, insert, literal_column, select, update
 
 from broker.clock import rfc3339
 from broker.errors import Reason, SlussError
@@ -25,13 +25,14 @@ from broker.store.queries import LEGAL_CASE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from broker.desk import Change, View
     from broker.rights import Snapshot
 
 ENTRY: Final = tables.core(tables.LedgerEntry)
 EVENT: Final = tables.core(tables.LegalEvent)
+_STEPS: Final[ColumnElement[bool]] = literal_column(tables.CASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,15 @@ def list_cases(
 
 
 def timeline(view: View, held: HeldCase) -> list[Event]:
-    """What happened, oldest first, each text checked against its entry."""
+    """What happened, oldest first, each text checked against its entry.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT if the ledger knows of a step that is missing.
+    """
     rows = view.connection.execute(select(EVENT).where(EVENT.c.case == held.case.id).order_by(EVENT.c.entry)).all()
+    said = view.connection.execute(select(ENTRY.c.id).where(_STEPS, ENTRY.c.contract == held.case.id)).scalars()
+    if not set(said) <= {row.entry for row in rows}:
+        raise differs("timeline", case=held.case.id)
     return [_event(view, held, row) for row in rows]
 
 
@@ -141,7 +149,7 @@ def _require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) ->
 
 def _goes_on(connection: Connection, case: str, index: int) -> bool:
     """Whether the ledger knows of a later step than the last one of the timeline: steps were taken from that."""
-    later = exists().where(ENTRY.c.contract == case, ENTRY.c.id > index, ENTRY.c.type == "case")
+    later = exists().where(ENTRY.c.contract == case, ENTRY.c.id > index, _STEPS)
     return bool(connection.execute(select(later)).scalar_one())
 
 

@@ -70,10 +70,11 @@ class Legal:
 
         def work(view: View) -> legal_pb2.GetCaseResponse:
             held = load(view, request.case_id)
+            events = rows.timeline(view, held)
             return legal_pb2.GetCaseResponse(
                 case=self._shown(view, held),
-                documents=[wire.document(each) for each in documents.documents(view, held)],
-                timeline=[wire.event(each) for each in rows.timeline(view, held)],
+                documents=[wire.document(each) for each in documents.documents(view, held, events)],
+                timeline=[wire.event(each) for each in events],
             )
 
         return await self._call(self._desk.read, caller, work)

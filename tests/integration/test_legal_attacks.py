@@ -200,7 +200,7 @@ def test_a_document_that_was_replaced_is_not_given_back(bar):
     case = bar.open(bar.scope([bar.person()]))
     bar.change(bar.anna, lambda c: documents.add(c, case, "order.pdf", "application/pdf", b"as it was"))
     held = bar.read(lambda view: load(view, case))
-    about = bar.read(lambda view: documents.documents(view, held))[0]
+    about = bar.read(lambda view: listed(view, case))[0]
     forged = documents._about(replace(about, sha256=hashlib.sha256(b"forged").digest()))
     by_hand(
         bar,
@@ -237,3 +237,54 @@ def test_a_document_of_another_case_does_not_open(bar):
     values = {"about": row["about"], "content": row["content"]}
     by_hand(bar, update(DOCUMENT).where(DOCUMENT.c.case == one).values(values))
     assert refused(lambda: bar.read(lambda view: documents.document(view, one, 1))).reason is Reason.INTERNAL
+
+
+# --- documents ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [0, 2, 2**31 - 1, 2**31, 2**32 - 1])
+def test_a_document_that_the_case_has_not_is_unknown_whatever_its_number(bar, number):
+    case = bar.open(bar.scope([bar.person()]))
+    bar.change(bar.anna, lambda c: documents.add(c, case, "order.pdf", "application/pdf", b"%PDF"))
+    error = refused(lambda: bar.read(lambda view: documents.document(view, case, number)))
+    assert error.reason is Reason.CASE_UNKNOWN
+
+
+def listed(view, case):
+    held = load(view, case)
+    return documents.documents(view, held, timeline(view, held))
+
+
+def test_a_document_that_was_taken_away_is_missed(bar):
+    case = bar.open(bar.scope([bar.person()]))
+    for name in ("one.pdf", "two.pdf"):
+        bar.change(bar.anna, lambda c, name=name: documents.add(c, case, name, "application/pdf", b"%PDF"))
+    by_hand(bar, delete(DOCUMENT).where(DOCUMENT.c.number == 2))
+    error = refused(lambda: bar.read(lambda view: listed(view, case)))
+    assert error.reason is Reason.LEDGER_INCONSISTENT
+
+
+def test_a_line_taken_from_the_middle_of_a_timeline_is_missed(bar):
+    case = bar.approved(bar.scope([bar.person()]))
+    with bar.world.engine.connect() as connection:
+        entries = connection.execute(select(EVENT.c.entry).order_by(EVENT.c.entry)).scalars().all()
+    by_hand(bar, delete(EVENT).where(EVENT.c.entry == entries[2]))
+    error = refused(lambda: bar.read(lambda view: timeline(view, load(view, case))))
+    assert error.reason is Reason.LEDGER_INCONSISTENT
+
+
+# --- a hidden case --------------------------------------------------------------------------------------
+
+
+def test_nothing_that_a_hidden_case_leaves_tells_of_it(bar):
+    case = bar.approved(bar.scope([bar.person() for _ in range(257)]), **HIDDEN)
+    size = bar.world.ledger.state().tree.size
+    (first,) = bar.release(bar.anna, case, most=1)
+    bar.step(bar.anna, case, CaseStep.CLOSE)
+    assert refused(lambda: bar.release(bar.anna, case, resume_after=first.cursor)).reason is Reason.CASE_WRONG_STATE
+    for row in bar.world.ledger.entries(size, 1_000):
+        assert row.type in ("sealed", "refusal")
+        assert not any(word in row.entry for word in (case.encode(), b"legal.process", b"Polisen", b"email"))
+        assert (row.contract, row.recipient) in (("", ""), ("", "legal/anna"))
+    sealed = {len(row.entry) for row in bar.world.ledger.entries(size, 1_000) if row.type == "sealed"}
+    assert len(sealed) == 1, "all sealed entries are of one length"
