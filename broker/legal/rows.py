@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import exists, func, insert, literal_column, select, update
+from sqlalchemy import exists, func, insert, literal_column, or_, select, update
 
 from broker.clock import rfc3339
 from broker.errors import Reason, SlussError
@@ -137,7 +137,7 @@ def _require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) ->
     query = select(func.max(EVENT.c.entry)).where(EVENT.c.case == case.id)
     index = connection.execute(query).scalar_one()
     found = [] if index is None else read_entries(connection, index, 1)
-    if not found or found[0].index != index or _goes_on(connection, case.id, index):
+    if not found or found[0].index != index or _goes_on(connection, case, index):
         raise differs("case", case=case.id)
     snapshot.standing.prove(connection, found)
     said = entry.parse(hiding.opened(connection, case.id, held.keys, found[0])[0])
@@ -147,10 +147,16 @@ def _require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) ->
         raise differs("case", case=case.id)
 
 
-def _goes_on(connection: Connection, case: str, index: int) -> bool:
-    """Whether the ledger knows of a later step than the last one of the timeline: steps were taken from that."""
-    later = exists().where(ENTRY.c.contract == case, ENTRY.c.id > index, _STEPS)
-    return bool(connection.execute(select(later)).scalar_one())
+def _goes_on(connection: Connection, case: Case, index: int) -> bool:
+    """Whether the case has a later step than the last one of its timeline: steps were taken from that.
+
+    A hidden step looks like any other hidden entry; but before the release begins, a case has no others.
+    """
+    later = [exists().where(ENTRY.c.contract == case.id, ENTRY.c.id > index, _STEPS)]
+    if case.body.begun is None:
+        sealed = hiding.SEALED_ENTRY.c
+        later.append(exists().where(sealed.case == case.id, sealed.entry > index))
+    return bool(connection.execute(select(or_(*later))).scalar_one())
 
 
 def write(
