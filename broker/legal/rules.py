@@ -109,7 +109,7 @@ def _same(case: Case, _by: str, _now_us: int, _confirm_us: int) -> Body:
 
 
 def _reviewed(case: Case, _by: str, _now_us: int, _confirm_us: int) -> Body:
-    """Review begins, or begins again: what was prepared or approved no longer is."""
+    """Review begins, begins again, or waits for others: what was prepared or approved no longer is."""
     return replace(case.body, prepared_by="", approved_by="")
 
 
@@ -169,6 +169,8 @@ def _closed(case: Case, _by: str, _now_us: int, _confirm_us: int) -> Body:
 
 _PREPARED: Final = {
     CaseStep.REVIEW: _reviewed,
+    CaseStep.ASK_INFORMATION: _reviewed,
+    CaseStep.CHALLENGE: _reviewed,
     CaseStep.PREPARE: _prepared,
     CaseStep.APPROVE: _approved,
     CaseStep.EMERGENCY: _emergency,

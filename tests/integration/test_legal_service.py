@@ -270,3 +270,26 @@ def test_an_emergency_that_nobody_answered_in_time_is_overdue_in_every_list(worl
     team.step(case, legal_pb2.CASE_STEP_CONFIRM, BO)
     answered = listed(team, case).emergency
     assert (answered.overdue, answered.answered_by, answered.disputed) == (False, BO, False)
+
+
+# --- what is written ------------------------------------------------------------------------------------
+
+
+def test_what_a_lawyer_writes_and_whom_a_case_concerns_stand_nowhere_in_the_clear(world, team):
+    person = list(world.people)[20]
+    requester = legal_pb2.Requester(name="Canary Zq1", address="Canary Zq2", country="SE", contact="Canary Zq3")
+    instrument = legal_pb2.Instrument(kind="warrant", reference="Canary Zq4", date=in_days(-3))
+    case = team.open(team.scope([person]), requester=requester, instrument=instrument, note="Canary Zq5")
+    etag = team.case(case).etag
+    team.call("StepCase", case_id=case, step=legal_pb2.CASE_STEP_REJECT, reason="Canary Zq6", etag=etag)
+    team.call("AddDocument", case_id=case, name="Canary Zq7", media_type="text/plain", content=b"Canary Zq8")
+    etag = team.case(case).etag
+    team.call("SetSecrecy", case_id=case, until=in_days(3), reason="Canary Zq9", etag=etag)
+    team.call("ListRecipients", PRIVACY, person_id=person)
+    assert "Canary Zq" in str(team.call("GetCase", case_id=case))
+    files = [path for path in world.broker.home.rglob("*") if path.is_file()]
+    assert any(path.name.startswith("sluss.db") for path in files)
+    for path in files:
+        data = path.read_bytes()
+        assert b"Canary Zq" not in data, path
+        assert person.encode() not in data, path

@@ -134,6 +134,11 @@ def test_an_emergency_is_answered_once_and_by_another(step):
     assert rules.take(answered, CaseStep.CLOSE, ANNA, NOW_US, 1).state is CaseState.CLOSED
 
 
+@pytest.mark.parametrize("step", [CaseStep.REVIEW, CaseStep.ASK_INFORMATION, CaseStep.CHALLENGE])
+def test_what_was_prepared_no_longer_is_once_the_review_goes_on(step):
+    assert rules.take(case(prepared_by=ANNA), step, BO, NOW_US, 1).body.prepared_by == ""
+
+
 # --- two persons ----------------------------------------------------------------------------------------
 
 
