@@ -118,6 +118,15 @@ def test_a_release_that_is_complete_gets_no_newcomers(bar):
     assert len(released) == 1
 
 
+def test_who_joins_the_population_after_its_release_is_not_released(bar):
+    person = abroad(bar, 1)
+    case = bar.approved(swedes(bar), ground=Ground.MERGER)
+    assert bar.opened(case, bar.release(bar.anna, case)) == {}
+    correct(bar, person, "address.country", "SE")
+    assert bar.opened(case, bar.release(bar.bo, case)) == {}
+    assert bar.received(person) == []
+
+
 @pytest.mark.parametrize("ground", [Ground.PROCESS, Ground.MERGER])
 def test_a_release_is_the_same_long_after_requests_are_forgotten(store_engine, vault, ground):
     times = [1_800_000_000_000_000]
@@ -143,7 +152,7 @@ def test_a_person_who_changes_before_their_turn_is_released_as_they_are_then(bar
     case = bar.approved(bar.scope(people))
     (first,) = bar.release(bar.anna, case, most=1)
     if change == "corrected":
-        correct(bar, people[-1], "new@example.com")
+        correct(bar, people[-1], "email", "new@example.com")
     else:
         by_hand(bar, update(PERSON).where(PERSON.c.id == people[-1]).values(state="erased"))
     found = bar.opened(case, bar.release(bar.bo, case, resume_after=first.cursor))
@@ -159,7 +168,7 @@ def test_a_part_that_can_not_be_given_again_is_refused_and_the_release_goes_on_b
     people = sorted(bar.person() for _ in range(260))
     case = bar.approved(bar.scope(people))
     bar.release(bar.anna, case, most=1)
-    correct(bar, people[0], "new@example.com")
+    correct(bar, people[0], "email", "new@example.com")
     assert refused(lambda: bar.release(bar.anna, case)).reason is Reason.RECORD_CHANGED
     part = bar.case(case).progress
     behind = releasing.cursor_of(case, ReleasePart(part.place, part.done, part.released), bar.cursors)
@@ -167,8 +176,8 @@ def test_a_part_that_can_not_be_given_again_is_refused_and_the_release_goes_on_b
     assert found.keys() == {person_text(person) for person in people[256:]}
 
 
-def correct(bar, person, email):
-    asked = Correction(person=person, values=[("email", email)], remove=[], source="registration", etag="1")
+def correct(bar, person, field, value):
+    asked = Correction(person=person, values=[(field, value)], remove=[], source="registration", etag="1")
     bar.change(bar.registration, lambda c: update_person(c, asked))
 
 
