@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 ENTRY: Final = tables.core(tables.LedgerEntry)
 EVENT: Final = tables.core(tables.LegalEvent)
+MAX_NAMED: Final = 50_000
+"""Persons that a page of cases names, after which it ends: a page is made within a second."""
 _STEPS: Final[ColumnElement[bool]] = literal_column(tables.CASES)
 
 
@@ -79,10 +81,14 @@ def load_with(connection: Connection, snapshot: Snapshot, case_id: str) -> HeldC
 
 
 def list_cases(
-    view: View, states: Sequence[CaseState], handler: str, ground: Ground | None, before: int, limit: int
-) -> list[tuple[int, HeldCase]]:
-    """Cases with numbers below `before` (0 for all), newest first, with their numbers."""
-    query = select(LEGAL_CASE).order_by(LEGAL_CASE.c.number.desc()).limit(limit)
+    view: View, states: Sequence[CaseState], handler: str, ground: Ground | None, before: int, size: int
+) -> tuple[list[HeldCase], int]:
+    """A page of cases with numbers below `before` (0 for all), newest first.
+
+    Returns:
+        Up to `size` cases, fewer if they name very many persons; and the number to go on below, 0 after the last.
+    """
+    query = select(LEGAL_CASE).order_by(LEGAL_CASE.c.number.desc()).limit(size + 1)
     if before:
         query = query.where(LEGAL_CASE.c.number < before)
     if states:
@@ -91,7 +97,15 @@ def list_cases(
         query = query.where(LEGAL_CASE.c.handler == handler)
     if ground is not None:
         query = query.where(LEGAL_CASE.c.ground == ground)
-    return [(row.number, _held(view.snapshot, row)) for row in view.connection.execute(query)]
+    found: list[HeldCase] = []
+    named = last = 0
+    for row in view.connection.execute(query).all():
+        if len(found) == size or named > MAX_NAMED:
+            return found, last
+        held = _held(view.snapshot, row)
+        found.append(held)
+        named, last = named + len(held.case.body.scope.persons), row.number
+    return found, 0
 
 
 def timeline(view: View, held: HeldCase) -> list[Event]:

@@ -91,11 +91,9 @@ class Legal:
             handler = wire.handler(request.handler)
             binding = ("cases", sorted(states), handler, request.ground)
             before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
-            found = rows.list_cases(view, states, handler, ground, before, size + 1)
-            token = self._cursors.seal(str(found[size - 1][0]), *binding) if len(found) > size else ""
-            return legal_pb2.ListCasesResponse(
-                cases=[self._shown(view, held) for _, held in found[:size]], next_page_token=token
-            )
+            found, last = rows.list_cases(view, states, handler, ground, before, size)
+            token = self._cursors.seal(str(last), *binding) if last else ""
+            return legal_pb2.ListCasesResponse(cases=[self._shown(view, held) for held in found], next_page_token=token)
 
         return await self._call(self._desk.read, caller, work)
 

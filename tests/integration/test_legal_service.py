@@ -272,6 +272,21 @@ def test_an_emergency_that_nobody_answered_in_time_is_overdue_in_every_list(worl
     assert (answered.overdue, answered.answered_by, answered.disputed) == (False, BO, False)
 
 
+# --- lists ----------------------------------------------------------------------------------------------
+
+
+def test_cases_that_name_very_many_persons_come_in_more_pages_and_none_is_missed(world, team):
+    opened = [team.open(team.scope(list(world.people)), handler="legal/cleo") for _ in range(20)]
+    pages, token = [], ""
+    while not pages or token:
+        page = team.call("ListCases", handler="legal/cleo", page_size=200, page_token=token)
+        pages.append([case.case_id for case in page.cases])
+        token = page.next_page_token
+    assert [case for page in pages for case in page] == opened[::-1]
+    assert len(pages) > 1
+    assert all(page for page in pages)
+
+
 # --- what is written ------------------------------------------------------------------------------------
 
 
