@@ -330,8 +330,9 @@ class Spine:
             if plan.granted.release is not None:
                 plan.granted.release.moved(tx.connection, plan.ask, answer)
             if not answer.sealed:
-                if isinstance(plan.ask.who, Named):
-                    remembered.append((plan.name, requests.Known(plan.ask.digest(), tx.size, 0, bytes(8))))
+                if isinstance(plan.ask.who, Named) or plan.granted.release is not None:
+                    reply = answer.last.to_bytes(8, "big")
+                    remembered.append((plan.name, requests.Known(plan.ask.digest(), tx.size, 0, reply)))
                 continue
             for sealed in answer.sealed:
                 self._append_one(tx, plan, sealed, now_us)

@@ -39,24 +39,25 @@ if TYPE_CHECKING:
     from broker.desk import Change
     from broker.legal.model import CaseStep, Delivery, Instrument, Key, Requester, Scope
 
-EVENT: Final = tables.core(tables.LegalEvent)
-DOCUMENT: Final = tables.core(tables.LegalDocument)
 PERSON: Final = tables.core(tables.Person)
 CONFIRM_US: Final = 24 * 3_600 * SECOND
 """Within this time somebody must answer for an emergency release, unless the settings say otherwise."""
 MAX_SECRECY: Final = timedelta(days=5 * 366)
-MAX_DOCUMENTS: Final = 200
 MAX_PERSONS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class NewCase:
-    """What a case is opened with; `secrecy_until` None for a visible one."""
+    """What a case is opened with; `secrecy_until` None for a visible one.
+
+    `listed` are the persons of the scope in the order in which they were named.
+    """
 
     ground: Ground
     requester: Requester
     instrument: Instrument
     scope: Scope
+    listed: tuple[int, ...]
     received: date
     deadline: date
     handler: str
@@ -110,7 +111,7 @@ class Cases:
             new.scope,
             new.received,
             new.deadline,
-            secrecy=_secrecy(new.secrecy_until, new.secrecy_reason, change.now_us),
+            secrecy=_secrecy(new.secrecy_until, new.secrecy_reason, change.now_us, "hidden_until"),
             editors=(by,),
         )
         digest = _digest(change, "open case", new.ground, canonical(body), new.handler, new.note)
@@ -118,7 +119,7 @@ class Cases:
         if known is not None:
             return load(change, known.reply.decode("ascii"))
         rules.check_scope(new.scope, new.ground, change.snapshot.catalogue)
-        _require_persons(change.connection, new.scope.persons)
+        _require_persons(change.connection, new.listed)
         number = (change.connection.execute(select(func.max(LEGAL_CASE.c.number))).scalar_one() or 0) + 1
         case_id = f"L-{datetime.fromtimestamp(change.now_us // SECOND, UTC).year}-{number:04d}"
         keys, wrapped = CaseKeys.new(change.snapshot.vault, case_id)
@@ -194,7 +195,7 @@ class Cases:
             secrecy = replace(case.body.secrecy, ends_at=now_us, reason=reason)
             event = "lifted"
         else:
-            found = _secrecy(until, reason, now_us)
+            found = _secrecy(until, reason, now_us, "until")
             if found is None or (was_hidden and found.ends_at <= case.hidden_until):
                 raise _invalid("until", "a later day than the one so far; or lift the secrecy")
             secrecy, event = found, "prolonged" if was_hidden else "hidden"
@@ -297,8 +298,8 @@ def _edited(change: Change, case: Case, changes: Changes, by: str) -> Case:
     return replace(case, state=state, body=body)
 
 
-def _secrecy(until: date | None, reason: str, now_us: int) -> Secrecy | None:
-    """Secrecy to the end of a day (UTC).
+def _secrecy(until: date | None, reason: str, now_us: int, field: str) -> Secrecy | None:
+    """Secrecy to the end of a day (UTC); `field` is where the day stands, for errors.
 
     Raises:
         SlussError: INVALID_REQUEST without a reason, for a day that has passed, or one too far ahead.
@@ -309,7 +310,7 @@ def _secrecy(until: date | None, reason: str, now_us: int) -> Secrecy | None:
     if not reason:
         raise _invalid("secrecy_reason", "secrecy needs a reason")
     if not today <= until <= today + MAX_SECRECY:
-        raise _invalid("until", "a day from today to five years ahead")
+        raise _invalid(field, "a day from today to five years ahead")
     after = datetime.combine(until + timedelta(days=1), datetime.min.time(), UTC)
     return Secrecy(until, int(after.timestamp()) * SECOND, reason)
 
@@ -336,7 +337,7 @@ def _to_look_at(connection: Connection, scope: Scope) -> int:
 
 
 def _require_persons(connection: Connection, persons: Sequence[int]) -> None:
-    """Refuse persons who are not on record."""
+    """Refuse persons who are not on record, by the `position` of the first such one, from 0."""
     known = {
         row.id
         for row in read_persons(connection, list(persons), (PERSON.c.id, PERSON.c.state))

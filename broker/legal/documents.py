@@ -10,18 +10,25 @@ import orjson
 from sqlalchemy import func, insert, select
 
 from broker.errors import Reason, SlussError
-from broker.legal import rules
+from broker.ledger import entry
+from broker.ledger.rows import read_entries
+from broker.ledger.standing import differs
+from broker.legal import hiding, rules
 from broker.legal.model import CaseState
 from broker.legal.rows import HeldCase, load, write
 from broker.store import tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Row
 
     from broker.desk import Change, View
+    from broker.legal.rows import Event
 
 DOCUMENT: Final = tables.core(tables.LegalDocument)
 MAX_DOCUMENTS: Final = 200
+ADDED: Final = "document_added"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ def add(change: Change, case_id: str, name: str, media_type: str, content: bytes
             Reason.INVALID_REQUEST, f"content: a case has at most {MAX_DOCUMENTS} documents", field="content"
         )
     sha256 = hashlib.sha256(content).digest()
-    _, index = write(change, held, held.case, "document_added", name, sha256)
+    _, index = write(change, held, held.case, ADDED, name, sha256)
     document = Document(number, name, media_type, len(content), sha256, change.principal.name, change.now_us, index)
     change.connection.execute(
         insert(DOCUMENT).values(
@@ -67,10 +74,16 @@ def add(change: Change, case_id: str, name: str, media_type: str, content: bytes
     return document
 
 
-def documents(view: View, held: HeldCase) -> list[Document]:
-    """The case's documents, oldest first."""
+def documents(view: View, held: HeldCase, events: Sequence[Event]) -> list[Document]:
+    """The case's documents, oldest first: those that its timeline says were added.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT if one is missing.
+    """
     query = select(DOCUMENT.c.number, DOCUMENT.c.about, DOCUMENT.c.entry).where(DOCUMENT.c.case == held.case.id)
     rows: list[Row[Any]] = list(view.connection.execute(query.order_by(DOCUMENT.c.number)))
+    if [row.entry for row in rows] != [event.index for event in events if event.event == ADDED]:
+        raise differs("documents", case=held.case.id)
     return [_document(held, row) for row in rows]
 
 
@@ -78,19 +91,33 @@ def document(view: View, case_id: str, number: int) -> tuple[Document, bytes]:
     """A document with its content, which is what the ledger's digest says.
 
     Raises:
-        SlussError: CASE_UNKNOWN, also for a number that the case has not; INTERNAL for altered content.
+        SlussError: CASE_UNKNOWN, also for a number that the case has not; LEDGER_INCONSISTENT if the ledger's digest is
+            another; INTERNAL for altered content.
     """
     held = load(view, case_id)
-    row: Row[Any] | None = view.connection.execute(
-        select(DOCUMENT).where(DOCUMENT.c.case == case_id, DOCUMENT.c.number == number)
-    ).one_or_none()
+    row: Row[Any] | None = None
+    if number <= MAX_DOCUMENTS:
+        query = select(DOCUMENT).where(DOCUMENT.c.case == case_id, DOCUMENT.c.number == number)
+        row = view.connection.execute(query).one_or_none()
     if row is None:
         raise SlussError(Reason.CASE_UNKNOWN, "the case has no such document", case=case_id)
     found = _document(held, row)
     content = held.keys.open(f"content {number}", row.content)
     if hashlib.sha256(content).digest() != found.sha256:
         raise SlussError(Reason.INTERNAL, "a stored document is not the one that was added")
+    _require_said(view, held, found)
     return found, content
+
+
+def _require_said(view: View, held: HeldCase, document: Document) -> None:
+    """The document's entry is of this case, and has its digest."""
+    found = read_entries(view.connection, document.index, 1)
+    if not found or found[0].index != document.index:
+        raise differs("document", case=held.case.id)
+    view.snapshot.standing.prove(view.connection, found)
+    said = entry.parse(hiding.opened(view.connection, held.case.id, held.keys, found[0])[0])
+    if (said.get("case"), said.get("document")) != (held.case.id, entry.base64url(document.sha256)):
+        raise differs("document", case=held.case.id)
 
 
 def _about(document: Document) -> bytes:

@@ -15,6 +15,7 @@ from broker.legal import rules
 from broker.legal.releasing import within
 from broker.persons import lookup
 from broker.store.queries import PERSON, persons_after, read_persons
+from broker.values import validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,8 @@ SHOWN: Final = (*NAMES, "email", "phone", "address.city")
 """Fields by which a person is told apart, masked."""
 PAGE: Final = 500
 MAX_FOUND: Final = 1_000
+MIN_NEEDLE: Final = 2
+MAX_NEEDLE: Final = 200
 PREVIEWED: Final = 10_000
 SAMPLE: Final = 10
 
@@ -72,25 +75,28 @@ def on_record(view: View) -> int:
 def by_name(view: View, needle: str, after: int) -> tuple[list[Masked], int, int]:
     """Persons of one page whose name has `needle` in it: those found, how many were looked at, the last one's id."""
     rows = persons_after(view.connection, after, PAGE)
-    found = [masked(view, row, SHOWN) for row in rows if needle in _name(view, row)]
+    found = [masked(view, row, SHOWN) for row in rows if any(needle in name for name in _names(view, row))]
     return found, len(rows), rows[-1].id if rows else 0
 
 
 def folded(text: str) -> str:
-    """A name without case and accents, for comparison (Unicode NFKD, marks taken away)."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(" " if c.isspace() else c for c in plain if not unicodedata.combining(c))
+    """A name without case and accents, for comparison (Unicode NFKD, marks taken away), with single spaces."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text.casefold()).casefold())
+    return " ".join("".join(c for c in plain if not unicodedata.combining(c)).split())
 
 
 def checked_needle(text: str) -> str:
     """A part of a name as it is looked for.
 
     Raises:
-        SlussError: INVALID_REQUEST for one of fewer than 2 or more than 200 characters.
+        SlussError: INVALID_REQUEST for one of fewer than 2 or more than 200 printable characters.
     """
-    needle = " ".join(folded(text).split())
-    if not 2 <= len(needle) <= 200:  # noqa: PLR2004 - legal.proto
-        raise SlussError(Reason.INVALID_REQUEST, "name: 2 to 200 characters", field="name")
+    try:
+        needle = folded(validate("text", text, max_length=MAX_NEEDLE))
+    except SlussError:
+        needle = ""
+    if not MIN_NEEDLE <= len(needle) <= MAX_NEEDLE:
+        raise SlussError(Reason.INVALID_REQUEST, f"name: 2 to {MAX_NEEDLE} printable characters", field="name")
     return needle
 
 
@@ -159,8 +165,8 @@ def _in_population(view: View, scope: Scope, row: Row[Any]) -> bool:
     return scope.population is not None and population_holds(scope.population, facts)
 
 
-def _name(view: View, row: Row[Any]) -> str:
+def _names(view: View, row: Row[Any]) -> tuple[str, str]:
+    """The name as it is displayed, and given and family name together."""
     values = view.snapshot.vault.open_fields(row, NAMES, allow_financial=False)
-    display = values.get("name.display", "")
     both = " ".join(values[name] for name in NAMES[1:] if name in values)
-    return folded(f"{display}\n{both}")
+    return folded(values.get("name.display", "")), folded(both)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from broker.identity import Caller
     from broker.ledger.log import Tx
     from broker.ledger.rows import EntryRow
-    from broker.legal.model import Scope
+    from broker.legal.model import Case, Scope
     from broker.pages import Cursors
     from broker.rights import Snapshot
     from broker.vault import Vault
@@ -153,17 +153,16 @@ class Parts:
         self._persons = None if scope.population is not None else scope.persons
         self._handles = handles_of(held.keys.handle_key, scope.persons) if scope.persons else []
         self._part = ReleasePart(0, 0, 0)
-        self._finished = False
+        self._end = _end(held.case)
         if resume_after:
             opened = cursors.open(resume_after, *_binding(held.case.id), field="resume_after")
             self._part = ReleasePart(*map(int, opened.split(",")))
-            self._finished = self._persons is not None and self._part.place >= len(self._persons)
 
     def next(self) -> Ask | None:
         """The next part to ask for; None after the last."""
-        if self._finished:
-            return None
         place = self._part.place
+        if self._end is not None and place >= self._end:
+            return None
         listed = Named(tuple(self._handles[place : place + CHUNK]))
         who = Page(place, CHUNK) if self._persons is None else listed
         name = hashlib.sha256(PART_LABEL + self._case.id.encode("ascii") + place.to_bytes(8, "big")).digest()[:16]
@@ -183,10 +182,8 @@ class Parts:
         place = next_place(ask, answer)
         released = self._part.released + sum(len(sealed.slices) for sealed in answer.sealed)
         self._part = ReleasePart(place, self._part.done + answer.looked_at, released)
-        if self._persons is None:
-            self._finished = answer.last == 0 or answer.looked_at < CHUNK
-        else:
-            self._finished = place >= len(self._persons)
+        if self._end is None and answer.last == 0:
+            self._end = place
         if answer.sealed:
             self._seen = answer.size
         return legal_pb2.ReleaseResponse(
@@ -196,6 +193,16 @@ class Parts:
             done=self._part.done,
             total=max(self._total, self._part.done),
         )
+
+
+def _end(case: Case) -> int | None:
+    """The place where a release ends; None if it is a population's and has not come to its end.
+
+    Once it has, it stays there: who is registered later is not of it.
+    """
+    if case.body.scope.population is None:
+        return len(case.body.scope.persons)
+    return case.progress.place if case.progress.complete else None
 
 
 def cursor_of(case: str, part: ReleasePart, cursors: Cursors) -> str:
@@ -232,7 +239,8 @@ def _period(scope: Scope) -> tuple[int, int] | None:
     if scope.collected_from is None and scope.collected_until is None:
         return None
     first = _start_of(scope.collected_from) if scope.collected_from else 0
-    end = _start_of(scope.collected_until + timedelta(days=1)) if scope.collected_until else FOREVER
+    last = scope.collected_until
+    end = _start_of(last + timedelta(days=1)) if last and last < date.max else FOREVER
     return first, end
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, literal_column, or_, select, update
 
 from broker.clock import rfc3339
 from broker.errors import Reason, SlussError
@@ -25,12 +25,16 @@ from broker.store.queries import LEGAL_CASE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from broker.desk import Change, View
     from broker.rights import Snapshot
 
+ENTRY: Final = tables.core(tables.LedgerEntry)
 EVENT: Final = tables.core(tables.LegalEvent)
+MAX_NAMED: Final = 50_000
+"""Persons that a page of cases names, after which it ends: a page is made within a second."""
+_STEPS: Final[ColumnElement[bool]] = literal_column(tables.CASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,14 @@ def load_with(connection: Connection, snapshot: Snapshot, case_id: str) -> HeldC
 
 
 def list_cases(
-    view: View, states: Sequence[CaseState], handler: str, ground: Ground | None, before: int, limit: int
-) -> list[tuple[int, HeldCase]]:
-    """Cases with numbers below `before` (0 for all), newest first, with their numbers."""
-    query = select(LEGAL_CASE).order_by(LEGAL_CASE.c.number.desc()).limit(limit)
+    view: View, states: Sequence[CaseState], handler: str, ground: Ground | None, before: int, size: int
+) -> tuple[list[HeldCase], int]:
+    """A page of cases with numbers below `before` (0 for all), newest first.
+
+    Returns:
+        Up to `size` cases, fewer if they name very many persons; and the number to go on below, 0 after the last.
+    """
+    query = select(LEGAL_CASE).order_by(LEGAL_CASE.c.number.desc()).limit(size + 1)
     if before:
         query = query.where(LEGAL_CASE.c.number < before)
     if states:
@@ -89,12 +97,27 @@ def list_cases(
         query = query.where(LEGAL_CASE.c.handler == handler)
     if ground is not None:
         query = query.where(LEGAL_CASE.c.ground == ground)
-    return [(row.number, _held(view.snapshot, row)) for row in view.connection.execute(query)]
+    found: list[HeldCase] = []
+    named = last = 0
+    for row in view.connection.execute(query).all():
+        if len(found) == size or named > MAX_NAMED:
+            return found, last
+        held = _held(view.snapshot, row)
+        found.append(held)
+        named, last = named + len(held.case.body.scope.persons), row.number
+    return found, 0
 
 
 def timeline(view: View, held: HeldCase) -> list[Event]:
-    """What happened, oldest first, each text checked against its entry."""
+    """What happened, oldest first, each text checked against its entry.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT if the ledger knows of a step that is missing.
+    """
     rows = view.connection.execute(select(EVENT).where(EVENT.c.case == held.case.id).order_by(EVENT.c.entry)).all()
+    said = view.connection.execute(select(ENTRY.c.id).where(_STEPS, ENTRY.c.contract == held.case.id)).scalars()
+    if not set(said) <= {row.entry for row in rows}:
+        raise differs("timeline", case=held.case.id)
     return [_event(view, held, row) for row in rows]
 
 
@@ -128,7 +151,7 @@ def _require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) ->
     query = select(func.max(EVENT.c.entry)).where(EVENT.c.case == case.id)
     index = connection.execute(query).scalar_one()
     found = [] if index is None else read_entries(connection, index, 1)
-    if not found or found[0].index != index:
+    if not found or found[0].index != index or _goes_on(connection, case, index):
         raise differs("case", case=case.id)
     snapshot.standing.prove(connection, found)
     said = entry.parse(hiding.opened(connection, case.id, held.keys, found[0])[0])
@@ -136,6 +159,18 @@ def _require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) ->
     expected = ("case", case.id, case.state, case.ground, body)
     if (said["type"], said.get("case"), said.get("state"), said.get("ground"), said.get("body")) != expected:
         raise differs("case", case=case.id)
+
+
+def _goes_on(connection: Connection, case: Case, index: int) -> bool:
+    """Whether the case has a later step than the last one of its timeline: steps were taken from that.
+
+    A hidden step looks like any other hidden entry; but before the release begins, a case has no others.
+    """
+    later = [exists().where(ENTRY.c.contract == case.id, ENTRY.c.id > index, _STEPS)]
+    if case.body.begun is None:
+        sealed = hiding.SEALED_ENTRY.c
+        later.append(exists().where(sealed.case == case.id, sealed.entry > index))
+    return bool(connection.execute(select(or_(*later))).scalar_one())
 
 
 def write(

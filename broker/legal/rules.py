@@ -109,7 +109,7 @@ def _same(case: Case, _by: str, _now_us: int, _confirm_us: int) -> Body:
 
 
 def _reviewed(case: Case, _by: str, _now_us: int, _confirm_us: int) -> Body:
-    """Review begins, or begins again: what was prepared or approved no longer is."""
+    """Review begins, begins again, or waits for others: what was prepared or approved no longer is."""
     return replace(case.body, prepared_by="", approved_by="")
 
 
@@ -169,6 +169,8 @@ def _closed(case: Case, _by: str, _now_us: int, _confirm_us: int) -> Body:
 
 _PREPARED: Final = {
     CaseStep.REVIEW: _reviewed,
+    CaseStep.ASK_INFORMATION: _reviewed,
+    CaseStep.CHALLENGE: _reviewed,
     CaseStep.PREPARE: _prepared,
     CaseStep.APPROVE: _approved,
     CaseStep.EMERGENCY: _emergency,
@@ -221,10 +223,17 @@ def check_scope(scope: Scope, ground: Ground, catalogue: Catalogue) -> None:
     if len({granted.field for granted in scope.fields}) != len(scope.fields):
         raise _invalid("scope.fields", "a field stands there twice")
     for granted in scope.fields:
-        transforms.compile(granted.transform, catalogue.field(granted.field).type)
+        _check_form(granted, catalogue.field(granted.field).type)
     first, last = scope.collected_from, scope.collected_until
     if first and last and last < first:
         raise _invalid("scope.collected_until", "before the first day")
+
+
+def _check_form(granted: FieldGrant, type: str) -> None:  # noqa: A002 - the catalogue's word
+    if granted.transform not in transforms.allowed(type):
+        forms = ", ".join(sorted(transforms.allowed(type)))
+        why = f"scope.fields: {granted.field}, of type {type}, leaves as one of {forms}"
+        raise SlussError(Reason.INVALID_TERMS, why, field="scope.fields")
 
 
 def _check_population(population: Population, ground: Ground, catalogue: Catalogue) -> None:
@@ -288,14 +297,18 @@ def decide_release(case: Case, catalogue: Catalogue) -> Decision:
     """What the spine may release of a case, whose release has begun.
 
     Raises:
-        SlussError: CASE_WRONG_STATE; SECOND_PERSON_NEEDED without an approval or an emergency; PURPOSE_UNKNOWN,
-            FIELD_UNKNOWN if the catalogue has changed.
+        SlussError: CASE_WRONG_STATE; SECOND_PERSON_NEEDED without an approval or an emergency, and once an emergency
+            is disputed; PURPOSE_UNKNOWN, FIELD_UNKNOWN if the catalogue has changed.
     """
     body, scope = case.body, case.body.scope
     if case.state is not CaseState.RELEASED or body.begun is None or body.delivery is None:
         raise SlussError(Reason.CASE_WRONG_STATE, f"the case is {_words(case.state)}", case=case.id, state=case.state)
     if body.emergency is None and (not body.approved_by or body.approved_by in body.editors):
         raise SlussError(Reason.SECOND_PERSON_NEEDED, case=case.id)
+    if body.emergency is not None and body.emergency.disputed:
+        raise SlussError(
+            Reason.SECOND_PERSON_NEEDED, "a second person has said that it should not be made", case=case.id
+        )
     catalogue.purpose(case.ground)
     fields = tuple(sorted(scope.fields, key=lambda granted: granted.field))
     population = scope.population or Population(persons=frozenset(scope.persons))

@@ -70,10 +70,11 @@ class Legal:
 
         def work(view: View) -> legal_pb2.GetCaseResponse:
             held = load(view, request.case_id)
+            events = rows.timeline(view, held)
             return legal_pb2.GetCaseResponse(
                 case=self._shown(view, held),
-                documents=[wire.document(each) for each in documents.documents(view, held)],
-                timeline=[wire.event(each) for each in rows.timeline(view, held)],
+                documents=[wire.document(each) for each in documents.documents(view, held, events)],
+                timeline=[wire.event(each) for each in events],
             )
 
         return await self._call(self._desk.read, caller, work)
@@ -87,13 +88,12 @@ class Legal:
             size = page_size(request.page_size, DEFAULT_CASES, MAX_CASES)
             states = wire.states(request.states)
             ground = wire.ground(request.ground) if request.ground else None
-            binding = ("cases", sorted(states), request.handler, request.ground)
+            handler = wire.handler(request.handler)
+            binding = ("cases", sorted(states), handler, request.ground)
             before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
-            found = rows.list_cases(view, states, request.handler, ground, before, size + 1)
-            token = self._cursors.seal(str(found[size - 1][0]), *binding) if len(found) > size else ""
-            return legal_pb2.ListCasesResponse(
-                cases=[self._shown(view, held) for _, held in found[:size]], next_page_token=token
-            )
+            found, last = rows.list_cases(view, states, handler, ground, before, size)
+            token = self._cursors.seal(str(last), *binding) if last else ""
+            return legal_pb2.ListCasesResponse(cases=[self._shown(view, held) for held in found], next_page_token=token)
 
         return await self._call(self._desk.read, caller, work)
 

@@ -34,6 +34,8 @@ class Head(SQLModel, table=True):
 
 RIGHTS = "type IN ('catalogue', 'certificate', 'contract', 'key', 'policy')"
 """Entries that rights stand on. Queries repeat these very words: only then does either store use the index."""
+CASES = "type = 'case'"
+"""Steps of legal cases, among the many entries of a release; likewise."""
 
 
 class LedgerEntry(SQLModel, table=True):
@@ -54,6 +56,13 @@ class LedgerEntry(SQLModel, table=True):
             "id",
             sqlite_where=text(RIGHTS),
             postgresql_where=text(RIGHTS),
+        ),
+        Index(
+            "ledger_entry_cases",
+            "contract",
+            "id",
+            sqlite_where=text(CASES),
+            postgresql_where=text(CASES),
         ),
     )
     id: int = Field(sa_column=Column(_ROW_ID, primary_key=True, autoincrement=False))

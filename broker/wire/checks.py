@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_TEXT: Final = 2_000
+MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 
 
 def period(first: str, last: str, now_us: int, *, open_ended: bool) -> tuple[int, int]:
@@ -37,16 +39,16 @@ def period(first: str, last: str, now_us: int, *, open_ended: bool) -> tuple[int
 
 
 def persons(texts: Sequence[str], field: str, most: int) -> tuple[int, ...]:
-    """1 to `most` different persons, ascending."""
+    """1 to `most` different persons, in the order given."""
     if not 1 <= len(texts) <= most:
         raise invalid(field, f"1 to {most:,} persons")
     try:
-        persons = sorted(parse_person(text) for text in texts)
+        persons = tuple(parse_person(text) for text in texts)
     except SlussError as error:
         raise invalid(field, error.detail) from None
     if len(set(persons)) != len(persons):
         raise invalid(field, "a person stands there twice")
-    return tuple(persons)
+    return persons
 
 
 def text(given: str, field: str, most: int = MAX_TEXT) -> str:
@@ -59,6 +61,13 @@ def text(given: str, field: str, most: int = MAX_TEXT) -> str:
 def optional(given: str, field: str) -> str:
     """A text, or none."""
     return text(given, field) if given else ""
+
+
+def media_type(given: str, field: str) -> str:
+    """A type and a subtype (RFC 6838, section 4.2), without parameters."""
+    if not MEDIA_TYPE.fullmatch(given):
+        raise invalid(field, "such as application/pdf")
+    return given
 
 
 def among(text: str, words: frozenset[str], field: str) -> str:

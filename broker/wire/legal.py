@@ -26,7 +26,7 @@ from broker.legal.model import (
     Scope,
 )
 from broker.sealing import RecipientPublicKey
-from broker.values import is_plain_text, validate
+from broker.values import validate
 from broker.wire import checks
 from broker.wire import contract as contract_wire
 
@@ -79,7 +79,7 @@ def new_case(request: legal_pb2.OpenCaseRequest, catalogue: Catalogue, now_us: i
     deadline = checks.day(request.deadline, "deadline")
     if deadline < received:
         raise checks.invalid("deadline", "before the request was received")
-    hidden = request.hidden_until
+    hidden, asked, listed = request.hidden_until, scope(request.scope, catalogue), request.scope.listed.person_ids
     if request.secrecy_reason and not hidden:
         raise checks.invalid("hidden_until", "secrecy needs an end")
     return NewCase(
@@ -90,10 +90,11 @@ def new_case(request: legal_pb2.OpenCaseRequest, catalogue: Catalogue, now_us: i
             checks.text(request.instrument.reference, "instrument.reference", MAX_REFERENCE),
             checks.past(request.instrument.date, "instrument.date", now_us),
         ),
-        scope=scope(request.scope, catalogue),
+        scope=asked,
+        listed=checks.persons(listed, "scope.persons", MAX_PERSONS) if listed else (),
         received=received,
         deadline=deadline,
-        handler=_handler(request.handler),
+        handler=handler(request.handler),
         note=checks.optional(request.note, "note"),
         secrecy_until=checks.day(hidden, "hidden_until") if hidden else None,
         secrecy_reason=checks.text(request.secrecy_reason, "secrecy_reason") if hidden else "",
@@ -109,7 +110,7 @@ def changes(request: legal_pb2.ChangeCaseRequest, catalogue: Catalogue) -> Chang
     return Changes(
         scope=scope(request.scope, catalogue) if request.HasField("scope") else None,
         delivery=_delivery(request.delivery) if request.HasField("delivery") else None,
-        handler=_handler(request.handler),
+        handler=handler(request.handler),
         deadline=checks.day(request.deadline, "deadline") if request.deadline else None,
         note=checks.optional(request.note, "note"),
     )
@@ -145,7 +146,9 @@ def scope(message: legal_pb2.Scope, catalogue: Catalogue) -> Scope:
     first, last = message.collected_from, message.collected_until
     fields = [FieldGrant(granted.field, granted.transform) for granted in message.fields]
     return Scope(
-        persons=checks.persons(message.listed.person_ids, "scope.persons", MAX_PERSONS) if kind == "listed" else (),
+        persons=tuple(sorted(checks.persons(message.listed.person_ids, "scope.persons", MAX_PERSONS)))
+        if kind == "listed"
+        else (),
         population=contract_wire.population(message.population, "scope", catalogue) if kind == "population" else None,
         fields=tuple(sorted(fields, key=lambda granted: granted.field)),
         collected_from=checks.day(first, "scope.collected_from") if first else None,
@@ -190,6 +193,23 @@ def step(value: int) -> CaseStep:
     return found
 
 
+def handler(text: str) -> str:
+    """Who works on a case, of the legal team; "" for nobody named.
+
+    Raises:
+        SlussError: INVALID_REQUEST.
+    """
+    if not text:
+        return ""
+    try:
+        principal = parse_principal(text)
+    except SlussError:
+        principal = None
+    if principal is None or principal.kind != "legal":
+        raise checks.invalid("handler", "one of the legal team, such as legal/anna")
+    return principal.name
+
+
 def states(values: Sequence[int]) -> list[CaseState]:
     """States to filter by.
 
@@ -229,12 +249,10 @@ def document_name(request: legal_pb2.AddDocumentRequest) -> tuple[str, str]:
     name = checks.text(request.name, "name", MAX_FILE_NAME)
     if "/" in name or "\\" in name or name in (".", ".."):
         raise checks.invalid("name", "a file's name, without slashes")
-    main, slash, part = request.media_type.partition("/")
-    if not (slash and main.isascii() and part.isascii() and is_plain_text(request.media_type, 100)):
-        raise checks.invalid("media_type", "such as application/pdf")
+    media_type = checks.media_type(request.media_type, "media_type")
     if not 1 <= len(request.content) <= MAX_DOCUMENT:
         raise checks.invalid("content", "1 byte to 16 MiB")
-    return name, request.media_type
+    return name, media_type
 
 
 def _requester(message: legal_pb2.Requester) -> Requester:
@@ -260,18 +278,6 @@ def _delivery(message: legal_pb2.Delivery) -> Delivery:
         key(message.key, "delivery.key") if kind == "key" else None,
         checks.day(message.retain_until, "delivery.retain_until"),
     )
-
-
-def _handler(text: str) -> str:
-    if not text:
-        return ""
-    try:
-        principal = parse_principal(text)
-    except SlussError:
-        principal = None
-    if principal is None or principal.kind != "legal":
-        raise checks.invalid("handler", "one of the legal team, such as legal/anna")
-    return principal.name
 
 
 # --- replies --------------------------------------------------------------------------------------------

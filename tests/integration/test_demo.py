@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 SLUSS = [sys.executable, "-m", "sluss_cli"]
-CHAPTERS = 10
+CHAPTERS = 11
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ class Bar:
             requester=Requester("Polisen", "Box 12256, 102 26 Stockholm", "SE", "registrator@example.org"),
             instrument=Instrument("court_order", "B 1234-26", date(2026, 1, 2)),
             scope=scope,
+            listed=scope.persons,
             received=date(2026, 1, 3),
             deadline=date(2099, 1, 1),
             handler="",

@@ -10,9 +10,11 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+CASES = sa.text("type = 'case'")
+
 
 def upgrade() -> None:
-    """Makes the four tables."""
+    """Makes the four tables, and an index over the steps of cases."""
     op.create_table(
         "legal_case",
         _text("id"),
@@ -57,6 +59,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("entry"),
     )
     op.create_index("sealed_entry_case", "sealed_entry", ["case", "entry"])
+    op.create_index(
+        "ledger_entry_cases", "ledger_entry", ["contract", "id"], sqlite_where=CASES, postgresql_where=CASES
+    )
 
 
 def _text(name: str) -> sa.Column[str]:
