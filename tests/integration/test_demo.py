@@ -56,7 +56,7 @@ def test_every_chapter_goes_as_told_in_time_and_the_broker_is_stopped(told):
     assert [chapter["ok"] for chapter in told["chapters"]] == [True] * CHAPTERS
     assert told["seconds"] < 20
     refused = {command["reason"] for chapter in told["chapters"] for command in chapter["commands"]} - {""}
-    assert refused == {"PURPOSE_OUT_OF_SCOPE", "FIELD_OUT_OF_SCOPE", "CONTRACT_SUSPENDED"}
+    assert refused == {"PURPOSE_OUT_OF_SCOPE", "FIELD_OUT_OF_SCOPE", "CONTRACT_SUSPENDED", "SECOND_PERSON_NEEDED"}
     assert told["chapters"][-1]["facts"]["finding"] == "altered"
     assert not listens(port_of(told))
 

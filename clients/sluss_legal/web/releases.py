@@ -32,6 +32,7 @@ def show(page: Page) -> Response:
 def _shown(page: Page, error: str = "") -> Response:
     case = page.get_case().case
     job = page.session.jobs.get(case.case_id)
+    running = job is not None and job.running
     begun = case.state in {pb.CASE_STATE_APPROVED, pb.CASE_STATE_RELEASED}
     return page.render(
         "release.html",
@@ -39,7 +40,8 @@ def _shown(page: Page, error: str = "") -> Response:
         case=case,
         case_id=case.case_id,
         job=job,
-        failure=failure(page, job),
+        running=running,
+        failure="" if running else failure(page, job),
         startable=begun and not (case.HasField("release") and case.release.complete),
         able=page.desk.releaser is not None,
         error=error,
@@ -51,8 +53,11 @@ def progress(page: Page) -> Response:
     job = page.session.jobs.get(page.path("case"))
     if job is None:
         return page.go(f"/cases/{page.path('case')}/release")
-    part = page.render("parts/progress_box.html", job=job, case_id=job.case, failure=failure(page, job))
-    if not job.running:
+    # Looked at in this order: what has stopped has its failure by then.
+    running = job.running
+    why = "" if running else failure(page, job)
+    part = page.render("parts/progress_box.html", job=job, case_id=job.case, running=running, failure=why)
+    if not running:
         # The case has moved on: what else the page says of it is old.
         part.headers["HX-Refresh"] = "true"
     return part
