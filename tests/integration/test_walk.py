@@ -52,6 +52,7 @@ def page():
     """The README's blocks from "Use it" on, in order; the contract's id has the year of today."""
     text = (ROOT / "README.md").read_text()
     text = text[text.index("## Use it") :].replace("C-2026-", f"C-{datetime.now(UTC).year}-")
+    text = text.replace("L-2026-", f"L-{datetime.now(UTC).year}-")
     return FENCE.findall(text)
 
 
