@@ -6,11 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from broker.ledger import entry
 from broker.legal import hiding
 from broker.legal.keeping import CaseKeys
+from broker.legal.model import Ground
 from broker.store import tables
 from broker.store.queries import LEGAL_CASE
 
@@ -99,7 +100,9 @@ def report(view: View, period: tuple[int, int], *, include_hidden: bool) -> list
     """
     requests: Counter[Line] = Counter()
     persons: Counter[Line] = Counter()
-    query = select(LEGAL_CASE.c.id, LEGAL_CASE.c["keys"], LEGAL_CASE.c.hidden_until).order_by(LEGAL_CASE.c.number)
+    query = select(LEGAL_CASE.c.id, LEGAL_CASE.c.ground, LEGAL_CASE.c["keys"], LEGAL_CASE.c.hidden_until).order_by(
+        LEGAL_CASE.c.number
+    )
     cases: list[Row[Any]] = list(view.connection.execute(query))
     for row in cases:
         if row.hidden_until > view.now_us and not include_hidden:
@@ -115,19 +118,32 @@ def report(view: View, period: tuple[int, int], *, include_hidden: bool) -> list
 def _tally(view: View, row: Row[Any], end: int) -> _Tally:
     keys = CaseKeys.load(view.snapshot.vault, row.id, row.keys)
     tally = _Tally()
-    for found in _entries(view, row.id):
+    counted = row.ground == Ground.MERGER
+    for found in _entries(view, row.id, releases=not counted):
         if found.at >= end:
             break
         tally.take(entry.parse(hiding.opened(view.connection, row.id, keys, hiding.stored(found))[0]), found.at)
+    if counted:
+        tally.persons += _merged(view, row.id, end)
     return tally
 
 
-def _entries(view: View, case: str) -> Iterator[Row[Any]]:
-    """The case's entries, plain and sealed, in the order of the ledger."""
+def _merged(view: View, case: str, end: int) -> int:
+    """Persons of a release on ground (d), each of whom has an entry of their own: counted, since they may be many."""
+    query = select(func.count()).select_from(ENTRY)
+    found: int = view.connection.execute(
+        query.where(ENTRY.c.contract == case, ENTRY.c.type == "release", ENTRY.c.at < end)
+    ).scalar_one()
+    return found
+
+
+def _entries(view: View, case: str, *, releases: bool) -> Iterator[Row[Any]]:
+    """The case's entries, plain and sealed, in the order of the ledger; plain releases only if asked for."""
+    left_out = ["refusal"] if releases else ["refusal", "release"]
     sealed = select(hiding.SEALED_ENTRY.c.entry).where(hiding.SEALED_ENTRY.c.case == case)
     after = -1
     while True:
-        plain = select(ENTRY).where(ENTRY.c.contract == case, ENTRY.c.id > after, ENTRY.c.type != "refusal")
+        plain = select(ENTRY).where(ENTRY.c.contract == case, ENTRY.c.id > after, ENTRY.c.type.not_in(left_out))
         hidden = select(ENTRY).where(ENTRY.c.id.in_(sealed), ENTRY.c.id > after)
         page = view.connection.execute(plain.union_all(hidden).order_by("id").limit(PAGE)).all()
         yield from page

@@ -453,6 +453,18 @@ def test_the_report_counts_by_ground_country_and_outcome(bar):
     assert bar.report(period=(0, 1)) == []
 
 
+def test_the_report_counts_each_person_of_a_merger_once_hidden_or_not(bar):
+    people = [bar.person() for _ in range(5)]
+    plain = bar.approved(bar.everyone(), ground=Ground.MERGER)
+    bar.release(bar.anna, plain)
+    sealed = bar.approved(
+        bar.everyone(), ground=Ground.MERGER, secrecy_until=date(2029, 1, 1), secrecy_reason="not announced yet"
+    )
+    bar.release(bar.anna, sealed)
+    assert [(count.requests, count.persons) for _, count in bar.report()] == [(1, len(people))]
+    assert [(count.requests, count.persons) for _, count in bar.report(hidden=True)] == [(2, 2 * len(people))]
+
+
 def test_case_keys_go_to_the_newest_version_of_their_ring(bar):
     case = bar.open(bar.scope([bar.person()]), note="kept")
     bar.world.vault._records.rotate()
