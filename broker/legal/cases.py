@@ -248,6 +248,7 @@ class Cases:
         """
         held = load(change, case_id)
         case = held.case
+        rules.require_answered_in_time(case, change.now_us)
         key = _release_key(case, package_key)
         if case.body.begun is not None:
             rules.decide_release(case, change.snapshot.catalogue)

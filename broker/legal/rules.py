@@ -180,6 +180,19 @@ _PREPARED: Final = {
 }
 
 
+def require_answered_in_time(case: Case, now_us: int) -> None:
+    """Refuse to begin, or to go on with, an emergency release that no second person has answered for in time.
+
+    Raises:
+        SlussError: SECOND_PERSON_NEEDED.
+    """
+    emergency = case.body.emergency
+    if emergency is not None and not emergency.answered_by and now_us > emergency.confirm_by:
+        raise SlussError(
+            Reason.SECOND_PERSON_NEEDED, "the time to confirm the emergency release has passed", case=case.id
+        )
+
+
 def require_editable(case: Case) -> None:
     """Refuse a change of scope or delivery once the release has begun, or the case has ended.
 

@@ -159,6 +159,19 @@ def test_in_danger_one_releases_at_once_and_another_must_answer(bar):
     bar.step(bar.anna, case, CaseStep.CLOSE)
 
 
+def test_an_emergency_that_nobody_answers_for_in_time_releases_nothing_more(store_engine, vault):
+    times = [1_800_000_000_000_000]
+    bar = Bar(World(store_engine, vault, clock=lambda: times[0]))
+    case = bar.open(bar.scope([bar.person()]), ground=Ground.SAFETY)
+    bar.deliver(bar.anna, case)
+    bar.step(bar.anna, case, CaseStep.EMERGENCY)
+    bar.release(bar.anna, case)
+    times[0] += 86_400_000_001
+    assert refused(lambda: bar.release(bar.anna, case)).reason is Reason.SECOND_PERSON_NEEDED
+    bar.step(bar.bo, case, CaseStep.CONFIRM)
+    assert len(bar.opened(case, bar.release(bar.anna, case))) == 1
+
+
 @pytest.mark.parametrize("ground", [Ground.PROCESS, Ground.RIGHTS, Ground.MERGER])
 def test_no_emergency_on_other_grounds(bar, ground):
     case = bar.open(bar.scope([bar.person()]), ground=ground)
