@@ -127,6 +127,28 @@ def seen_by_the_person(page, person, case):
         clean(page, name)
 
 
+def test_disclosures_are_found_by_contract_recipient_purpose_person_and_time(broker, asa, entered):
+    with entered("bo") as page:
+        for label, text, rows in (
+            ("Contract", f"C-{today(0)[:4]}-0001", True),
+            ("Recipient", "subcontractor/acme", True),
+            ("Purpose", "billing", True),
+            ("Purpose", "offers", False),
+            ("From", today(0), True),
+            ("From", today(1), False),
+            ("Until", today(-1), False),
+        ):
+            page.goto("/disclosures?type=disclosure")
+            page.get_by_label(label, exact=True).fill(
+                text.replace("2026", today(0)[:4]) if label == "Contract" else text
+            )
+            page.get_by_role("button", name="Search").click()
+            assert (page.locator("tbody th").count() > 0) is rows, (label, text)
+        page.get_by_label("Person", exact=True).fill(asa)
+        page.get_by_role("button", name="Search").click()
+        page.get_by_role("heading", name="Accounting of disclosures").wait_for()
+
+
 def test_the_ledger_of_the_broker_is_verified_on_demand(asa, entered):
     with entered("anna") as page:
         page.goto("/ledger")

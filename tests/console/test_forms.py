@@ -106,7 +106,7 @@ def test_finding_and_adding_persons_keeps_the_form(anna):
 
 def test_the_preview_counts_and_masks(anna):
     body = anna.post("/cases/new", filled(anna, action="preview", **{"scope.persons": f"{ASA} P-0ZZZZZZZZZZZZ"}))[2]
-    assert "<strong>1</strong> persons" in body
+    assert "Persons: <strong>1</strong>" in body
     assert "Not on record: 1" in body
     assert "asa@example.org" not in body
 

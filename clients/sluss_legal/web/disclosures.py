@@ -1,9 +1,14 @@
-"""Disclosures: the ledger's entries by contract, recipient and type; by purpose and time within what is on the page."""
+"""Disclosures: the ledger's entries by contract, recipient, type, purpose and time.
+
+The broker filters by contract, recipient and type. Where a time begins is found by halving, since entries come in the
+order of time; what is for another purpose is passed over here, page after page.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sluss.v1 import ledger_pb2
 
@@ -18,8 +23,12 @@ if TYPE_CHECKING:
     from sluss_legal.web.page import Page
 
 PAGE_SIZE = 200
-"""Entries that are looked at for one page."""
-_FILTERS = ("contract", "recipient", "type", "purpose", "since", "until")
+"""Entries that are fetched at a time."""
+SHOWN = 100
+"""Entries that fit, after which a page is full."""
+MOST_FETCHES = 25
+"""Fetches for one page, each of `PAGE_SIZE` entries."""
+_FILTERS = ("contract", "recipient", "type", "purpose", "person", "since", "until")
 
 
 @dataclass(frozen=True)
@@ -47,29 +56,72 @@ class Row:
     persons: int
 
 
+@dataclass
+class Found:
+    """What a search has found.
+
+    Attributes:
+        rows: that fit.
+        looked_at: entries that were looked at.
+        size: of the ledger.
+        after: the token to look further with; empty at the end.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    looked_at: int = 0
+    size: int = 0
+    after: str = ""
+
+
 def search(page: Page) -> Response:
-    """A page of entries."""
-    asked = {name: page.asked(name) for name in _FILTERS}
-    start = page.asked("start")
-    request = ledger_pb2.ListEntriesRequest(
-        contract_id=asked["contract"],
-        recipient=asked["recipient"],
-        type=asked["type"],
-        start=int(start) if start.isascii() and start.isdigit() else 0,
-        page_size=PAGE_SIZE,
-        page_token=page.asked("after"),
-    )
-    reply = page.line.ledger.ListEntries(request, timeout=DEADLINE_S)
-    rows = [row_of(listed) for listed in reply.entries]
-    return page.render(
-        "disclosures.html",
-        asked=asked,
-        rows=[row for row in rows if _wanted(row, asked)],
-        looked_at=len(rows),
-        size=reply.size,
-        after=reply.next_page_token,
-        types=ENTRY_TYPES,
-    )
+    """A page of entries; of a person, the accounting."""
+    asked = {name: page.asked(name).strip() for name in _FILTERS}
+    if asked["person"]:
+        return page.go(f"/persons/{quote(asked['person'], safe='')}")
+    found = _search(page, asked)
+    return page.render("disclosures.html", asked=asked, found=found, types=ENTRY_TYPES)
+
+
+def _search(page: Page, asked: dict[str, str]) -> Found:
+    found = Found(after=page.asked("after"))
+    start = 0 if found.after else _begin(page, asked["since"])
+    for _ in range(MOST_FETCHES):
+        request = ledger_pb2.ListEntriesRequest(
+            contract_id=asked["contract"],
+            recipient=asked["recipient"],
+            type=asked["type"],
+            start=start,
+            page_size=PAGE_SIZE,
+            page_token=found.after,
+        )
+        reply = page.line.ledger.ListEntries(request, timeout=DEADLINE_S)
+        rows = [row_of(listed) for listed in reply.entries]
+        found.rows += [row for row in rows if _wanted(row, asked)]
+        found.looked_at, found.size, found.after = found.looked_at + len(rows), reply.size, reply.next_page_token
+        if asked["until"] and rows and rows[-1].at[:10] > asked["until"]:
+            found.after = ""
+        if not found.after or len(found.rows) >= SHOWN:
+            break
+    return found
+
+
+def _begin(page: Page, day: str) -> int:
+    """The first entry of a day, or of a later one, by halving; 0 without a day."""
+    if not day:
+        return 0
+    low, high = 0, _from(page, 0).size
+    while low < high:
+        middle = (low + high) // 2
+        listed = _from(page, middle).entries
+        if listed and row_of(listed[0]).at[:10] < day:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _from(page: Page, start: int) -> ledger_pb2.ListEntriesResponse:
+    return page.line.ledger.ListEntries(ledger_pb2.ListEntriesRequest(start=start, page_size=1), timeout=DEADLINE_S)
 
 
 def entry(page: Page) -> Response:
