@@ -9,6 +9,7 @@ from broker.contracts import CODE, CONTRACT_ID
 from broker.errors import Reason, SlussError
 from broker.identity import parse_principal
 from broker.ledger.entry import TYPES
+from broker.legal.model import CASE_ID
 from broker.refusals import UNKNOWN_PRINCIPAL
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MAX_INDEX = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which entries: of a contract, with a recipient, of a type; empty strings for all."""
+    """Which entries: of a contract or a legal case, with a recipient, of a type; empty strings for all."""
 
     contract: str
     recipient: str
@@ -34,8 +35,9 @@ class Filter:
         Raises:
             SlussError: INVALID_REQUEST.
         """
-        if self.contract and not CONTRACT_ID.fullmatch(self.contract):
-            raise SlussError(Reason.INVALID_REQUEST, "contract_id: such as C-2026-0001", field="contract_id")
+        if self.contract and not (CONTRACT_ID.fullmatch(self.contract) or CASE_ID.fullmatch(self.contract)):
+            told = "contract_id: such as C-2026-0001, or a legal case's such as L-2026-0001"
+            raise SlussError(Reason.INVALID_REQUEST, told, field="contract_id")
         if self.recipient and self.recipient != UNKNOWN_PRINCIPAL:
             check_principal(self.recipient, "recipient")
         if self.type and (self.type not in TYPES or not CODE.fullmatch(self.type)):

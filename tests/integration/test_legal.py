@@ -22,6 +22,7 @@ from broker.legal.rows import EVENT, load, timeline
 from broker.sealing import RecipientPrivateKey
 from broker.store.engine import writing
 from broker.store.queries import LEGAL_CASE, rewrap_all
+from broker.watching import Filter
 from tests.support.legal import Bar
 from tests.support.world import World
 
@@ -329,6 +330,15 @@ def test_a_subcontractor_can_not_disclose_under_a_case(bar):
     bar.release(bar.anna, case)
     error = refused(lambda: bar.world.disclose(acme, case, [bytes(16)], purpose="legal.process"))
     assert error.reason is Reason.NOT_YOUR_CONTRACT
+
+
+def test_the_ledger_lists_what_happened_in_a_case_and_nothing_of_a_hidden_one(bar):
+    plain = bar.open(bar.scope([bar.person()]))
+    hidden = bar.open(bar.scope([bar.person()]), secrecy_until=date(2029, 1, 1), secrecy_reason="x")
+    for case, found in ((plain, ["opened"]), (hidden, [])):
+        Filter(case, "", "").check()
+        assert [each["event"] for each in bar.world.entries(contract=case)] == found
+    assert refused(lambda: Filter("L-1", "", "").check()).metadata["field"] == "contract_id"
 
 
 # --- who received what ----------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ class ListEntriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     contract_id: _builtins.str
-    """Only of this contract; empty for all."""
+    """Only of this contract, or of this legal case; empty for all."""
     recipient: _builtins.str
     """Only with this recipient, such as `subcontractor/acme-pay`; empty for all."""
     type: _builtins.str
