@@ -122,7 +122,9 @@ class _CaseStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CaseStep.Val
     CASE_STEP_APPROVE: _CaseStep.ValueType  # 6
     """Approve what was prepared. Nobody who opened the case, or set its scope or delivery, can."""
     CASE_STEP_EMERGENCY: _CaseStep.ValueType  # 7
-    """Release at once for danger to life, on ground (c) only; somebody else must confirm within the set time."""
+    """Release at once for danger to life, on ground (c) only; somebody else must confirm within the set time, or nothing
+    more leaves.
+    """
     CASE_STEP_CONFIRM: _CaseStep.ValueType  # 8
     """Confirm an emergency release, as a second person."""
     CASE_STEP_DISPUTE: _CaseStep.ValueType  # 9
@@ -148,7 +150,9 @@ CASE_STEP_PREPARE: CaseStep.ValueType  # 5
 CASE_STEP_APPROVE: CaseStep.ValueType  # 6
 """Approve what was prepared. Nobody who opened the case, or set its scope or delivery, can."""
 CASE_STEP_EMERGENCY: CaseStep.ValueType  # 7
-"""Release at once for danger to life, on ground (c) only; somebody else must confirm within the set time."""
+"""Release at once for danger to life, on ground (c) only; somebody else must confirm within the set time, or nothing
+more leaves.
+"""
 CASE_STEP_CONFIRM: CaseStep.ValueType  # 8
 """Confirm an emergency release, as a second person."""
 CASE_STEP_DISPUTE: CaseStep.ValueType  # 9
@@ -1483,7 +1487,7 @@ class ReleaseRequest(_message.Message):
     RESUME_AFTER_FIELD_NUMBER: _builtins.int
     SEEN_SIZE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID4; each message is retried safely under an id derived from it and its place."""
+    """A UUID4. The parts of a release are the case's: whoever asks again gets those that exist as they are."""
     case_id: _builtins.str
     """The case."""
     resume_after: _builtins.str
@@ -1713,7 +1717,7 @@ class ListRecipientsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
-    """The person."""
+    """The person, who must be on record: of one who was erased nothing is left that could tell."""
     first_day: _builtins.str
     """First day; empty for the beginning."""
     last_day: _builtins.str
