@@ -153,7 +153,7 @@ def row_of(listed: ledger_pb2.LedgerEntry) -> Row:
 
 
 def _text(terms: dict[str, Any], *names: str) -> str:
-    return next((str(terms[name]) for name in names if isinstance(terms.get(name), str)), "")
+    return next((terms[name] for name in names if isinstance(terms.get(name), str) and terms[name]), "")
 
 
 def _count(persons: object) -> int:
