@@ -182,7 +182,6 @@ EVENTS = {
     "hidden": N_("Hidden"),
     "prolonged": N_("Secrecy prolonged"),
     "lifted": N_("Secrecy lifted"),
-    "lapsed": N_("Secrecy ended by itself"),
     "release_began": N_("Release begun"),
     "release_completed": N_("Release complete"),
     "release_recorded": N_("Release made elsewhere recorded"),
