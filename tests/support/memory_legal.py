@@ -326,7 +326,10 @@ class Legal(legal_pb2_grpc.LegalServiceServicer):
             and request.handler in {"", case.handler}
             and request.ground in {0, case.ground}
         ]
-        return pb.ListCasesResponse(cases=[self.world.seen_by(case, caller_of(context)) for case in fits])
+        start, size = int(request.page_token or 0), request.page_size or 50
+        after = str(start + size) if start + size < len(fits) else ""
+        shown = [self.world.seen_by(case, caller_of(context)) for case in fits[start : start + size]]
+        return pb.ListCasesResponse(cases=shown, next_page_token=after)
 
     def StepCase(self, request, context):
         world, by = self.world, caller_of(context)

@@ -13,8 +13,9 @@ from sluss.v1 import legal_pb2 as pb
 from sluss_legal.dates import is_day
 from sluss_legal.web.intake import previewed
 from sluss_legal.web.lines import DEADLINE_S
-from sluss_legal.web.page import Page, download, is_overdue, is_unanswered, read_file
+from sluss_legal.web.page import Page, download, read_file
 from sluss_legal.web.scope_form import ScopeForm, choices
+from sluss_legal.web.urgency import days_left, is_overdue, is_unanswered
 from sluss_legal.words import N_, STEP_NAMES, STEPS
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def shown(page: Page, place: str = "", error: str = "", template: str = "case.ht
         steps=[step for step in STEPS if step in case.possible and step not in _APART],
         possible=set(case.possible),
         late=is_overdue(case),
+        left=days_left(case),
         urgent=is_unanswered(case),
         place=place,
         error=error,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from broker.errors import SlussError
 from sluss_legal import words
 from sluss_legal.web.doors import NobodyKnownError
 from sluss_legal.web.lines import DEADLINE_S, Line, Lines
+from sluss_legal.web.urgency import Alarms, alarms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,15 +32,6 @@ if TYPE_CHECKING:
     from sluss_legal.web.render import Renderer
     from sluss_legal.web.sessions import Session
 
-_OPEN_STATES = (
-    pb.CASE_STATE_RECEIVED,
-    pb.CASE_STATE_UNDER_REVIEW,
-    pb.CASE_STATE_INFORMATION_ASKED,
-    pb.CASE_STATE_CHALLENGED,
-    pb.CASE_STATE_APPROVED,
-    pb.CASE_STATE_RELEASED,
-)
-_PENDING = {*_OPEN_STATES} - {pb.CASE_STATE_RELEASED}
 _WRITTEN_ONLY = {"step", "change", "documents", "passphrase"}
 """Last parts of addresses that only take forms."""
 _MAX_FIELDS = 4_000
@@ -174,48 +165,13 @@ class Page:
 
     def _alarms(self) -> Alarms:
         try:
-            request = pb.ListCasesRequest(states=_OPEN_STATES, page_size=200)
-            cases = self.line.legal.ListCases(request, timeout=DEADLINE_S).cases
+            return alarms(self.line.legal)
         except grpc.RpcError:
             return Alarms([], [], known=False)
-        return Alarms(
-            emergencies=[case for case in cases if is_unanswered(case)],
-            overdue=[case for case in cases if is_overdue(case)],
-        )
 
     def trouble(self, error: grpc.RpcError | SlussClientError | SlussError) -> Trouble:
         """A failure in plain words. Never with a traceback, and never with an exception's text of this side."""
         return trouble_of(error, self.tongue)
-
-
-@dataclass(frozen=True)
-class Alarms:
-    """What stands out on every page.
-
-    Attributes:
-        emergencies: releases without a second person that nobody has answered for.
-        overdue: cases past their deadline.
-        known: False if the broker could not be asked.
-    """
-
-    emergencies: list[pb.Case]
-    overdue: list[pb.Case]
-    known: bool = True
-
-
-def today() -> date:
-    """Today, UTC."""
-    return datetime.now(UTC).date()
-
-
-def is_unanswered(case: pb.Case) -> bool:
-    """Whether an emergency release waits for its second person."""
-    return case.HasField("emergency") and not case.emergency.answered_by
-
-
-def is_overdue(case: pb.Case) -> bool:
-    """Whether its deadline has passed without an answer."""
-    return case.state in _PENDING and bool(case.deadline) and case.deadline < today().isoformat()
 
 
 def trouble_of(error: grpc.RpcError | SlussClientError | SlussError, tongue: Tongue) -> Trouble:
