@@ -125,20 +125,7 @@ def furnished(team):
     team.open_case(ground=pb.GROUND_RIGHTS_AND_PROPERTY, deadline=today(-2))
     done = move(other, move(legal, move(legal, deliver(legal, team.open_case()), 1), 5), 6)
     granted = contract_pb2.FieldGrant(field="email", transform="masked")
-    team.world.received[ASA] = [
-        (None, pb.Received(at=today(-30), kind=1, recipient_name="Acme Pay AB", purpose="billing", fields=[granted])),
-        (
-            None,
-            pb.Received(
-                at=today(-3),
-                kind=2,
-                recipient_name="Svea hovrätt",
-                ground=1,
-                fields=[granted],
-                instrument=pb.Instrument(kind="warrant", reference="B 1", date=today(-5)),
-            ),
-        ),
-    ]
+    team.world.disclosed(ASA, [granted], today(-30))
     terms = contract_pb2.ContractTerms(
         subcontractor="subcontractor/acme-pay",
         recipient_name="Acme Pay AB",

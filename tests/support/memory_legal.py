@@ -252,6 +252,37 @@ class MemoryLegal:
             row.entry = part.opening.sealed_entry
         self.received.setdefault(person, []).append((case, row))
 
+    def disclosed(self, person, fields, at):
+        """A row for what a subcontractor received under a contract, with its entry."""
+        terms = {
+            "contract": "C-2026-0001",
+            "contract_version": 1,
+            "disclosure": f"D-{os.urandom(16).hex()}",
+            "epoch": entries.base64url(bytes(16)),
+            "fields": [{"name": granted.field, "transform": granted.transform} for granted in fields],
+            "issued": rfc3339(system_clock()),
+            "key": entries.base64url(bytes(32)),
+            "onward_transfer": "forbidden",
+            "policy": "2026-01",
+            "purpose": "billing.collection",
+            "recipient": "subcontractor/acme-pay",
+            "retain_until": today(30),
+            "v": 1,
+        }
+        entry = entries.disclosure(system_clock(), terms, [(bytes(32), bytes(32))], 0)
+        row = pb.Received(
+            at=at,
+            kind=pb.RECEIVED_KIND_DISCLOSURE,
+            recipient_name="Acme Pay AB",
+            recipient_address="Storgatan 1, Stockholm",
+            fields=fields,
+            purpose=terms["purpose"],
+            authority=terms["contract"],
+            entry_index=self.ledger.append(entry),
+            entry=entry,
+        )
+        self.received.setdefault(person, []).append((None, row))
+
     def rows_of(self, person):
         """A person's rows, without those of cases that are hidden."""
         for case, row in self.received.get(person, []):

@@ -1,6 +1,7 @@
 """`sluss legal recipients, report, opening`: who received what, how often, and what a hidden entry was."""
 
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from sluss.v1 import legal_pb2 as pb
 from sluss_client.files import SECRET, write_atomic
 from sluss_legal.documents import accounting as accounts
 from sluss_legal.documents import report as reports
-from sluss_legal.proving import prove_opening, prove_row
+from sluss_legal.proving import ProvenEntry, prove_opening, prove_row
 from sluss_legal.tongue import tongue_of
 
 from broker.ledger.checkpoint import Checkpoint, open_checkpoint
@@ -73,7 +74,7 @@ def recipients(
     first, last = period(first, last)
     kind = _kind(format_, out, language)
     rows = _rows(session, person, first, last)
-    _prove(session, rows)
+    prove_rows(session, rows)
     about = accounts.Accounting(person, first, last, rows, session.profile.origin, datetime.now(UTC))
     if kind:
         _hand_out(session, accounts.accounting(kind, language, about), out, rows=len(rows))
@@ -97,7 +98,7 @@ def _rows(session: Session, person: str, first: str, last: str) -> list[pb.Recei
             return rows
 
 
-def _prove(session: Session, rows: list[pb.Received]) -> None:
+def prove_rows(session: Session, rows: Iterable[pb.Received]) -> None:
     """Each row says what its entry says, and all entries are in the one ledger that was seen before."""
     verifier = session.profile.verifier()
     trees: dict[tuple[int, bytes], Checkpoint] = {}
@@ -127,7 +128,7 @@ def report(
     kind = _kind(format_, out, language)
     request = pb.GetTransparencyReportRequest(first_day=first, last_day=last, include_hidden=include_hidden)
     counted = session.legal.GetTransparencyReport(request, timeout=DEADLINE_S)
-    _check_counted(session, counted)
+    check_counted(session, counted)
     about = reports.Report(first, last, include_hidden, counted, datetime.now(UTC))
     if kind:
         _hand_out(session, reports.report(kind, language, about), out, rows=len(counted.rows))
@@ -143,7 +144,7 @@ def report(
         session.output.line("With hidden cases: for the legal team's own eyes, never to be published.")
 
 
-def _check_counted(session: Session, counted: pb.GetTransparencyReportResponse) -> None:
+def check_counted(session: Session, counted: pb.GetTransparencyReportResponse) -> None:
     """The tree that it was counted from is signed, and one with the tree seen last."""
     tree = open_checkpoint(counted.checkpoint, session.profile.verifier())
     if tree.size != counted.size:
@@ -151,11 +152,17 @@ def _check_counted(session: Session, counted: pb.GetTransparencyReportResponse) 
     Watch(session).meet([tree])
 
 
-def opening(session: Session, index: Annotated[int, typer.Argument(help="The entry.", min=0, metavar="INDEX")]) -> None:
-    """Show what a hidden entry was, and prove that the ledger has been committed to it all along."""
+def proven_opening(session: Session, index: int) -> tuple[pb.GetOpeningResponse, ProvenEntry]:
+    """What a hidden entry was, and that the ledger was committed to it."""
     reply = session.legal.GetOpening(pb.GetOpeningRequest(index=index), timeout=DEADLINE_S)
     proven = prove_opening(reply, index, session.profile.verifier())
     Watch(session).meet([proven.checkpoint])
+    return reply, proven
+
+
+def opening(session: Session, index: Annotated[int, typer.Argument(help="The entry.", min=0, metavar="INDEX")]) -> None:
+    """Show what a hidden entry was, and prove that the ledger has been committed to it all along."""
+    reply, proven = proven_opening(session, index)
     session.output.result(
         {
             "index": index,

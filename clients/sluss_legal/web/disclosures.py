@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import grpc
 from sluss.v1 import ledger_pb2
 
 from broker.errors import SlussError
 from broker.ledger import entry as entries
+from sluss_legal.web import proofs
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.words import ENTRY_TYPES
 
@@ -125,11 +127,23 @@ def _from(page: Page, start: int) -> ledger_pb2.ListEntriesResponse:
 
 
 def entry(page: Page) -> Response:
-    """One entry as the ledger holds it, with its receipt."""
+    """One entry as the ledger holds it, with its receipt; of one that was hidden, also what it was."""
     request = ledger_pb2.GetReceiptRequest(index=int(page.path("index")))
     reply = page.line.ledger.GetReceipt(request, timeout=DEADLINE_S)
     listed = ledger_pb2.LedgerEntry(index=request.index, entry=reply.entry)
-    return page.render("entry.html", row=row_of(listed), text=reply.entry.decode(), receipt=reply.receipt)
+    row = row_of(listed)
+    was = _opened(page, row) if row.type == "sealed" else None
+    return page.render("entry.html", row=row, text=reply.entry.decode(), receipt=reply.receipt, was=was)
+
+
+def _opened(page: Page, row: Row) -> str:
+    """What a sealed entry is a commitment to, proven; empty as long as it is hidden."""
+    try:
+        return entries.canonical(proofs.opened(page, row.index)).decode()
+    except grpc.RpcError as error:
+        if page.trouble(error).reason == "ENTRY_UNKNOWN":
+            return ""
+        raise
 
 
 def row_of(listed: ledger_pb2.LedgerEntry) -> Row:

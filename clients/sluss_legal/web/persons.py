@@ -14,6 +14,7 @@ from sluss_legal.documents.accounting import accounting as document
 from sluss_legal.web.intake import FINDERS, find
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, download
+from sluss_legal.web.proofs import prove_rows
 from sluss_legal.web.scope_form import PERSON_ID
 from sluss_legal.words import N_
 
@@ -43,7 +44,7 @@ def _search(page: Page, **more: object) -> Response:
 
 
 def accounting(page: Page) -> Response:
-    """A person's accounting of disclosures, page by page."""
+    """A person's accounting of disclosures, page by page, each row proven before it is shown."""
     first, last = page.asked("first"), page.asked("last")
     error = _fault(page, first, last)
     request = pb.ListRecipientsRequest(
@@ -55,6 +56,7 @@ def accounting(page: Page) -> Response:
     )
     try:
         reply = page.line.legal.ListRecipients(request, timeout=DEADLINE_S)
+        prove_rows(page, reply.received)
     except grpc.RpcError as failure:
         return page.render("trouble.html", 404, trouble=page.trouble(failure))
     return page.render(
@@ -89,7 +91,7 @@ def take_along(page: Page) -> Response:
 
 
 def everything(page: Page, first: str, last: str) -> list[pb.Received]:
-    """All rows of the period."""
+    """All rows of the period, proven."""
     rows: list[pb.Received] = []
     token = ""
     while True:
@@ -100,4 +102,5 @@ def everything(page: Page, first: str, last: str) -> list[pb.Received]:
         rows.extend(reply.received)
         token = reply.next_page_token
         if not token:
+            prove_rows(page, rows)
             return rows

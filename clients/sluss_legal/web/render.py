@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sluss.v1 import legal_pb2
 
 from sluss_legal import dates, words
-from sluss_legal.fields import label_of
+from sluss_legal.fields import label_of, purpose_label
 from sluss_legal.tongue import LANGUAGES, Tongue, tongue_of
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Renderer:
             _=tongue.say,
             language=tongue.language,
             label=lambda name: label_of(name, tongue.language),
+            purpose=lambda code: purpose_label(code, tongue.language),
             options=lambda table: [(code, tongue.say(text)) for code, text in table.items()],
             word=lambda table, key: _word(table, key, tongue),
             **values,

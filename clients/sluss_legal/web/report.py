@@ -12,6 +12,7 @@ from sluss_legal.documents.report import KINDS, WITH_RELEASE, Report, charts
 from sluss_legal.documents.report import report as written
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, download
+from sluss_legal.web.proofs import check_counted
 from sluss_legal.web.urgency import today
 from sluss_legal.words import N_
 
@@ -68,4 +69,6 @@ def _fault(page: Page, first: str, last: str) -> str:
 
 def _ask(page: Page, first: str, last: str, *, hidden: bool) -> pb.GetTransparencyReportResponse:
     request = pb.GetTransparencyReportRequest(first_day=first, last_day=last, include_hidden=hidden)
-    return page.line.legal.GetTransparencyReport(request, timeout=DEADLINE_S)
+    counted = page.line.legal.GetTransparencyReport(request, timeout=DEADLINE_S)
+    check_counted(page, counted)
+    return counted
