@@ -19,3 +19,8 @@ def purpose_label(code: str, language: str) -> str:
     if known is None:
         return code
     return known.label_sv if language == "sv" else known.label_en
+
+
+def purposes(language: str) -> dict[str, str]:
+    """All purposes of the catalogue at hand, by code."""
+    return {code: purpose_label(code, language) for code in sorted(default_catalogue().purposes)}

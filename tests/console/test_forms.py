@@ -3,8 +3,12 @@
 import html
 import re
 import uuid
+from urllib.parse import parse_qsl
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sluss.v1 import legal_pb2 as pb
 
 from tests.support.memory_legal import PERSONS, today
 
@@ -149,3 +153,54 @@ def test_accounting_and_report_can_be_taken_along_in_every_form(anna, kind, begi
         assert (status, content.startswith(begins)) == (200, True), path
         assert headers["content-disposition"].startswith("attachment")
     assert anna.get("/report.exe")[0] == 303
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "told"),
+    [
+        ("contract=seventeen", "contract", "Such as C-2026-0001"),
+        ("recipient=Nobody+AB", "recipient", "is called so"),
+        ("recipient=tingsr%C3%A4tt", "recipient", "More than one fits"),
+        ("recipient=subcontractor/a&person=tingsr%C3%A4tt", "person", "is no person id"),
+        ("type=gossip", "type", "no such type"),
+        ("since=25/11", "since", "year-month-day"),
+        ("since=2026-02-01&until=2026-01-01", "until", "ends before it begins"),
+    ],
+)
+def test_a_wrong_filter_of_the_disclosures_is_told_beside_it_and_kept(team, anna, query, field, told):
+    team.open_case()
+    team.open_case()
+    status, _, body = anna.get(f"/disclosures?{query}")
+    assert status == 422
+    assert told in fault_of(body, field)
+    assert all(f'value="{html.escape(text)}"' in body for name, text in parse_qsl(query) if name != "type")
+
+
+def test_disclosures_are_found_by_the_name_of_who_asked(team, anna):
+    requester = pb.Requester(name="Svea hovrätt", address="Box 2290", country="SE", contact="Registry")
+    case = team.open_case(requester=requester).case_id
+    status, _, body = anna.get("/disclosures?recipient=svea")
+    assert status == 200
+    assert "entries fit" in body
+    assert anna.get(f"/disclosures?recipient=svea&contract={case}")[0] == 200
+    assert anna.get("/disclosures?recipient=svea&contract=L-2026-0099")[0] == 422
+
+
+def test_a_person_among_the_disclosures_takes_the_period_along(anna):
+    status, headers, _ = anna.get(f"/disclosures?person={ASA}&since=2026-01-01&until=2026-02-01")
+    assert (status, headers["location"]) == (303, f"/persons/{ASA}?first=2026-01-01&last=2026-02-01")
+
+
+def test_a_courts_key_is_taken_as_openssl_writes_it(team, anna):
+    case, key = team.open_case(), X25519PrivateKey.generate().public_key()
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode().strip()
+    form = {"csrf": anna.csrf(), "etag": case.etag, "what": "delivery", "kind": "key", "public_key": pem}
+    form |= {"retain_until": "soon", "note": "By courier"}
+    status, _, body = anna.post(f"/cases/{case.case_id}/change", form)
+    assert (status, "asked to delete" in fault_of(body, "delivery")) == (422, True)
+    assert kept(body, form | {"what": "", "kind": "", "etag": ""})
+    wrong = form | {"retain_until": today(90), "public_key": pem.replace("A", "B")}
+    status, _, body = anna.post(f"/cases/{case.case_id}/change", wrong)
+    assert (status, "Paste it as PEM" in fault_of(body, "public-key")) == (422, True)
+    assert anna.post(f"/cases/{case.case_id}/change", form | {"retain_until": today(90)})[0] == 303
+    assert team.world.cases[case.case_id].delivery.key.public_key == key.public_bytes_raw()

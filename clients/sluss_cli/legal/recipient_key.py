@@ -31,12 +31,19 @@ def read_public_key(path: Path) -> pb.RecipientKey:
     Raises:
         Problem: USAGE, if it is none.
     """
-    data = read_bytes(path)
+    key = public_key(read_bytes(path))
+    if key is None:
+        raise _no_key("public", path)
+    return key
+
+
+def public_key(data: bytes) -> pb.RecipientKey | None:
+    """The public key in any of these forms; None if it is none."""
     raw = _of_pem(data) if data.lstrip().startswith(_PEM) else _decoded(data, set(_SIZES))
     try:
         key = RecipientPublicKey(_SIZES[len(raw)], raw)
     except (SlussError, KeyError):
-        raise _no_key("public", path) from None
+        return None
     return pb.RecipientKey(suite=disclosure_pb2.Suite.ValueType(key.suite), public_key=key.data)
 
 

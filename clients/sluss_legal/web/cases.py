@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from sluss.v1 import disclosure_pb2
 from sluss.v1 import legal_pb2 as pb
+from sluss_cli.legal.recipient_key import public_key
 
 from sluss_legal.dates import is_day
 from sluss_legal.web.intake import previewed
@@ -27,8 +25,8 @@ MAX_DOCUMENT = 16 * 1024 * 1024
 """Bytes of the largest document."""
 _APART = {pb.CASE_STEP_APPROVE, pb.CASE_STEP_EMERGENCY}
 """Steps with a page of their own, since data may leave by them."""
-_X25519_BYTES, _XWING_BYTES = 32, 1216
-_SUITES = {_X25519_BYTES: disclosure_pb2.SUITE_X25519, _XWING_BYTES: disclosure_pb2.SUITE_XWING}
+_KEY = "delivery-key"
+"""Where a message about the recipient's key stands."""
 
 
 def show(page: Page) -> Response:
@@ -94,22 +92,21 @@ def change(page: Page) -> Response:
     """Changes handler, deadline, delivery, or adds a note."""
     what = page.typed("what")
     request = pb.ChangeCaseRequest(case_id=page.path("case"), etag=page.typed("etag"), note=page.typed("note"))
-    error = _fill(page, what, request)
-    return shown(page, what, error) if error else _changed(page, what, request)
+    place, error = _delivery(page, request) if what == "delivery" else (what, _fill(page, what, request))
+    return shown(page, place, error) if error else _changed(page, what, request)
 
 
 def _changed(page: Page, what: str, request: pb.ChangeCaseRequest) -> Response:
     try:
         page.line.legal.ChangeCase(request, timeout=DEADLINE_S)
     except grpc.RpcError as error:
-        return shown(page, what, page.trouble(error).text)
+        trouble = page.trouble(error)
+        return shown(page, _KEY if trouble.field.startswith("delivery.key") else what, trouble.text)
     return page.go(f"/cases/{page.path('case')}", page.say(N_("The change is in the ledger.")))
 
 
 def _fill(page: Page, what: str, request: pb.ChangeCaseRequest) -> str:
     """Puts what was typed into the request; what is wrong with it, if anything."""
-    if what == "delivery":
-        return _delivery(page, request)
     if what == "deadline":
         request.deadline = page.typed("deadline")
         return "" if is_day(request.deadline) else page.say(N_("Write the day as year-month-day, such as 2026-11-25."))
@@ -119,34 +116,19 @@ def _fill(page: Page, what: str, request: pb.ChangeCaseRequest) -> str:
     return "" if request.note else page.say(N_("Write the note first."))
 
 
-def _delivery(page: Page, request: pb.ChangeCaseRequest) -> str:
-    until = page.typed("retain_until")
-    if not is_day(until):
-        return page.say(N_("Give the day by which the recipient is asked to delete, such as 2027-11-25."))
-    request.delivery.retain_until = until
-    if page.typed("kind") != "key":
+def _delivery(page: Page, request: pb.ChangeCaseRequest) -> tuple[str, str]:
+    """Puts the delivery into the request; where something is wrong with it, and what."""
+    if page.typed("kind") == "key":
+        key = public_key(page.typed("public_key").encode())
+        if key is None:
+            return _KEY, page.say(N_("This is no X25519 or X-Wing public key. Paste it as PEM, base64 or hex."))
+        request.delivery.key.CopyFrom(key)
+    else:
         request.delivery.package = True
-        return ""
-    key = key_of(page.typed("public_key"))
-    if len(key) not in _SUITES:
-        return page.say(N_("This is no X-Wing or X25519 public key. Paste it in base64 or hex."))
-    request.delivery.key.public_key = key
-    request.delivery.key.suite = _SUITES[len(key)]
-    return ""
-
-
-def key_of(text: str) -> bytes:
-    """A public key in hex or in base64 of either alphabet; empty if it is neither."""
-    packed = "".join(text.split())
-    try:
-        return bytes.fromhex(packed)
-    except ValueError:
-        pass
-    try:
-        plain = packed.replace("-", "+").replace("_", "/").rstrip("=")
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return b""
+    request.delivery.retain_until = page.typed("retain_until")
+    if is_day(request.delivery.retain_until):
+        return "delivery", ""
+    return "delivery", page.say(N_("Give the day by which the recipient is asked to delete, such as 2027-11-25."))
 
 
 def add_document(page: Page) -> Response:

@@ -6,18 +6,22 @@ order of time; what is for another purpose is passed over here, page after page.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import grpc
 from sluss.v1 import ledger_pb2
 
 from broker.errors import SlussError
 from broker.ledger import entry as entries
-from sluss_legal.web import proofs
+from sluss_legal.dates import is_day
+from sluss_legal.fields import purposes
+from sluss_legal.web import proofs, recipients
 from sluss_legal.web.lines import DEADLINE_S
-from sluss_legal.words import ENTRY_TYPES
+from sluss_legal.web.scope_form import PERSON_ID
+from sluss_legal.words import ENTRY_TYPES, N_
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -30,6 +34,8 @@ SHOWN = 100
 """Entries that fit, after which a page is full."""
 MOST_FETCHES = 25
 """Fetches for one page, each of `PAGE_SIZE` entries."""
+_AUTHORITY = re.compile(r"[CL]-[0-9]{4}-[0-9]{4,9}")
+"""The id of a contract or a case."""
 _FILTERS = ("contract", "recipient", "type", "purpose", "person", "since", "until")
 
 
@@ -77,11 +83,48 @@ class Found:
 
 def search(page: Page) -> Response:
     """A page of entries; of a person, the accounting."""
-    asked = {name: page.asked(name).strip() for name in _FILTERS}
-    if asked["person"]:
-        return page.go(f"/persons/{quote(asked['person'], safe='')}")
-    found = _search(page, asked)
-    return page.render("disclosures.html", asked=asked, found=found, types=ENTRY_TYPES)
+    asked = {name: page.asked(name) for name in _FILTERS}
+    errors = _faults(page, asked)
+    wanted = dict(asked)
+    if asked["recipient"] and not errors:
+        try:
+            wanted |= recipients.named(page, asked["recipient"])
+        except recipients.UnclearError as unclear:
+            errors["recipient"] = unclear.text
+        if asked["contract"] not in {"", wanted["contract"]}:
+            errors["recipient"] = page.say(N_("This is not the requester of that case."))
+    if asked["person"] and not errors:
+        period = {"first": asked["since"], "last": asked["until"]}
+        return page.go(f"/persons/{quote(asked['person'], safe='')}?{urlencode(period)}")
+    found = Found() if errors else _search(page, wanted)
+    return page.render(
+        "disclosures.html",
+        422 if errors else 200,
+        asked=asked,
+        errors=errors,
+        found=found,
+        types=ENTRY_TYPES,
+        purposes=purposes(page.tongue.language),
+    )
+
+
+def _faults(page: Page, asked: dict[str, str]) -> dict[str, str]:
+    """What is wrong with what was typed, by field."""
+    errors = {
+        name: page.say(N_("Write the day as year-month-day, such as 2026-11-25."))
+        for name in ("since", "until")
+        if asked[name] and not is_day(asked[name])
+    }
+    if not errors and asked["since"] and asked["until"] and asked["until"] < asked["since"]:
+        errors["until"] = page.say(N_("The period ends before it begins."))
+    if asked["contract"] and not _AUTHORITY.fullmatch(asked["contract"]):
+        errors["contract"] = page.say(N_("Such as C-2026-0001; of a case, such as L-2026-0001."))
+    if asked["type"] and asked["type"] not in ENTRY_TYPES:
+        errors["type"] = page.say(N_("There is no such type of entry."))
+    if asked["person"] and not PERSON_ID.fullmatch(asked["person"]):
+        told = N_("“{id}” is no person id. An id looks like P-04CVZ6HGRM5PX.")
+        errors["person"] = page.say(told, id=asked["person"])
+    return errors
 
 
 def _search(page: Page, asked: dict[str, str]) -> Found:
