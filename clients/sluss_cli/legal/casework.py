@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 from sluss.v1 import legal_pb2 as pb
-from sluss_legal.words import GROUND_NAMES, STATES
+from sluss_legal.urgency import days_left, is_overdue
+from sluss_legal.words import GROUND_NAMES, GROUNDS, STATES
 
 from sluss_cli.given_file import read_text
-from sluss_cli.legal.asking import CaseId, get_case
+from sluss_cli.legal.asking import CaseId, counted, get_case
 from sluss_cli.legal.case_file import EXAMPLE, ground_named, parse_case
 from sluss_cli.legal.case_text import (
     case_document,
@@ -127,7 +128,7 @@ def _row(case: pb.Case) -> tuple[object, ...]:
         state_name(case.state),
         case.deadline,
         f"{case.requester.name} ({case.requester.country})",
-        GROUND_NAMES.get(case.ground, case.ground),
+        GROUNDS.get(case.ground, str(case.ground)),
         case.handler,
         ", ".join(_marks(case)),
     )
@@ -137,6 +138,11 @@ def _marks(case: pb.Case) -> Iterator[str]:
     emergency = case.emergency
     if case.HasField("emergency") and not emergency.answered_by:
         yield "EMERGENCY, OVERDUE" if emergency.overdue else "EMERGENCY, not confirmed yet"
+    if is_overdue(case):
+        yield "OVERDUE"
+    left = days_left(case)
+    if left is not None:
+        yield "due today" if left == 0 else f"due in {counted(left, 'day', 'days')}"
     if emergency.disputed:
         yield "EMERGENCY, disputed"
     if case.secrecy.state == pb.SECRECY_STATE_HIDDEN:

@@ -7,6 +7,7 @@ import typer
 from sluss.v1 import legal_pb2 as pb
 from sluss_legal.words import STEP_NAMES
 
+from sluss_cli.entry_text import moment
 from sluss_cli.legal.asking import CaseId, Etag, Why, Yes, confirm, get_case, text
 from sluss_cli.legal.case_text import case_document, print_case, state_name
 from sluss_cli.session import DEADLINE_S, Session
@@ -102,8 +103,9 @@ def _next(case: pb.Case, step: pb.CaseStep.ValueType) -> list[str]:
     if step == pb.CASE_STEP_APPROVE:
         return [f"Next: sluss legal release {case.case_id}"]
     if step == pb.CASE_STEP_EMERGENCY:
+        until = moment(case.emergency.confirm_by)
         return [
             f"Next, at once: sluss legal release {case.case_id}",
-            f"Somebody else must confirm by {case.emergency.confirm_by}: sluss legal confirm {case.case_id}",
+            f"Somebody else must confirm by {until} UTC: sluss legal confirm {case.case_id}",
         ]
     return []

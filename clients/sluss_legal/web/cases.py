@@ -9,11 +9,11 @@ from sluss.v1 import legal_pb2 as pb
 from sluss_cli.legal.recipient_key import public_key
 
 from sluss_legal.dates import is_day
+from sluss_legal.urgency import days_left, is_overdue, is_unanswered
 from sluss_legal.web.intake import previewed
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, download, read_file
 from sluss_legal.web.scope_form import ScopeForm, choices
-from sluss_legal.web.urgency import days_left, is_overdue, is_unanswered
 from sluss_legal.words import N_, STEP_NAMES, STEPS
 
 if TYPE_CHECKING:

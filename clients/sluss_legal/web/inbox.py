@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from sluss.v1 import legal_pb2 as pb
 
+from sluss_legal.urgency import PENDING, days_left, is_overdue, is_unanswered, urgency
+from sluss_legal.web.alarms import every_case
 from sluss_legal.web.intake import ground_of
-from sluss_legal.web.urgency import PENDING, days_left, every_case, is_overdue, is_unanswered, urgency
 from sluss_legal.words import STATES
 
 if TYPE_CHECKING:

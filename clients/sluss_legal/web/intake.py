@@ -10,10 +10,10 @@ from sluss.v1 import legal_pb2 as pb
 from sluss_client.errors import from_rpc_error
 
 from sluss_legal.dates import is_day
+from sluss_legal.urgency import today
 from sluss_legal.web.lines import DEADLINE_S, SEARCH_S
 from sluss_legal.web.page import Page, read_file
 from sluss_legal.web.scope_form import PERSON_ID, ScopeForm, choices
-from sluss_legal.web.urgency import today
 from sluss_legal.words import GROUNDS, N_
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from broker.errors import SlussError
 from sluss_legal import words
+from sluss_legal.web.alarms import Alarms, alarms
 from sluss_legal.web.doors import NobodyKnownError
 from sluss_legal.web.lines import DEADLINE_S, Line, Lines
-from sluss_legal.web.urgency import Alarms, alarms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

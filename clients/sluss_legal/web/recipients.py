@@ -9,8 +9,8 @@ from sluss.v1 import legal_pb2 as pb
 
 from broker.errors import SlussError
 from broker.identity import parse_principal
+from sluss_legal.web.alarms import every_case
 from sluss_legal.web.lines import DEADLINE_S
-from sluss_legal.web.urgency import every_case
 from sluss_legal.words import N_
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from sluss.v1 import legal_pb2 as pb
 from sluss_legal.dates import is_day
 from sluss_legal.documents.report import KINDS, WITH_RELEASE, Report, charts
 from sluss_legal.documents.report import report as written
+from sluss_legal.urgency import today
 from sluss_legal.web.lines import DEADLINE_S
 from sluss_legal.web.page import Page, download
 from sluss_legal.web.proofs import check_counted
-from sluss_legal.web.urgency import today
 from sluss_legal.words import N_
 
 if TYPE_CHECKING:

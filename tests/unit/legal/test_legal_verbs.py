@@ -148,6 +148,19 @@ def test_an_emergency_is_asked_for_stands_out_and_is_answered_by_another(sluss, 
     assert "EMERGENCY, disputed" in good(sluss("legal", "list")).stdout
 
 
+def test_the_list_says_what_is_due_and_on_which_ground_in_words(sluss, team):
+    for days in (-1, 0, 1, 3, 4):
+        team.open_case(deadline=today(days))
+    lines = good(sluss("legal", "list")).stdout.splitlines()
+    marks = {line.split()[2]: line for line in lines if line.startswith("L-")}
+    assert "OVERDUE" in marks[today(-1)]
+    assert "due today" in marks[today(0)]
+    assert "due in 1 day" in marks[today(1)]
+    assert "due in 3 days" in marks[today(3)]
+    assert "due" not in marks[today(4)]
+    assert "Law or legal process" in marks[today(4)]
+
+
 @pytest.mark.parametrize("step", ["ask-information", "challenge", "reject"])
 def test_every_step_says_where_the_case_stands_and_its_entry(sluss, opened, step):
     found = document(sluss("legal", step, CASE, *REASON, "--json"))
