@@ -79,6 +79,7 @@ def test_a_case_is_opened_without_a_script(team, anna):
         ({"deadline": "soon"}, "deadline", "year-month-day"),
         ({"deadline": today(-5)}, "deadline", "before the request arrived"),
         ({"received": today(2)}, "received", "not come yet"),
+        ({"instrument.date": today(2)}, "instrument-date", "not come yet"),
         ({"instrument.kind": ""}, "instrument-kind", "This is needed."),
         ({"scope.persons": ""}, "scope-persons", "at least one person"),
         ({"scope.persons": "Åsa"}, "scope-persons", "no person id"),
@@ -204,3 +205,12 @@ def test_a_courts_key_is_taken_as_openssl_writes_it(team, anna):
     assert (status, "Paste it as PEM" in fault_of(body, "public-key")) == (422, True)
     assert anna.post(f"/cases/{case.case_id}/change", form | {"retain_until": today(90)})[0] == 303
     assert team.world.cases[case.case_id].delivery.key.public_key == key.public_bytes_raw()
+
+
+def test_secrecy_that_ends_too_soon_is_told_beside_its_day_and_nothing_is_lost(team, anna):
+    case = team.open_case()
+    form = {"csrf": anna.csrf(), "etag": case.etag, "action": "hide", "until": today(-1), "reason": "As ordered"}
+    status, _, body = anna.post(f"/cases/{case.case_id}/secrecy", form)
+    assert (status, "from today to five years" in fault_of(body, "until")) == (422, True)
+    assert "As ordered" in body
+    assert today(-1) in body

@@ -429,6 +429,8 @@ class Legal(legal_pb2_grpc.LegalServiceServicer):
     def SetSecrecy(self, request, context):
         world, by = self.world, caller_of(context)
         case = self._case(request, context)
+        if request.until and request.until < today():
+            refuse(context, "INVALID_REQUEST", "until: a day from today to five years ahead", field="until")
         state = pb.SECRECY_STATE_HIDDEN if request.until else pb.SECRECY_STATE_LIFTED
         case.secrecy.CopyFrom(pb.Secrecy(state=state, until=request.until, reason=request.reason))
         index = world.note(case, by, "hidden" if request.until else "lifted", request.reason)

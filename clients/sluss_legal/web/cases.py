@@ -222,6 +222,10 @@ def set_secrecy(page: Page) -> Response:
     try:
         page.line.legal.SetSecrecy(request, timeout=DEADLINE_S)
     except grpc.RpcError as error:
-        return shown(page, place, page.trouble(error).text, "secrecy.html")
+        trouble = page.trouble(error)
+        if trouble.field == "until":
+            place, told = "until", page.say(N_("Give a day from today to five years ahead."))
+            return shown(page, place, told, "secrecy.html")
+        return shown(page, place, trouble.text, "secrecy.html")
     notice = N_("The secrecy is lifted.") if lift else N_("The case is hidden until {until}.")
     return page.go(f"/cases/{page.path('case')}", page.say(notice, until=until))

@@ -136,8 +136,9 @@ def faults(page: Page, values: dict[str, str], scope: ScopeForm) -> dict[str, st
     country = values["requester.country"]
     if country and (len(country) != _COUNTRY_LETTERS or not country.isalpha()):
         errors["requester.country"] = page.say(N_("Two letters, such as SE."))
-    if "received" not in errors and values["received"] > today().isoformat():
-        errors["received"] = page.say(N_("This day has not come yet."))
+    for name in ("received", "instrument.date"):
+        if name not in errors and values[name] > today().isoformat():
+            errors[name] = page.say(N_("This day has not come yet."))
     if not {"received", "deadline"} & errors.keys() and values["deadline"] < values["received"]:
         errors["deadline"] = page.say(N_("The deadline is before the request arrived."))
     return errors | _secrecy_faults(page, values)
