@@ -205,6 +205,21 @@ def test_an_earlier_approval_put_back_with_its_timeline_releases_nothing(bar, se
     assert refused(lambda: bar.release(bar.anna, case)).reason is Reason.LEDGER_INCONSISTENT
 
 
+@pytest.mark.parametrize("secrecy", [{}, HIDDEN], ids=["visible", "hidden"])
+def test_a_dispute_that_was_taken_back_in_the_store_still_stops_a_release(bar, secrecy):
+    case = bar.open(bar.scope([bar.person() for _ in range(257)]), ground=Ground.SAFETY, **secrecy)
+    bar.deliver(bar.anna, case)
+    bar.step(bar.anna, case, CaseStep.EMERGENCY)
+    (first,) = bar.release(bar.anna, case, most=1)
+    with bar.world.engine.connect() as connection:
+        row = dict(connection.execute(select(LEGAL_CASE)).mappings().one())
+        entry = connection.execute(select(func.max(EVENT.c.entry))).scalar_one()
+    bar.step(bar.bo, case, CaseStep.DISPUTE)
+    put_back(bar, case, row, entry)
+    error = refused(lambda: bar.release(bar.anna, case, resume_after=first.cursor))
+    assert error.reason is Reason.LEDGER_INCONSISTENT
+
+
 def test_a_document_that_was_replaced_is_not_given_back(bar):
     case = bar.open(bar.scope([bar.person()]))
     bar.change(bar.anna, lambda c: documents.add(c, case, "order.pdf", "application/pdf", b"as it was"))
