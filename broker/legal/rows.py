@@ -34,7 +34,7 @@ ENTRY: Final = tables.core(tables.LedgerEntry)
 EVENT: Final = tables.core(tables.LegalEvent)
 MAX_NAMED: Final = 50_000
 """Persons that a page of cases names, after which it ends: a page is made within a second."""
-_STEPS: Final[ColumnElement[bool]] = literal_column(tables.CASES)
+STEPS: Final[ColumnElement[bool]] = literal_column(tables.CASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def timeline(view: View, held: HeldCase) -> list[Event]:
         SlussError: LEDGER_INCONSISTENT if the ledger knows of a step that is missing.
     """
     rows = view.connection.execute(select(EVENT).where(EVENT.c.case == held.case.id).order_by(EVENT.c.entry)).all()
-    said = view.connection.execute(select(ENTRY.c.id).where(_STEPS, ENTRY.c.contract == held.case.id)).scalars()
+    said = view.connection.execute(select(ENTRY.c.id).where(STEPS, ENTRY.c.contract == held.case.id)).scalars()
     if not set(said) <= {row.entry for row in rows}:
         raise differs("timeline", case=held.case.id)
     return [_event(view, held, row) for row in rows]
@@ -168,7 +168,7 @@ def _goes_on(connection: Connection, held: HeldCase, index: int) -> bool:
     opened, except on ground (d): there they are as many as the persons, and nobody can dispute what has begun.
     """
     case, sealed = held.case, hiding.SEALED_ENTRY.c
-    plain = exists().where(ENTRY.c.contract == case.id, ENTRY.c.id > index, _STEPS)
+    plain = exists().where(ENTRY.c.contract == case.id, ENTRY.c.id > index, STEPS)
     if connection.execute(select(plain)).scalar_one():
         return True
     if case.body.begun is not None and case.ground is Ground.MERGER:
