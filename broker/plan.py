@@ -107,8 +107,8 @@ def refusal_of(plan: Plan) -> Refusal | None:
     ask = plan.ask
     told = plan.refused.metadata if plan.refused else {}
     name = plan.principal.name if plan.principal else told.get("principal", UNKNOWN_PRINCIPAL)
+    if ask.release is not None:
+        # A case may be hidden, and refusals are not: what is refused of one tells neither which nor how many persons.
+        return Refusal(name, ask.caller.method, reason, "", "", (), 0)
     persons = ask.who.persons if isinstance(ask.who, Named) else 0
-    # A case may be hidden, and refusals are not: what is refused of one does not name it.
-    contract, purpose = ("", "") if ask.release is not None else (ask.contract, ask.purpose)
-    fields = () if ask.release is not None else ask.fields
-    return Refusal(name, ask.caller.method, reason, contract, purpose, fields, persons)
+    return Refusal(name, ask.caller.method, reason, ask.contract, ask.purpose, ask.fields, persons)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import func, select
 
 from broker.ledger import entry
+from broker.ledger.standing import differs
 from broker.legal import hiding
 from broker.legal.keeping import CaseKeys
 from broker.legal.model import Ground
+from broker.legal.rows import STEPS, load
 from broker.store import tables
 from broker.store.queries import LEGAL_CASE
 
@@ -104,8 +106,10 @@ def report(view: View, period: tuple[int, int], *, include_hidden: bool) -> list
         LEGAL_CASE.c.number
     )
     cases: list[Row[Any]] = list(view.connection.execute(query))
+    _require_all(view, {row.id for row in cases})
     for row in cases:
         if row.hidden_until > view.now_us and not include_hidden:
+            load(view, row.id)  # what is left out is hidden by the ledger, too
             continue
         tally = _tally(view, row, period[1])
         if period[0] <= tally.opened_at < period[1]:
@@ -113,6 +117,13 @@ def report(view: View, period: tuple[int, int], *, include_hidden: bool) -> list
             requests[line] += 1
             persons[line] += tally.persons
     return [(line, Count(requests[line], persons[line])) for line in sorted(requests)]
+
+
+def _require_all(view: View, cases: set[str]) -> None:
+    """Refuse to count while a case that the ledger names is missing; of a hidden one it names none."""
+    for case in view.connection.execute(select(ENTRY.c.contract).where(STEPS).distinct()).scalars():
+        if case not in cases:
+            raise differs("case", case=case)
 
 
 def _tally(view: View, row: Row[Any], end: int) -> _Tally:

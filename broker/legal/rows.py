@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import exists, func, insert, literal_column, or_, select, update
+from sqlalchemy import exists, func, insert, literal_column, select, update
 
 from broker.clock import rfc3339
 from broker.errors import Reason, SlussError
@@ -34,7 +34,7 @@ ENTRY: Final = tables.core(tables.LedgerEntry)
 EVENT: Final = tables.core(tables.LegalEvent)
 MAX_NAMED: Final = 50_000
 """Persons that a page of cases names, after which it ends: a page is made within a second."""
-_STEPS: Final[ColumnElement[bool]] = literal_column(tables.CASES)
+STEPS: Final[ColumnElement[bool]] = literal_column(tables.CASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def timeline(view: View, held: HeldCase) -> list[Event]:
         SlussError: LEDGER_INCONSISTENT if the ledger knows of a step that is missing.
     """
     rows = view.connection.execute(select(EVENT).where(EVENT.c.case == held.case.id).order_by(EVENT.c.entry)).all()
-    said = view.connection.execute(select(ENTRY.c.id).where(_STEPS, ENTRY.c.contract == held.case.id)).scalars()
+    said = view.connection.execute(select(ENTRY.c.id).where(STEPS, ENTRY.c.contract == held.case.id)).scalars()
     if not set(said) <= {row.entry for row in rows}:
         raise differs("timeline", case=held.case.id)
     return [_event(view, held, row) for row in rows]
@@ -151,7 +151,7 @@ def _require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) ->
     query = select(func.max(EVENT.c.entry)).where(EVENT.c.case == case.id)
     index = connection.execute(query).scalar_one()
     found = [] if index is None else read_entries(connection, index, 1)
-    if not found or found[0].index != index or _goes_on(connection, case, index):
+    if not found or found[0].index != index or _goes_on(connection, held, index):
         raise differs("case", case=case.id)
     snapshot.standing.prove(connection, found)
     said = entry.parse(hiding.opened(connection, case.id, held.keys, found[0])[0])
@@ -161,16 +161,30 @@ def _require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) ->
         raise differs("case", case=case.id)
 
 
-def _goes_on(connection: Connection, case: Case, index: int) -> bool:
+def _goes_on(connection: Connection, held: HeldCase, index: int) -> bool:
     """Whether the case has a later step than the last one of its timeline: steps were taken from that.
 
-    A hidden step looks like any other hidden entry; but before the release begins, a case has no others.
+    A hidden step looks like any other hidden entry. Before the release begins a case has no others; then each is
+    opened, except on ground (d): there they are as many as the persons, and nobody can dispute what has begun.
     """
-    later = [exists().where(ENTRY.c.contract == case.id, ENTRY.c.id > index, _STEPS)]
-    if case.body.begun is None:
-        sealed = hiding.SEALED_ENTRY.c
-        later.append(exists().where(sealed.case == case.id, sealed.entry > index))
-    return bool(connection.execute(select(or_(*later))).scalar_one())
+    case, sealed = held.case, hiding.SEALED_ENTRY.c
+    plain = exists().where(ENTRY.c.contract == case.id, ENTRY.c.id > index, STEPS)
+    if connection.execute(select(plain)).scalar_one():
+        return True
+    if case.body.begun is not None and case.ground is Ground.MERGER:
+        return False
+    hidden = select(sealed.entry).where(sealed.case == case.id, sealed.entry > index)
+    later = connection.execute(hidden.order_by(sealed.entry)).scalars().all()
+    return bool(later) and (case.body.begun is None or any(_is_step(connection, held, each) for each in later))
+
+
+def _is_step(connection: Connection, held: HeldCase, index: int) -> bool:
+    """Whether a hidden entry of the case is a step; one that is missing counts as one."""
+    found = read_entries(connection, index, 1)
+    if not found or found[0].index != index:
+        return True
+    said = entry.parse(hiding.opened(connection, held.case.id, held.keys, found[0])[0])
+    return bool(said["type"] == "case")
 
 
 def write(

@@ -3,7 +3,7 @@
 1. every file has the digest that SHA256SUMS says
 2. every part proves itself: receipt, entry, slices, under a key of the ledger
 3. every slice opens with the package's key, or the authority's own
-4. data.jsonl, where there is one, holds exactly what the slices hold
+4. data.jsonl and data.csv, where they are, hold exactly what the slices hold, and release.json counts them
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from broker.errors import SlussError
 from broker.ledger.checkpoint import Verifier
 from broker.sealing import SUITE_XWING, Opener, RecipientPrivateKey
 from broker.slice_terms import unbase64
+from sluss_legal.data_files import csv_lines
 from sluss_legal.releasing import Part, Person
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ _FACTS = {
     "ledger_keys": list,
 }
 _SECRET_SIZE = 32
+_MOST_TIMES = 100
+"""So many times its own size a package may be once it is unpacked: slices don't shrink."""
+_AND_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -96,12 +101,14 @@ def check(content: bytes, ledger_keys: Sequence[str], key: RecipientPrivateKey |
 
 
 def files_of(content: bytes) -> dict[str, bytes]:
-    """The files of a zip; InvalidRequest if it is none, or holds a name twice."""
+    """The files of a zip; InvalidRequest if it is none, holds a name twice, or swells beyond all measure."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(info.file_size for info in archive.infolist()) > _MOST_TIMES * len(content) + _AND_BYTES:
+                raise InvalidRequest("the zip holds far more than a package can")
             names = archive.namelist()
             files = {name: archive.read(name) for name in names}
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
         raise InvalidRequest("the file is no zip") from None
     if len(files) != len(names):
         raise InvalidRequest("the zip holds a name twice")
@@ -129,8 +136,10 @@ def _facts(files: dict[str, bytes]) -> dict[str, Any]:
     try:
         facts = json.loads(files["release.json"])
         if {name: type(value) for name, value in facts.items()} == _FACTS and facts["v"] == 1:
-            return dict(facts)
-    except (KeyError, ValueError, AttributeError):
+            texts = (*facts["fields"].values(), *facts["ledger_keys"])
+            if all(isinstance(text, str) for text in texts) and all(type(n) is int for n in facts["entries"]):
+                return dict(facts)
+    except (KeyError, ValueError, AttributeError, RecursionError):
         pass
     raise InvalidRequest("the zip is no package of this version: release.json is not as it should be")
 
@@ -139,6 +148,7 @@ def _check(
     files: dict[str, bytes], facts: dict[str, Any], verifier: Verifier, key: RecipientPrivateKey | None
 ) -> Checked:
     parts = list(_parts(files, facts, verifier))
+    _check_counts(facts, parts)
     key = key or _package_key(files)
     if key is None:
         return Checked(facts, [], [part.verified.index for part in parts], opened=False)
@@ -146,6 +156,8 @@ def _check(
     persons = [(part.verified.index, person) for part in parts for person in part.persons(opener)]
     if "data.jsonl" in files:
         _check_data(files["data.jsonl"], persons)
+    if "data.csv" in files and files["data.csv"] != b"".join(csv_lines(facts["fields"], persons)):
+        raise IntegrityError("data.csv does not hold what the slices hold")
     return Checked(facts, persons, [part.verified.index for part in parts], opened=True)
 
 
@@ -187,6 +199,15 @@ def _package_key(files: dict[str, bytes]) -> RecipientPrivateKey | None:
     if _KEY not in files:
         return None
     return RecipientPrivateKey(SUITE_XWING, unbase64(files[_KEY].decode("ascii", "replace").strip(), _SECRET_SIZE))
+
+
+def _check_counts(facts: dict[str, Any], parts: list[Part]) -> None:
+    """Step 4: nobody twice, and as many entries and persons as release.json says."""
+    persons = [person for part in parts for person in part.sent.person_ids]
+    if len(set(persons)) != len(persons):
+        raise SliceInvalid("a person stands in the package twice")
+    if (sorted(part.verified.index for part in parts), len(persons)) != (facts["entries"], facts["persons"]):
+        raise IntegrityError("the package holds other entries or persons than release.json says")
 
 
 def _check_data(data: bytes, persons: list[tuple[int, Person]]) -> None:

@@ -32,11 +32,15 @@ class Tongue:
         return said.format(**values) if values else said
 
 
-@cache
 def tongue_of(language: str) -> Tongue:
     """The tongue of a code; English for one that there is no translation to."""
+    return _read(language if language in LANGUAGES else "en")
+
+
+@cache
+def _read(language: str) -> Tongue:
     path = FOLDER / f"{language}.po"
-    if language not in LANGUAGES or not path.is_file():
+    if not path.is_file():
         return Tongue("en", {})
     from babel.messages.pofile import read_po  # noqa: PLC0415 - English needs no Babel
 

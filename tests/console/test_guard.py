@@ -1,6 +1,7 @@
 """Who may speak to the console, and from where: what other sites, other names and old links get."""
 
 import re
+import socket
 
 import pytest
 
@@ -110,6 +111,39 @@ def test_the_way_back_from_a_preference_never_leads_to_another_site(anna):
 def test_a_body_larger_than_any_document_is_refused_unread(anna):
     status, _, _ = anna.send("POST", "/cases/new", Origin=anna.console.address, Content_Length=str(10**9))
     assert status == 413
+
+
+def raw(visitor, head, body):
+    """Status of an answer to bytes that no HTTP library would send."""
+    console = visitor.console
+    with socket.create_connection((console.host, console.port), timeout=20) as line:
+        said = f"Host: {console.host}:{console.port}\r\nOrigin: {console.address}\r\nCookie: {visitor.cookie}\r\n"
+        line.sendall(f"{head}\r\n{said}\r\n".encode() + body)
+        return int(line.recv(64).split()[1])
+
+
+def test_a_body_in_chunks_is_refused_whatever_length_it_claims(anna):
+    form = f"csrf={anna.csrf()}&theme=dark&back=/".encode()
+    head = "POST /preferences HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked"
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(form), form)
+    assert raw(anna, head, chunks) == 413
+    assert raw(anna, head + "\r\nContent-Length: 3", chunks) == 413
+
+
+def test_text_that_is_no_utf8_is_refused(anna, team):
+    parts = {"csrf": anna.csrf(), "what": "note", "note": "+2AA-"}
+    made = "".join(f'--X\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in parts.items())
+    body = f"{made}--X--\r\n".encode()
+    head = f"POST /cases/{team.open_case().case_id}/change HTTP/1.1\r\nContent-Length: {len(body)}"
+    assert raw(anna, f"{head}\r\nContent-Type: multipart/form-data; boundary=X; charset=utf-7", body) == 422
+
+
+def test_numbers_that_nothing_can_have_lead_nowhere(anna, team):
+    case = team.open_case().case_id
+    for number in ("9" * 20, "9" * 5_000, "-1", "1.5", "%D9%A1"):
+        assert anna.get(f"/cases/{case}/documents/{number}")[0] == 404
+        assert anna.get(f"/disclosures/{number}")[0] == 404
+    assert anna.get("/?after=" + "9" * 5_000)[0] == 200
 
 
 def test_a_path_that_leads_nowhere_gets_a_page_and_no_trace(anna):

@@ -1,7 +1,8 @@
 """Sessions and links end by themselves."""
 
 import pytest
-from sluss_legal.web.sessions import IDLE_S, LINK_S, LONGEST_S, Links, Sessions
+from sluss_legal.web.jobs import Job
+from sluss_legal.web.sessions import IDLE_S, LINK_S, LONGEST_S, MOST, Links, Sessions
 
 
 class Clock:
@@ -60,3 +61,16 @@ def test_a_link_works_once_and_for_two_minutes(clock):
     clock.now += LINK_S + 1
     assert not links.redeem(late)
     assert not links.redeem("")
+
+
+def test_who_begins_ever_new_sessions_ends_those_that_were_not_used_for_longest(clock, tmp_path):
+    sessions = Sessions(clock)
+    other = sessions.begin(tmp_path / "legal-bo")
+    releasing, idle = sessions.begin(tmp_path), sessions.begin(tmp_path)
+    releasing.jobs["L-2026-0001"] = Job("L-2026-0001")
+    made = []
+    for _ in range(MOST - 1):
+        clock.now += 1
+        made.append(sessions.begin(tmp_path))
+    assert sessions.find(idle.secret) is None
+    assert all(sessions.find(session.secret) for session in (other, releasing, *made))

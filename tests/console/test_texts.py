@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import sluss_legal
+from sluss_legal import tongue
 from sluss_legal.tongue import tongue_of
+from sluss_legal.web import render
 from sluss_legal.web.render import Renderer
 
 HERE = Path(sluss_legal.__file__).parent
@@ -43,3 +45,11 @@ def test_no_swedish_is_left_over():
 )
 def test_the_language_is_the_first_that_the_browser_accepts(accepted, language):
     assert Renderer().tongue("", accepted).language == language
+
+
+def test_languages_that_nobody_speaks_fill_no_memory():
+    for number in range(1_000):
+        assert tongue.tongue_of(f"x{number}").language == "en"
+        assert render._preferred(f"x{number}") == "en"
+    assert tongue._read.cache_info().currsize <= len(tongue.LANGUAGES)
+    assert render._preferred.cache_info().currsize <= 64

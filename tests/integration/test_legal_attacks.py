@@ -22,7 +22,7 @@ from broker.persons.update import update as update_person
 from broker.store import tables
 from broker.store.engine import writing
 from broker.store.queries import LEGAL_CASE, PERSON
-from tests.support.legal import Bar
+from tests.support.legal import RELEASE, Bar
 from tests.support.world import World
 
 SEALED = tables.core(tables.SealedEntry)
@@ -205,6 +205,33 @@ def test_an_earlier_approval_put_back_with_its_timeline_releases_nothing(bar, se
     assert refused(lambda: bar.release(bar.anna, case)).reason is Reason.LEDGER_INCONSISTENT
 
 
+@pytest.mark.parametrize("secrecy", [{}, HIDDEN], ids=["visible", "hidden"])
+def test_a_dispute_that_was_taken_back_in_the_store_still_stops_a_release(bar, secrecy):
+    case = bar.open(bar.scope([bar.person() for _ in range(257)]), ground=Ground.SAFETY, **secrecy)
+    bar.deliver(bar.anna, case)
+    bar.step(bar.anna, case, CaseStep.EMERGENCY)
+    (first,) = bar.release(bar.anna, case, most=1)
+    with bar.world.engine.connect() as connection:
+        row = dict(connection.execute(select(LEGAL_CASE)).mappings().one())
+        entry = connection.execute(select(func.max(EVENT.c.entry))).scalar_one()
+    bar.step(bar.bo, case, CaseStep.DISPUTE)
+    put_back(bar, case, row, entry)
+    error = refused(lambda: bar.release(bar.anna, case, resume_after=first.cursor))
+    assert error.reason is Reason.LEDGER_INCONSISTENT
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [[update(LEGAL_CASE).values(hidden_until=1 << 60)], [delete(EVENT), delete(LEGAL_CASE)]],
+    ids=["hidden", "deleted"],
+)
+def test_a_case_that_was_taken_out_of_the_report_in_the_store_is_missed(bar, tamper):
+    case = bar.approved(bar.scope([bar.person()]))
+    bar.release(bar.anna, case)
+    by_hand(bar, *tamper)
+    assert refused(bar.report).reason is Reason.LEDGER_INCONSISTENT
+
+
 def test_a_document_that_was_replaced_is_not_given_back(bar):
     case = bar.open(bar.scope([bar.person()]))
     bar.change(bar.anna, lambda c: documents.add(c, case, "order.pdf", "application/pdf", b"as it was"))
@@ -297,3 +324,15 @@ def test_nothing_that_a_hidden_case_leaves_tells_of_it(bar):
         assert (row.contract, row.recipient) in (("", ""), ("", "legal/anna"))
     sealed = {len(row.entry) for row in bar.world.ledger.entries(size, 1_000) if row.type == "sealed"}
     assert len(sealed) == 1, "all sealed entries are of one length"
+
+
+def test_a_part_of_a_hidden_release_that_is_refused_tells_no_number_of_persons(bar):
+    case = bar.approved(bar.scope([bar.person() for _ in range(3)]), **HIDDEN)
+    caller = bar.anna.caller(RELEASE)
+    held = bar.world.desk.change(caller, lambda c: bar.cases.begin_release(c, case, None))
+    ask = releasing.Parts(caller, held, bar.cursors, 0, "").next()
+    bar.step(bar.anna, case, CaseStep.CLOSE)
+    (answer,) = bar.world.spine.run([ask])
+    assert answer.reason is Reason.CASE_WRONG_STATE
+    told = bar.world.entries()[-1]
+    assert (told["type"], told["persons"], told["contract"], told["fields"]) == ("refusal", 0, "", [])

@@ -151,7 +151,7 @@ def add_document(page: Page) -> Response:
 
 def document(page: Page) -> Response:
     """A document, to save."""
-    request = pb.GetDocumentRequest(case_id=page.path("case"), number=int(page.path("number")))
+    request = pb.GetDocumentRequest(case_id=page.path("case"), number=page.number("number", 9))
     reply = page.line.legal.GetDocument(request, timeout=DEADLINE_S)
     return download(reply.content, "application/octet-stream", reply.document.name)
 

@@ -171,7 +171,7 @@ def _from(page: Page, start: int) -> ledger_pb2.ListEntriesResponse:
 
 def entry(page: Page) -> Response:
     """One entry as the ledger holds it, with its receipt; of one that was hidden, also what it was."""
-    request = ledger_pb2.GetReceiptRequest(index=int(page.path("index")))
+    request = ledger_pb2.GetReceiptRequest(index=page.number("index", 15))
     reply = page.line.ledger.GetReceipt(request, timeout=DEADLINE_S)
     listed = ledger_pb2.LedgerEntry(index=request.index, entry=reply.entry)
     row = row_of(listed)

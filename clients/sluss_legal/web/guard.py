@@ -63,7 +63,8 @@ class Guard:
         if method not in _READING and not self._from_here(headers):
             return PlainTextResponse("This request comes from another page than the console's own.\n", _FOREIGN)
         length = headers.get("content-length", "0" if method in _READING else "")
-        if not length.isascii() or not length.isdigit() or int(length) > MAX_BODY:
+        # A body in chunks may be longer than a length beside it says (RFC 9112, section 6.3): h11 believes the chunks.
+        if "transfer-encoding" in headers or not length.isascii() or not length.isdigit() or int(length) > MAX_BODY:
             return PlainTextResponse("This is larger than the console takes (16 MiB).\n", _TOO_LARGE)
         return None
 

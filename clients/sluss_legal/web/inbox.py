@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 OPEN = [*PENDING, pb.CASE_STATE_RELEASED]
 PAGE_SIZE = 50
+MAX_DIGITS = 9
 
 
 def inbox(page: Page) -> Response:
     """A page of cases; open ones unless others are asked for. All that fit are sorted, not only those of one page."""
     states, handler, ground = page.asked("states") or "open", page.asked("handler"), page.asked("ground")
     after = page.asked("after")
-    start = int(after) if after.isascii() and after.isdigit() else 0
+    start = int(after) if after.isascii() and after.isdigit() and len(after) <= MAX_DIGITS else 0
     request = pb.ListCasesRequest(states=_states(states), handler=handler, ground=ground_of(ground))
     found = sorted(every_case(page.line.legal, request), key=urgency)
     cases = found[start : start + PAGE_SIZE]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from sluss.v1 import legal_pb2 as pb
 from sluss_client.errors import IntegrityError, Refused, SlussClientError, TransportError, from_rpc_error
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -36,7 +38,9 @@ _WRITTEN_ONLY = {"step", "change", "documents", "passphrase"}
 """Last parts of addresses that only take forms."""
 _MAX_FIELDS = 4_000
 _MAX_PART = 2 * 1024 * 1024
+_NUMBER = re.compile(r"[0-9]+")
 _FORBIDDEN = 403
+_NOT_FOUND = 404
 _BAD_GATEWAY = 502
 _UNAVAILABLE = 503
 _CONFLICT = 409
@@ -122,6 +126,17 @@ class Page:
     def path(self, name: str) -> str:
         """A part of the path."""
         return str(self.request.path_params[name])
+
+    def number(self, name: str, digits: int) -> int:
+        """A number in the path; one of more digits than that, which nothing can have, leads nowhere.
+
+        Raises:
+            HTTPException: 404.
+        """
+        text = self.path(name)
+        if not _NUMBER.fullmatch(text) or len(text) > digits:
+            raise HTTPException(_NOT_FOUND)
+        return int(text)
 
     def render(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page, or the part of one that HTMX asked for."""
@@ -252,8 +267,18 @@ async def read_form(request: Request) -> FormData:
     """The form of a POST. Files stay in memory: a part of a disk is no place for a court's document.
 
     Raises:
-        MultiPartException: it is not well-formed, or has too many parts.
+        MultiPartException: it is not well-formed, has too many parts, or text that no page could have sent.
     """
+    form = await _parsed(request)
+    try:
+        for name, value in form.multi_items():
+            (name + (value if isinstance(value, str) else value.filename or "")).encode()
+    except UnicodeEncodeError:
+        raise MultiPartException("not UTF-8") from None
+    return form
+
+
+async def _parsed(request: Request) -> FormData:
     kind = request.headers.get("content-type", "")
     if kind.startswith("multipart/form-data"):
         parser = _InMemory(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ def _word(table: Mapping[Any, str], key: Any, tongue: Tongue) -> str:
     return tongue.say(table[key]) if key in table else str(key)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _preferred(accepted: str) -> str:
     """The first language of an Accept-Language header that there is a translation to; `en` if none."""
     for part in accepted.lower().split(","):

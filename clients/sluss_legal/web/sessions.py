@@ -21,6 +21,8 @@ LONGEST_S = 8 * 60 * 60
 """Seconds after which a session ends, whatever happens."""
 LINK_S = 120
 """Seconds for which a one-time link can be used."""
+MOST = 64
+"""Sessions of one user: a client that keeps no cookies begins one with every request."""
 _SECRET_BYTES = 32
 
 
@@ -73,8 +75,9 @@ class Sessions:
         now = self._clock()
         session = Session(secrets.token_urlsafe(_SECRET_BYTES), folder, secrets.token_urlsafe(_SECRET_BYTES), now, now)
         with self._lock:
-            self._open[session.secret] = session
             self._sweep(now)
+            self._make_room(folder)
+            self._open[session.secret] = session
         return session
 
     def find(self, secret: str) -> Session | None:
@@ -91,6 +94,12 @@ class Sessions:
         """Ends a session, with all that it held."""
         with self._lock:
             self._open.pop(session.secret, None)
+
+    def _make_room(self, folder: Path) -> None:
+        """Ends the session of a user with too many that holds no release and was not used for longest."""
+        own = [session for session in self._open.values() if session.folder == folder]
+        if len(own) >= MOST:
+            del self._open[min(own, key=lambda session: (bool(session.jobs), session.used)).secret]
 
     def _sweep(self, now: float) -> None:
         """Ends what has expired: also what nobody asks for again, since it may hold a package."""

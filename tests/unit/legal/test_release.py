@@ -14,9 +14,10 @@ from sluss.v1 import contract_pb2, disclosure_pb2
 from sluss.v1 import legal_pb2 as pb
 from sluss_client.errors import IntegrityError, InvalidRequest, ProfileError, ReceiptInvalid, SlussClientError
 from sluss_legal import checking
+from sluss_legal.data_files import csv_lines
 from sluss_legal.package import archive, build
 from sluss_legal.passphrases import ALPHABET, make_passphrase
-from sluss_legal.releasing import open_file, release
+from sluss_legal.releasing import Person, open_file, release
 
 from broker.ledger import entry as entries
 from broker.ledger.checkpoint import Signer
@@ -350,11 +351,11 @@ def test_a_merger_is_released_person_by_person_with_an_entry_each(team, anna, st
 
 def rezip(content, **changed):
     """The zip with files replaced, and the sums made to fit."""
-    out, files = (
-        BytesIO(),
-        members(content) | {name.replace("__", "/").replace("_", "."): d for name, d in changed.items()},
-    )
+    return zipped(members(content) | {name.replace("__", "/").replace("_", "."): d for name, d in changed.items()})
 
+
+def zipped(files):
+    out = BytesIO()
     files["SHA256SUMS"] = b"".join(
         f"{sha256(data).hexdigest()}  {name}\n".encode() for name, data in files.items() if name != "SHA256SUMS"
     )
@@ -378,6 +379,42 @@ def test_a_package_that_was_altered_does_not_check(team, anna, state):
         checking.check(b"not a zip", anna.ledger_keys)
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("data.csv", lambda data: data.replace(b"asa@", b"eva@")),
+        ("proof/parts.bin", lambda data: data * 2),
+        ("proof/parts.bin", lambda _: b""),
+        ("release.json", lambda data: data.replace(b'"persons": 2', b'"persons": 3')),
+    ],
+    ids=["data.csv", "twice", "nothing", "count"],
+)
+def test_a_package_that_shows_something_else_than_it_proves_does_not_check(team, anna, state, name, change):
+    content, _ = run(team, anna, team.approved(), state)
+    files = members(content)
+    for other in () if name == "data.csv" else ("data.jsonl", "data.csv"):
+        del files[other]
+    files[name] = change(files[name])
+    with pytest.raises(IntegrityError):
+        checking.check(zipped(files), anna.ledger_keys)
+
+
+@pytest.mark.parametrize("fields", [{"email": ["full"]}, {"email": {}}, {"email": None}])
+def test_facts_of_another_shape_are_no_package(team, anna, state, fields):
+    content, _ = run(team, anna, team.approved(), state)
+    facts = json.loads(members(content)["release.json"]) | {"fields": fields}
+    with pytest.raises(InvalidRequest):
+        checking.check(rezip(content, **{"release.json": json.dumps(facts).encode()}), anna.ledger_keys)
+
+
+def test_a_zip_that_swells_beyond_all_measure_is_not_unpacked():
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("release.json", bytes(64 << 20))
+    with pytest.raises(InvalidRequest, match="far more"):
+        checking.files_of(out.getvalue())
+
+
 def test_a_package_proves_nothing_under_another_ledgers_key(team, anna, state):
     content, _ = run(team, anna, team.approved(), state)
     with pytest.raises((ReceiptInvalid, InvalidRequest)):
@@ -392,6 +429,14 @@ def test_no_cell_of_the_csv_is_a_formula_and_the_jsonl_is_exact(team, anna, stat
     assert "'=HYPERLINK" in files["data.csv"].decode("utf-8-sig")
     assert ",=" not in files["data.csv"].decode("utf-8-sig")
     assert "\u202e" not in files["data.csv"].decode("utf-8-sig")
+
+
+@pytest.mark.parametrize("text", ["x;=1+1", "x; =1+1", "x;\t@SUM(A1)", "\uff1d1+1", " =1+1", "x\n-1", 'x";+1'])
+@pytest.mark.parametrize("cut", [",", ";", "\t"])
+def test_no_cell_is_a_formula_wherever_a_spreadsheet_cuts_the_line(text, cut):
+    line = b"".join(csv_lines(["email"], [(7, Person("P-1", {"email": text}))])).decode("utf-8-sig").splitlines()
+    cells = [cell.strip(' "') for each in line for cell in each.split(cut)]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\uff1d"))]
 
 
 def test_passphrases_are_long_distinct_and_readable():
