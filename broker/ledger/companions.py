@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from broker.clock import SECOND
 from broker.ledger.entry import MAX_SLICES, SLICED, parse
 from broker.ledger.findings import Kind
+from broker.ledger.shapes import DIGEST_LISTS, ONE_PERSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +115,6 @@ def _speaks_of(entry: bytes, type: str) -> int:  # noqa: A002 - the member's nam
     if type in SLICED:
         # Quotes within a canonical string are escaped, so this is the member's name, which only slices have.
         return entry.count(b'"sha256":')
-    if type == "release_elsewhere":
-        return len(parse(entry)["persons"])
-    return 1 if type == "choice" else 0
+    if type in DIGEST_LISTS:
+        return sum(len(parse(entry)[member]) for member in DIGEST_LISTS[type])
+    return int(type in ONE_PERSON)

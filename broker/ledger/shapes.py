@@ -202,3 +202,12 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "case": ("body", "text"),
     "sealed": ("commitment",),
 }
+"""Members of 32 bytes in base64url without padding."""
+OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"case": ("document",)}
+"""Likewise, or empty."""
+NAMES: dict[str, tuple[str, ...]] = {"refusal": ("fields",), "release_elsewhere": ("fields",)}
+"""Members that list names."""
+DIGEST_LISTS: dict[str, tuple[str, ...]] = {"release_elsewhere": ("persons",)}
+"""Members that list 1 to 256 commitments."""
+ONE_PERSON = frozenset({"choice"})
+"""Types that speak of one person each, by the commitment `person`; slices and lists speak of several."""

@@ -12,9 +12,9 @@ from sqlalchemy import func, insert, select, update
 from broker import requests
 from broker.clock import SECOND, rfc3339
 from broker.errors import Reason, SlussError
+from broker.keeping import CaseKeys
 from broker.ledger import entry
 from broker.legal import hiding, rules
-from broker.legal.keeping import CaseKeys
 from broker.legal.model import (
     Begun,
     Body,

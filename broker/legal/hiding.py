@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
+    from broker.keeping import CaseKeys
     from broker.ledger.log import Tx
-    from broker.legal.keeping import CaseKeys
 
 SEALED_ENTRY: Final = tables.core(tables.SealedEntry)
 SALT_BYTES: Final = 32

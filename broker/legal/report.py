@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, select
 
+from broker.keeping import CaseKeys
 from broker.ledger import entry
 from broker.ledger.standing import differs
 from broker.legal import hiding
-from broker.legal.keeping import CaseKeys
 from broker.legal.model import Ground
 from broker.legal.rows import STEPS, load
 from broker.store import tables

@@ -13,11 +13,11 @@ from sqlalchemy import exists, func, insert, literal_column, select, update
 
 from broker.clock import rfc3339
 from broker.errors import Reason, SlussError
+from broker.keeping import CaseKeys
 from broker.ledger import entry
 from broker.ledger.rows import read_entries
 from broker.ledger.standing import differs
 from broker.legal import hiding
-from broker.legal.keeping import CaseKeys
 from broker.legal.model import CASE_ID, Case, CaseState, Ground, Progress, canonical, parse
 from broker.store import tables
 from broker.store.queries import LEGAL_CASE

@@ -37,7 +37,7 @@ PURE = [
     "ids",
     "intake/*",
     "ledger/checkpoint",
-    "ledger/entry",
+    "ledger/entry/*",
     "ledger/merkle",
     "ledger/receipt",
     "ledger/scan",

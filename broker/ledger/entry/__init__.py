@@ -1,0 +1,57 @@
+"""Entries of the ledger: canonical JSON, one constructor per type, and a parser that rejects by round trip.
+
+FORMAT.md shows every type. Constructors take times in microseconds since 1970 UTC and digests as bytes, and
+return the entry's bytes; `parse` says what an entry is, for the writer, the verifier and the client alike.
+One file per family of types; which members and words a type has stands in `shapes.py`.
+"""
+
+from broker.ledger.entry.disclosures import disclosure, refusal, refusals
+from broker.ledger.entry.form import (
+    DIGEST,
+    MAX_ENTRY,
+    MAX_SLICES,
+    SLICED,
+    TYPES,
+    VERSION,
+    Columns,
+    base64url,
+    canonical,
+    columns,
+    digest_texts,
+    good_fields,
+    parse,
+)
+from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsewhere, sealed, sealed_commitment
+from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key, policy
+
+__all__ = [
+    "DIGEST",
+    "MAX_ENTRY",
+    "MAX_SLICES",
+    "SEALED_LABEL",
+    "SLICED",
+    "TYPES",
+    "VERSION",
+    "Columns",
+    "base64url",
+    "canonical",
+    "case",
+    "catalogue",
+    "certificate",
+    "choice",
+    "columns",
+    "contract",
+    "digest_texts",
+    "disclosure",
+    "genesis",
+    "good_fields",
+    "key",
+    "parse",
+    "policy",
+    "refusal",
+    "refusals",
+    "release",
+    "release_elsewhere",
+    "sealed",
+    "sealed_commitment",
+]

@@ -1,0 +1,96 @@
+"""Entries that rights stand on, choices among them, and the genesis."""
+
+from __future__ import annotations
+
+from broker.clock import rfc3339
+from broker.ledger.entry.form import base64url, make
+
+
+def contract(
+    at: int,
+    event: str,
+    contract: str,
+    version: int,
+    subcontractor: str,
+    by: str,
+    reason: str,
+    terms_sha256: bytes,
+    signature: bytes = b"",
+) -> bytes:
+    """A step of a contract: proposed, accepted, suspended, resumed, amended or terminated.
+
+    `signature` is the subcontractor's over the canonical terms; only an acceptance has one.
+    """
+    return make(
+        "contract",
+        at,
+        event=event,
+        contract=contract,
+        version=version,
+        subcontractor=subcontractor,
+        by=by,
+        reason=reason,
+        terms_sha256=base64url(terms_sha256),
+        signature=base64url(signature),
+    )
+
+
+def key(at: int, event: str, subcontractor: str, key_id: bytes, suite: int, by: str, reason: str) -> bytes:
+    """A recipient's encryption key was registered, or rotated: it took the place of the one before.
+
+    `key_id` is the SHA-256 of the public key.
+    """
+    return make(
+        "key",
+        at,
+        event=event,
+        subcontractor=subcontractor,
+        key=base64url(key_id),
+        suite=suite,
+        by=by,
+        reason=reason,
+    )
+
+
+def certificate(at: int, event: str, principal: str, spki: bytes, by: str, reason: str) -> bytes:
+    """A certificate was pinned or revoked; `spki` is the SHA-256 of its SubjectPublicKeyInfo."""
+    return make("certificate", at, event=event, principal=principal, spki=base64url(spki), by=by, reason=reason)
+
+
+def choice(
+    at: int,
+    person_commitment: bytes,
+    purpose: str,
+    state: str,
+    channel: str,
+    source: str,
+    policy: str,
+    by: str,
+) -> bytes:
+    """A person's choice, `state` "in" or "out"; the person appears as a 32-byte commitment only."""
+    return make(
+        "choice",
+        at,
+        person=base64url(person_commitment),
+        purpose=purpose,
+        state=state,
+        channel=channel,
+        source=source,
+        policy=policy,
+        by=by,
+    )
+
+
+def catalogue(at: int, sha256: bytes, by: str) -> bytes:
+    """A field catalogue came into force; `sha256` is that of its file."""
+    return make("catalogue", at, sha256=base64url(sha256), by=by)
+
+
+def policy(at: int, version: str, effective: int, sha256: bytes, by: str) -> bytes:
+    """A policy version was set to apply from `effective` on; `sha256` is that of its text."""
+    return make("policy", at, version=version, effective=rfc3339(effective), sha256=base64url(sha256), by=by)
+
+
+def genesis(at: int, origin: str, ed25519_key: bytes, mldsa44_key: bytes) -> bytes:
+    """The first entry: whose ledger this is and by which public keys (raw, 32 and 1312 bytes) it signs."""
+    return make("genesis", at, origin=origin, ed25519=base64url(ed25519_key), mldsa44=base64url(mldsa44_key))

@@ -1,0 +1,50 @@
+"""The tables. SQLModel for shapes and everyday work; the hot path uses `__table__` through SQLAlchemy Core.
+
+Only what SQLite, PostgreSQL and PostgreSQL-compatible distributed databases share: no sequences (the program
+assigns every key), no server-side defaults, times as integer microseconds since 1970 UTC. One file per room.
+"""
+
+from broker.store.tables.columns import core
+from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
+from broker.store.tables.ledger import (
+    CASES,
+    RIGHTS,
+    Head,
+    LedgerCheckpoint,
+    LedgerEntry,
+    LedgerPerson,
+    LedgerTile,
+    SealedEntry,
+)
+from broker.store.tables.legal import LegalCase, LegalDocument, LegalEvent
+from broker.store.tables.persons import BlindIndex, Choice, Person, UniqueNumber
+from broker.store.tables.spine import Epoch, RefusalCount, Request, Volume
+
+__all__ = [
+    "CASES",
+    "RIGHTS",
+    "BlindIndex",
+    "Catalogue",
+    "Certificate",
+    "Choice",
+    "Contract",
+    "ContractVersion",
+    "Epoch",
+    "Head",
+    "LedgerCheckpoint",
+    "LedgerEntry",
+    "LedgerPerson",
+    "LedgerTile",
+    "LegalCase",
+    "LegalDocument",
+    "LegalEvent",
+    "Person",
+    "PolicyVersion",
+    "RecipientKey",
+    "RefusalCount",
+    "Request",
+    "SealedEntry",
+    "UniqueNumber",
+    "Volume",
+    "core",
+]

@@ -1,0 +1,62 @@
+"""Persons: records at rest, look-up, choices."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text
+from sqlmodel import Field, SQLModel
+
+from broker.store.tables.columns import NO_ROW_ID, ROW_ID
+
+
+class Person(SQLModel, table=True):
+    """A person's record: sealed fields under keys of their own (see vault.py for the two formats).
+
+    `choices` is a JSON object purpose -> "in" or "out", the choices now in force. `fingerprint` is a keyed
+    digest of all values, so that importing the same row again is seen without opening anything.
+    """
+
+    __tablename__ = "person"
+    id: int = Field(sa_column=Column(ROW_ID, primary_key=True, autoincrement=False))
+    state: str = Field(sa_column=Column(Text, nullable=False))
+    version: int = Field(sa_column=Column(BigInteger, nullable=False))
+    keys: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    financial_keys: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    record: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    choices: str = Field(sa_column=Column(Text, nullable=False))
+    fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    created_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    updated_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class BlindIndex(SQLModel, table=True):
+    """Keyed digests for look-up by e-mail, phone and customer number; `kind` names which."""
+
+    __tablename__ = "blind_index"
+    __table_args__ = (Index("blind_index_person", "person"), NO_ROW_ID)
+    kind: str = Field(sa_column=Column(Text, primary_key=True))
+    digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    person: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+
+
+class UniqueNumber(SQLModel, table=True):
+    """One row per customer number (its blind-index digest): two registrations can't race past each other."""
+
+    __tablename__ = "unique_number"
+    __table_args__ = (Index("unique_number_person", "person"),)
+    digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    person: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class Choice(SQLModel, table=True):
+    """The history of a person's choices; the latest per purpose is also in `Person.choices`."""
+
+    __tablename__ = "choice"
+    __table_args__ = NO_ROW_ID
+    person: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    entry: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    purpose: str = Field(sa_column=Column(Text, nullable=False))
+    state: str = Field(sa_column=Column(Text, nullable=False))
+    channel: str = Field(sa_column=Column(Text, nullable=False))
+    source: str = Field(sa_column=Column(Text, nullable=False))
+    policy: str = Field(sa_column=Column(Text, nullable=False))
+    at: int = Field(sa_column=Column(BigInteger, nullable=False))
