@@ -120,6 +120,17 @@ SHAPES: dict[str, dict[str, type]] = {
         "v": int,
     },
     "sealed": {"at": str, "commitment": str, "type": str, "v": int},
+    "canary": {
+        "at": str,
+        "by": str,
+        "commitment": str,
+        "count": int,
+        "event": str,
+        "reason": str,
+        "type": str,
+        "v": int,
+    },
+    "trace": {"at": str, "by": str, "reason": str, "recipients": int, "type": str, "v": int, "values": int},
     "genesis": {"at": str, "ed25519": str, "mldsa44": str, "origin": str, "type": str, "v": int},
 }
 TERMS: dict[str, type] = {
@@ -191,6 +202,7 @@ WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("release", "ground"): GROUNDS,
     ("release_elsewhere", "ground"): GROUNDS,
     ("release_elsewhere", "medium"): MEDIA,
+    ("canary", "event"): frozenset({"planted", "retired"}),
 }
 DIGESTS: dict[str, tuple[str, ...]] = {
     "contract": ("terms_sha256",),
@@ -201,6 +213,7 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "policy": ("sha256",),
     "case": ("body", "text"),
     "sealed": ("commitment",),
+    "canary": ("commitment",),
 }
 """Members of 32 bytes in base64url without padding."""
 OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"case": ("document",)}

@@ -120,6 +120,18 @@ def _genesis(entry: Mapping[str, Any]) -> str:
     return f"the ledger {entry['origin']} began"
 
 
+def _canary(entry: Mapping[str, Any]) -> str:
+    canaries = "1 canary" if entry["count"] == 1 else f"{entry['count']} canaries"
+    verb = "was" if entry["count"] == 1 else "were"
+    return f"{canaries} {verb} {entry['event']} by {entry['by']}: {entry['reason']}"
+
+
+def _trace(entry: Mapping[str, Any]) -> str:
+    values = "1 value" if entry["values"] == 1 else f"{entry['values']} values"
+    recipients = "1 recipient" if entry["recipients"] == 1 else f"{entry['recipients']} recipients"
+    return f"{entry['by']} traced {values} that had leaked, which {recipients} had received: {entry['reason']}"
+
+
 def _persons(count: int) -> str:
     return "1 person's data" if count == 1 else f"data of {count} persons"
 
@@ -138,5 +150,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "release": _release,
     "release_elsewhere": _release_elsewhere,
     "sealed": _sealed,
+    "canary": _canary,
+    "trace": _trace,
     "genesis": _genesis,
 }

@@ -225,6 +225,8 @@ ENTRY_TYPES = {
     "choice": N_("Choice"),
     "catalogue": N_("Field catalogue"),
     "policy": N_("Policy version"),
+    "canary": N_("Canaries"),
+    "trace": N_("Leak trace"),
     "genesis": N_("Beginning of the ledger"),
 }
 SUITES = {1: "X25519", 2: "X-Wing (ML-KEM-768 + X25519)"}

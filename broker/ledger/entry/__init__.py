@@ -23,6 +23,7 @@ from broker.ledger.entry.form import (
 )
 from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsewhere, sealed, sealed_commitment
 from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key, policy
+from broker.ledger.entry.tracing import canary, trace
 
 __all__ = [
     "DIGEST",
@@ -34,6 +35,7 @@ __all__ = [
     "VERSION",
     "Columns",
     "base64url",
+    "canary",
     "canonical",
     "case",
     "catalogue",
@@ -54,4 +56,5 @@ __all__ = [
     "release_elsewhere",
     "sealed",
     "sealed_commitment",
+    "trace",
 ]

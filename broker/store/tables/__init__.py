@@ -19,17 +19,21 @@ from broker.store.tables.ledger import (
 from broker.store.tables.legal import LegalCase, LegalDocument, LegalEvent
 from broker.store.tables.persons import BlindIndex, Choice, Person, UniqueNumber
 from broker.store.tables.spine import Epoch, RefusalCount, Request, Volume
+from broker.store.tables.tracing import Canary, CanaryIndex, FormerIndex
 
 __all__ = [
     "CASES",
     "RIGHTS",
     "BlindIndex",
+    "Canary",
+    "CanaryIndex",
     "Catalogue",
     "Certificate",
     "Choice",
     "Contract",
     "ContractVersion",
     "Epoch",
+    "FormerIndex",
     "Head",
     "LedgerCheckpoint",
     "LedgerEntry",

@@ -91,6 +91,14 @@ ENTRIES = {
         ["L-2026-0001", "2026-11-20", "paper", "legal/anna", "email"],
     ),
     "sealed": (entry.sealed(NOW, D), ["sealed"]),
+    "canary": (
+        entry.canary(NOW, "planted", 3, D, "privacy/team", "watch for leaks"),
+        ["3 canaries", "planted", "privacy/team", "watch for leaks"],
+    ),
+    "trace": (
+        entry.trace(NOW, 250, 1, "legal/anna", "a list on a forum"),
+        ["250 values", "1 recipient", "legal/anna", "a list on a forum"],
+    ),
     "genesis": (entry.genesis(NOW, "example.com/sluss", D, bytes(1312)), ["example.com/sluss", "began"]),
 }
 

@@ -82,6 +82,8 @@ def every_type() -> dict[str, bytes]:
             START, "L-2026-0001", "legal.process", "legal/anna", ["email"], [digest], "paper", "2026-11-20"
         ),
         entry.sealed(START, digest),
+        entry.canary(START, "planted", 3, digest, "privacy/p", "watch for leaks"),
+        entry.trace(START, 250, 2, "privacy/p", "a list on a forum"),
         entry.genesis(START, ORIGIN, SIGNER.ed25519_key.public_key, SIGNER.mldsa44_key.public_key),
     ]
     return {entry.parse(data)["type"]: data for data in made}
