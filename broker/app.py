@@ -32,6 +32,7 @@ from broker.rpc.threads import Threads
 from broker.store import tables
 from broker.store.engine import POOL_WAIT_S, open_engine
 from broker.store.migrations import check_revision
+from broker.tracing import former
 from broker.vault import Vault
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class App:
             requests.forget_before(tx.connection, before_us)
             epochs.destroy_expired(tx.connection, before_us - epochs.LIFETIME_US)
             volumes.forget_before(tx.connection, now_us // SECOND - KEPT_VOLUMES_S)
+            former.forget_before(tx.connection, now_us - former.KEPT_US)
 
     def start(self) -> None:
         """Check that the stored ledger is the one that was signed before the first call is taken."""

@@ -11,13 +11,12 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from sluss.v1 import disclosure_pb2
-from sqlalchemy import func, select
 
 from broker.asks import CHUNK, Ask, Named, Page, check_handles
 from broker.contracts import checked_fields
 from broker.errors import Reason, SlussError
 from broker.ids import parse_request_id
-from broker.store import tables
+from broker.store.queries import count_persons
 from broker.wire.disclosure import check_seen, disclosure, unavailable
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from broker.identity import Caller
     from broker.pages import Cursors
 
-PERSON = tables.core(tables.Person)
 MAX_HANDLES = 100_000
 
 
@@ -34,7 +32,7 @@ def total(view: View, request: disclosure_pb2.DiscloseBulkRequest) -> int:
     """Persons to look at: those named, or all on record."""
     if request.WhichOneof("persons") == "handles":
         return len(request.handles.handles)
-    return view.connection.execute(select(func.count()).select_from(PERSON)).scalar_one()
+    return count_persons(view.connection, request.contract_id)
 
 
 class Chunks:

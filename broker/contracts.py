@@ -25,6 +25,9 @@ CODE = re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9_]{1,40}){0,7}")
 SIGNATURE_LABEL = b"sluss/v1 contract\x00"
 ONWARD_TRANSFER = "forbidden"
 MICROSECONDS = 1_000_000
+PERSON_ACTIVE = "active"
+CANARY = "canary:"
+"""Begins the state of a canary; its contract follows."""
 
 
 class State(StrEnum):
@@ -204,6 +207,16 @@ class Decision:
     choice_rule: ChoiceRule
     retain_until: date
     financial: bool
+
+
+def canary_state(contract: str) -> str:
+    """The state of a person who does not exist, and whom only this contract sees."""
+    return CANARY + contract
+
+
+def on_record(state: str, contract: str) -> bool:
+    """Whether a person in this state is on record for a contract: a canary is for its own, and for nobody else."""
+    return state == PERSON_ACTIVE or state == CANARY + contract
 
 
 def covers(granted: str, asked: str) -> bool:

@@ -28,6 +28,7 @@ from broker.contracts import (
     admits,
     check_volume,
     decide,
+    on_record,
 )
 from broker.errors import Reason, SlussError
 from broker.handles import handles_of, persons_of
@@ -213,7 +214,7 @@ class Spine:
                 # A handle of nobody costs a look into the store like any other: how long it takes tells nothing.
                 wanted += [person or NOBODY for person in persons if plan.exceeded is None]
             else:
-                page = persons_after(connection, who.after, who.limit)
+                page = persons_after(connection, who.after, who.limit, plan.granted.decision.contract)
                 rows.update((row.id, row) for row in page)
                 self._take_page(plan, [row.id for row in page])
         rows.update((row.id, row) for row in read_persons(connection, wanted))
@@ -265,10 +266,10 @@ class Spine:
 
     def _admits(self, decision: Decision, row: Row[Any]) -> bool:
         if decision.choice_rule is ChoiceRule.NONE and decision.grant.population.everyone:
-            return bool(row.state == "active")
+            return on_record(row.state, decision.contract)
         facts = PersonFacts(
             id=row.id,
-            active=row.state == "active",
+            active=on_record(row.state, decision.contract),
             choices=self._vault.choices(row),
             value=lambda name: self._vault.open_fields(row, (name,), allow_financial=False).get(name),
         )
@@ -410,7 +411,7 @@ class Spine:
             rows = {row.id: row for row in read_persons(connection, [p for _, p in plan.persons if p])}
             pairs = [(handle, rows[person]) for handle, person in plan.persons if person in rows]
         else:
-            page = _persons_between(connection, who.after, last, who.limit)
+            page = _persons_between(connection, who.after, last, who.limit, answer.decision.contract)
             pairs = list(zip(handles_of(granted.held.handle_key, [row.id for row in page]), page, strict=True))
         return [(handle, row) for handle, row in pairs if self._admits(answer.decision, row)]
 
@@ -432,11 +433,13 @@ class Spine:
         return plan.answer
 
 
-def _persons_between(connection: Connection, after: int, last: int, limit: int) -> list[Row[Any]]:
-    """Active persons with ids above `after` up to `last`: the page of a first answer and who came between since."""
+def _persons_between(connection: Connection, after: int, last: int, limit: int, contract: str) -> list[Row[Any]]:
+    """Persons on record for a contract, with ids above `after` up to `last`: the page of a first answer and who came
+    between since.
+    """
     found: list[Row[Any]] = []
     while after < last:
-        page = persons_after(connection, after, limit)
+        page = persons_after(connection, after, limit, contract)
         found += [row for row in page if row.id <= last]
         after = page[-1].id if page else last
     return found

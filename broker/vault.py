@@ -1,6 +1,7 @@
 """Records at rest: fields sealed under keys of the person's own, financial ones under another (POLICY 4).
 
-    keys            wrap(ring "records",   data key 32 | person secret 32)     bound to the person
+    keys            wrap(ring "records",   data key 32 | person secret 32)     bound to the person, and of a canary
+                                                                               to the contract in its state
     financial_keys  wrap(ring "financial", financial key 32), or empty         bound to the person
     record          u32be length of header | header | sealed values
     header          JSON {"<field>": [offset, length, "<source>", collected at (unix s)], ...}, offsets from
@@ -23,6 +24,7 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from broker.contracts import CANARY
 from broker.errors import Reason, SlussError
 from broker.keys.provider import EPOCHS, FINANCIAL, INDEX, RECORDS
 
@@ -40,6 +42,8 @@ COMMITMENT_LABEL: Final = b"sluss/v1 commitment\x00"
 HANDLE_KEY_LABEL: Final = b"sluss/v1 handle key\x00"
 CASE_LABEL: Final = b"sluss/v1 case\x00"
 EPOCH_SECRET_LABEL: Final = b"sluss/v1 epoch secret\x00"
+CANARY_LABEL: Final = b"sluss/v1 canary\x00"
+CANARY_KEY_LABEL: Final = b"sluss/v1 canary key\x00"
 
 INDEX_KINDS: Final = frozenset({"email", "phone", "customer_number"})
 INDEX_LENGTH: Final = 16
@@ -135,19 +139,22 @@ class Vault:
 
     # Records.
 
-    def seal_record(self, person_id: int, values: Mapping[str, Value], financial: Container[str]) -> SealedRecord:
+    def seal_record(
+        self, person_id: int, values: Mapping[str, Value], financial: Container[str], *, state: str = ""
+    ) -> SealedRecord:
         """Seals a new person's values under fresh keys.
 
         Args:
             person_id: in [1, 2^62).
             values: by field name.
             financial: the names of the fields of category financial.
+            state: of a canary: its row opens in this state only.
 
         Raises:
             SlussError: INVALID_VALUE for a name, source or time that can't be sealed.
         """
         secrets = os.urandom(2 * KEY_LENGTH)
-        keys = self._records.wrap(secrets, PERSON_LABEL + _eight(person_id))
+        keys = self._records.wrap(secrets, _bound(_eight(person_id), state))
         return self._sealed(_Keys(person_id, keys, secrets[:KEY_LENGTH], b""), values, financial)
 
     def update(
@@ -197,7 +204,7 @@ class Vault:
         if not row.keys:
             raise SlussError(Reason.PERSON_UNAVAILABLE)
         person = row.id.to_bytes(8, "big")
-        secrets = self._records.unwrap(row.keys, PERSON_LABEL + person)
+        secrets = self._records.unwrap(row.keys, _bound(person, getattr(row, "state", "")))
         record, opened = row.record, {}
         decrypt, financial_decrypt = AESGCM(secrets[:KEY_LENGTH]).decrypt, None
         try:
@@ -253,7 +260,7 @@ class Vault:
             SlussError: INTERNAL for altered keys, KEYS_UNAVAILABLE.
         """
         person = _eight(row.id)
-        keys = row.keys and self._records.rewrap(row.keys, PERSON_LABEL + person)
+        keys = row.keys and self._records.rewrap(row.keys, _bound(person, getattr(row, "state", "")))
         financial = row.financial_keys and self._financial.rewrap(row.financial_keys, FINANCIAL_LABEL + person)
         return keys, financial
 
@@ -286,6 +293,10 @@ class Vault:
             raise SlussError(Reason.INVALID_REQUEST, f"there is no look-up by {kind}")
         data = kind.encode() + b"\x00" + normalised.encode()
         return self._index.digest(INDEX_LABEL, data)[:INDEX_LENGTH]
+
+    def canary_key(self, contract: str) -> bytes:
+        """What the values of a contract's canaries are drawn from and sealed under (32 bytes); it never changes."""
+        return self._index.digest(CANARY_KEY_LABEL, contract.encode())
 
     # Keys of contracts and epochs.
 
@@ -342,7 +353,7 @@ class Vault:
     def _secrets(self, row: PersonRow) -> bytes:
         if not row.keys:
             raise SlussError(Reason.PERSON_UNAVAILABLE)
-        return self._records.unwrap(row.keys, PERSON_LABEL + _eight(row.id))
+        return self._records.unwrap(row.keys, _bound(_eight(row.id), getattr(row, "state", "")))
 
     def _financial_cipher(self, row: PersonRow, name: str, entry: Any, *, allowed: bool) -> Any:
         if entry[4:] != [1]:
@@ -385,6 +396,15 @@ class _Keys(NamedTuple):
     wrapped: bytes
     data_key: bytes
     financial: bytes
+
+
+def _bound(person: bytes, state: str) -> bytes:
+    """What a person's keys are bound to.
+
+    A canary's state is a part of it: a row that is turned from a canary into a person, from a person into a canary, or
+    from one contract's into another's does not open.
+    """
+    return CANARY_LABEL + state.encode() + b"\x00" + person if state.startswith(CANARY) else PERSON_LABEL + person
 
 
 def commitment(person_secret: bytes, disclosure_id: str) -> bytes:

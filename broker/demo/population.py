@@ -16,7 +16,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from broker.catalogue import default_catalogue
-from broker.demo.locales import LOCALES, Locale
+from broker.data.locales import LOCALES, Locale
 from broker.values import iban_remainder, luhn
 
 if TYPE_CHECKING:

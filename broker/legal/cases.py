@@ -28,7 +28,7 @@ from broker.legal.model import (
 from broker.legal.rows import HeldCase, columns, load, log, write
 from broker.persons.rows import request_body
 from broker.store import tables
-from broker.store.queries import LEGAL_CASE, read_persons
+from broker.store.queries import LEGAL_CASE, count_persons, read_persons
 from broker.vault import commitment
 
 if TYPE_CHECKING:
@@ -333,8 +333,7 @@ def _to_look_at(connection: Connection, scope: Scope) -> int:
     """Persons that a release has to look at: those listed, or all on record."""
     if scope.population is None:
         return len(scope.persons)
-    found: int = connection.execute(select(func.count()).select_from(PERSON)).scalar_one()
-    return found
+    return count_persons(connection)
 
 
 def _require_persons(connection: Connection, persons: Sequence[int]) -> None:

@@ -6,15 +6,13 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, select
-
 from broker import transforms
 from broker.contracts import PersonFacts, population_holds
 from broker.errors import Reason, SlussError
 from broker.legal import rules
 from broker.legal.releasing import within
 from broker.persons import lookup
-from broker.store.queries import PERSON, persons_after, read_persons
+from broker.store.queries import count_persons, persons_after, read_persons
 from broker.values import validate
 
 if TYPE_CHECKING:
@@ -68,8 +66,7 @@ def by_index(view: View, kind: str, text: str) -> list[Masked]:
 
 def on_record(view: View) -> int:
     """How many persons there are to look at."""
-    found: int = view.connection.execute(select(func.count()).select_from(PERSON)).scalar_one()
-    return found
+    return count_persons(view.connection)
 
 
 def by_name(view: View, needle: str, after: int) -> tuple[list[Masked], int, int]:

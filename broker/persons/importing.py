@@ -22,6 +22,7 @@ from broker.ids import new_person_id
 from broker.persons import checking, rows
 from broker.persons.model import ACTIVE, Fault, Outcome, Result
 from broker.store.engine import StoreError, writing
+from broker.tracing.former import going
 from broker.values import index_form, mask
 from broker.vault import Value
 
@@ -109,6 +110,7 @@ class _Person:
     id: int
     row: Row[Any] | None
     values: dict[str, Value] = field(default_factory=dict)
+    stored: dict[str, Value] = field(default_factory=dict)
     touched: dict[str, Value | None] = field(default_factory=dict)
 
     def take(self, vault: Vault, accepted: Mapping[str, str], source: str, at: int) -> Outcome:
@@ -122,7 +124,7 @@ class _Person:
             return Outcome.UNCHANGED
         stored = vault.open_record(self.row)
         fresh = {name: value for name, value in given.items() if name not in stored or stored[name].text != value.text}
-        self.values = {**stored, **fresh}
+        self.stored, self.values = stored, {**stored, **fresh}
         self.touched.update(fresh)
         return Outcome.UPDATED if fresh else Outcome.UNCHANGED
 
@@ -206,7 +208,8 @@ class _Plan:
                 marked = rows.financial_names(self.catalogue, self.vault, person.row)
                 sealed = self.vault.update(person.row, person.touched, marked)
                 moved = self._indexes(person) if self._is_indexed(person.touched) else None
-                self.changed.append(rows.ChangedPerson(person.id, person.row.version, sealed, moved))
+                former = going(self.vault, self.catalogue, person.stored, person.texts)
+                self.changed.append(rows.ChangedPerson(person.id, person.row.version, sealed, moved, former))
 
     def _indexes(self, person: _Person) -> frozenset[rows.Index]:
         return rows.indexes(self.vault, self.catalogue, person.texts)

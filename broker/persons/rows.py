@@ -17,6 +17,7 @@ from broker.persons.checking import NUMBER
 from broker.persons.model import ACTIVE
 from broker.store.driver import change, fetch
 from broker.store.queries import BLIND_INDEX, PERSON, UNIQUE_NUMBER, WHOLE, read_persons
+from broker.tracing.former import keep as keep_former
 from broker.values import index_form
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from broker.catalogue import Catalogue
+    from broker.tracing.former import Former
     from broker.vault import SealedRecord, Vault, WholePersonRow
 
 FIRST_VERSION: Final = 1
@@ -71,12 +73,16 @@ class NewPerson:
 
 @dataclass(frozen=True, slots=True)
 class ChangedPerson:
-    """A person to update from `version` to the next; `indexes` None leaves the indexes as they are."""
+    """A person to update from `version` to the next; `indexes` None leaves the indexes as they are.
+
+    `former` are the values that go with it and by which the person was looked up.
+    """
 
     id: int
     version: int
     sealed: SealedRecord
     indexes: frozenset[Index] | None
+    former: tuple[Former, ...] = ()
 
 
 def active(connection: Connection, person: int) -> Row[Any]:
@@ -155,6 +161,8 @@ def update_persons(connection: Connection, persons: Sequence[ChangedPerson], now
     moved = [person for person in persons if person.indexes is not None]
     if moved and not _move_indexes(connection, moved):
         return False
+    for person in persons:
+        keep_former(connection, person.id, person.former, now_us)
     connection.execute(
         update(PERSON)
         .where(PERSON.c.id == bindparam("of"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from broker.clock import SECOND
 from broker.errors import Reason, SlussError
 from broker.persons import checking, rows
+from broker.tracing.former import going
 from broker.vault import Value
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def update(change: Change, asked: Correction) -> str:
     # 3. seal and write, indexes with it
     sealed = vault.update(row, changes, rows.financial_names(catalogue, vault, row))
     texts = _texts(stored, changes)
-    changed = rows.ChangedPerson(row.id, row.version, sealed, rows.indexes(vault, catalogue, texts))
+    former = going(vault, catalogue, stored, texts)
+    changed = rows.ChangedPerson(row.id, row.version, sealed, rows.indexes(vault, catalogue, texts), former)
     if not rows.update_persons(change.connection, [changed], change.now_us):
         raise SlussError(Reason.PERSON_EXISTS, field="customer_number")
     # 4. whatever was decided on the old record is decided anew

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import BigInteger, Text, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from broker.contracts import PERSON_ACTIVE, canary_state
 from broker.store import tables
 from broker.store.engine import reading, writing
 from broker.store.options import BULK
@@ -26,6 +27,7 @@ UNIQUE_NUMBER: Final = tables.core(tables.UniqueNumber)
 CONTRACT: Final = tables.core(tables.Contract)
 EPOCH: Final = tables.core(tables.Epoch)
 LEGAL_CASE: Final = tables.core(tables.LegalCase)
+CANARY: Final = tables.core(tables.Canary)
 
 Columns = tuple["Column[Any]", ...]
 
@@ -66,19 +68,36 @@ def _by_ids(columns: Columns, *, is_sqlite: bool) -> Select[Any]:
 
 
 def persons_after(
-    connection: Connection, last_id: int, limit: int, columns: Columns = FOR_DISCLOSURE
+    connection: Connection, last_id: int, limit: int, contract: str = "", columns: Columns = FOR_DISCLOSURE
 ) -> list[Row[Any]]:
     """The next `limit` active persons by id; start with 0, go on with the last row's id.
+
+    Args:
+        connection: to read with.
+        last_id: the id before the first.
+        limit: at most so many.
+        contract: whose canaries are among them; without one, none is.
+        columns: of the rows.
 
     Raises:
         SQLAlchemyError: inside `reading` or `writing` it leaves as LEDGER_UNAVAILABLE.
     """
-    return list(connection.execute(_page(columns), {"last": last_id, "limit": limit}))
+    wanted = {"last": last_id, "limit": limit, "canary": canary_state(contract)}
+    return list(connection.execute(_page(columns), wanted))
+
+
+def count_persons(connection: Connection, contract: str = "") -> int:
+    """How many persons there are to look at for a contract, erased ones among them; canaries of others are none."""
+    persons: int = connection.execute(select(func.count()).select_from(PERSON)).scalar_one()
+    others = select(func.count()).select_from(CANARY).where(CANARY.c.contract != contract)
+    hidden: int = connection.execute(others).scalar_one()
+    return persons - hidden
 
 
 @lru_cache
 def _page(columns: Columns) -> Select[Any]:
-    after = select(*columns).where(PERSON.c.id > bindparam("last"), PERSON.c.state == "active")
+    seen = PERSON.c.state.in_([PERSON_ACTIVE, bindparam("canary", type_=Text)])
+    after = select(*columns).where(PERSON.c.id > bindparam("last"), seen)
     return after.order_by(PERSON.c.id).limit(bindparam("limit")).execution_options(**{BULK: True})
 
 
@@ -125,7 +144,7 @@ def rewrap_all(engine: Engine, vault: Vault) -> int:
 
 
 def _pages(engine: Engine) -> Iterator[list[Row[Any]]]:
-    columns = tuple(PERSON.c[name] for name in ("id", "keys", "financial_keys"))
+    columns = tuple(PERSON.c[name] for name in ("id", "state", "keys", "financial_keys"))
     last = 0
     while True:
         with reading(engine) as connection:

@@ -1,4 +1,4 @@
-"""Names, streets and cities of the demo's invented persons, by country. Tables only; nobody here is real.
+"""Names, streets and cities of invented persons, by country: the demo's and canaries. Tables only; nobody here is real.
 
 Telephone numbers go on with 000 after the country code, which no country assigns; banks are called DEMO.
 """
