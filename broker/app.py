@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, person_pb2
+from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, person_pb2, trace_pb2
 from sqlalchemy import update
 
 from broker import epochs, requests, volumes
@@ -29,6 +29,7 @@ from broker.rpc.ledgers import Ledgers
 from broker.rpc.legal import Legal
 from broker.rpc.persons import Persons
 from broker.rpc.threads import Threads
+from broker.rpc.traces import Traces
 from broker.store import tables
 from broker.store.engine import POOL_WAIT_S, open_engine
 from broker.store.migrations import check_revision
@@ -98,6 +99,10 @@ class App:
             (
                 person_pb2.DESCRIPTOR.services_by_name["PersonService"],
                 Persons(self.desk, Importer(self.engine, self.desk), call),
+            ),
+            (
+                trace_pb2.DESCRIPTOR.services_by_name["TraceService"],
+                Traces(self.desk, cursors, call),
             ),
             (
                 ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],

@@ -434,9 +434,7 @@ class Spine:
 
 
 def _persons_between(connection: Connection, after: int, last: int, limit: int, contract: str) -> list[Row[Any]]:
-    """Persons on record for a contract, with ids above `after` up to `last`: the page of a first answer and who came
-    between since.
-    """
+    """Those on record with ids above `after` up to `last`: the page of a first answer and who came between since."""
     found: list[Row[Any]] = []
     while after < last:
         page = persons_after(connection, after, limit, contract)

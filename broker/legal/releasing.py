@@ -64,7 +64,7 @@ def grant_release(connection: Connection, snapshot: Snapshot, case: str) -> Gran
     facts = ContractFacts(case, recipient(case), State.ACTIVE, decision.version, None)
     contract = HeldContract(facts, held.keys.handle_key)
     key = RecipientPublicKey(begun.key.suite, begun.key.data)
-    maker = SliceMaker(snapshot.vault, snapshot, contract, decision, _period(held.case.body.scope))
+    maker = SliceMaker(snapshot.vault, snapshot, contract, decision, period(held.case.body.scope))
     return Granted(snapshot, contract, key, decision, maker, ReleaseWriter(held))
 
 
@@ -229,12 +229,12 @@ def _part(sealed: Sealed) -> legal_pb2.ReleasedPart:
 
 def within(vault: Vault, row: Row[Any], scope: Scope) -> frozenset[str]:
     """The fields that a person has a value of, collected within the scope's period."""
-    period = _period(scope) or (0, FOREVER)
+    first, end = period(scope) or (0, FOREVER)
     origins = vault.metadata(row)
-    return frozenset(name for name, origin in origins.items() if period[0] <= origin.collected_at < period[1])
+    return frozenset(name for name, origin in origins.items() if first <= origin.collected_at < end)
 
 
-def _period(scope: Scope) -> tuple[int, int] | None:
+def period(scope: Scope) -> tuple[int, int] | None:
     """The days of collection as seconds, the end not included; None without a limit."""
     if scope.collected_from is None and scope.collected_until is None:
         return None

@@ -1,0 +1,178 @@
+"""What the ledger says that recipients got of persons: by its ties, as the accounting of disclosures does.
+
+Releases that are hidden are left out in the query itself: with or without one, a trace is the same.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from sqlalchemy import and_, func, or_, select
+
+from broker.clock import SECOND
+from broker.ledger import entry
+from broker.legal import hiding
+from broker.legal.recipients import ENTRY, TIES, TYPES
+from broker.legal.releasing import FOREVER, period
+from broker.legal.rows import load
+from broker.slices import HASHED_KEY_LABEL
+from broker.store.queries import LEGAL_CASE
+from broker.tracing import forms
+from broker.tracing.model import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from sqlalchemy import Row, Select
+
+    from broker.desk import View
+    from broker.legal.rows import HeldCase
+    from broker.tracing.model import Claim
+
+Place = tuple[int, int]
+"""Person and entry: where reading of ties goes on."""
+START: Final[Place] = (0, -1)
+KEPT: Final = 50_000
+"""Entries that are kept in memory, without their bytes."""
+_IN: Final = 200
+_CASE: Final = func.coalesce(hiding.SEALED_ENTRY.c.case, ENTRY.c.contract)
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """An entry: to which source (its bit), which fields in which form, when, and to be deleted by when.
+
+    `collected` are seconds since 1970 UTC within which values were collected to be in it, the end not included.
+    """
+
+    source: int
+    fields: Mapping[str, str]
+    at: int
+    retain_until: str
+    collected: tuple[int, int]
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether the claim's value was in it, in a form in which it can be known."""
+        since = claim.since // SECOND
+        return (
+            claim.since <= self.at < claim.until
+            and self.fields.get(claim.field) in claim.transforms
+            and self.collected[0] <= since < self.collected[1]
+        )
+
+
+class Ties:
+    """Reads what persons' recipients got, and remembers who they are. Of one trace.
+
+    Attributes:
+        sources: whoever received anything of somebody who was looked at, by their bits.
+    """
+
+    def __init__(self, before_us: int) -> None:
+        self.sources: list[Source] = []
+        self._before_us = before_us
+        self._bits: dict[str, int] = {}
+        self._got: dict[int, Got] = {}
+        self._fields: dict[bytes, dict[str, str]] = {}
+        self._cases: dict[str, HeldCase] = {}
+        self._hash_keys: dict[int, bytes] = {}
+
+    def page(self, view: View, persons: Collection[int], after: Place, limit: int) -> list[tuple[int, int, Got]]:
+        """Up to `limit` ties of the persons behind a place: person, entry, and what was got."""
+        behind = or_(TIES.c.person > after[0], and_(TIES.c.person == after[0], TIES.c.entry > after[1]))
+        query = self._ties(view, TIES.c.person, ENTRY.c.id).where(TIES.c.person.in_(sorted(persons)), behind)
+        found = view.connection.execute(query.order_by(TIES.c.person, TIES.c.entry).limit(limit)).all()
+        self._load(view, sorted({row.id for row in found} - self._got.keys()))
+        return [(row.person, row.id, self._got[row.id]) for row in found]
+
+    def held(self, view: View, after: Place, limit: int) -> list[Row[Any]]:
+        """Up to `limit` ties of everybody behind a place: `person`, `id` of the entry, and the contract or case."""
+        behind = or_(TIES.c.person > after[0], and_(TIES.c.person == after[0], TIES.c.entry > after[1]))
+        query = self._ties(view, TIES.c.person, ENTRY.c.id, _CASE.label("under")).where(behind)
+        return list(view.connection.execute(query.order_by(TIES.c.person, TIES.c.entry).limit(limit)).all())
+
+    def bit(self, under: str) -> int:
+        """The bit of a contract or a case; -1 if it is no source."""
+        return self._bits.get(under, -1)
+
+    def is_hash(self, view: View, got: Got, claim: Claim) -> bool:
+        """Whether the claim's text is what this contract's recipient got through `hashed`."""
+        contract = self.sources[got.source].contract
+        if claim.hash_of is None or not contract or got.fields.get(claim.field) != forms.HASHED:
+            return False
+        if not claim.since <= got.at < claim.until:
+            return False
+        key = self._hash_keys.get(got.source)
+        if key is None:
+            handle_key = view.snapshot.contract(view.connection, contract).handle_key
+            key = self._hash_keys[got.source] = hmac.digest(handle_key, HASHED_KEY_LABEL, "sha256")
+        return forms.hashed(*claim.hash_of, key) == claim.text
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def _ties(self, view: View, *columns: Any) -> Select[Any]:
+        return (
+            select(*columns)
+            .select_from(
+                TIES.join(ENTRY, ENTRY.c.id == TIES.c.entry)
+                .outerjoin(hiding.SEALED_ENTRY, hiding.SEALED_ENTRY.c.entry == ENTRY.c.id)
+                .outerjoin(LEGAL_CASE, LEGAL_CASE.c.id == _CASE)
+            )
+            .where(
+                ENTRY.c.type.in_(TYPES),
+                ENTRY.c.at < self._before_us,
+                or_(LEGAL_CASE.c.id.is_(None), LEGAL_CASE.c.hidden_until <= view.now_us),
+            )
+        )
+
+    def _load(self, view: View, entries: Sequence[int]) -> None:
+        if len(self._got) + len(entries) > KEPT:
+            self._got.clear()
+        query = select(ENTRY, hiding.SEALED_ENTRY.c.case.label("case")).select_from(
+            ENTRY.outerjoin(hiding.SEALED_ENTRY, hiding.SEALED_ENTRY.c.entry == ENTRY.c.id)
+        )
+        for start in range(0, len(entries), _IN):
+            some = entries[start : start + _IN]
+            for row in view.connection.execute(query.where(ENTRY.c.id.in_(some))):
+                self._got[row.id] = self._read(view, row)
+
+    def _read(self, view: View, row: Row[Any]) -> Got:
+        if row.type == "disclosure":
+            terms = entry.parse(row.entry)["terms"]
+            bit = self._bits.get(row.contract)
+            if bit is None:
+                bit = self._add(row.contract, Source(row.contract, "", row.recipient, _name(view, row.contract)))
+            return Got(bit, self._granted(terms["fields"]), row.at, terms["retain_until"], (0, FOREVER))
+        return self._release(view, row)
+
+    def _release(self, view: View, row: Row[Any]) -> Got:
+        case = row.case or row.contract
+        if case not in self._cases:
+            self._cases[case] = load(view, case)
+        held = self._cases[case]
+        said = entry.parse(hiding.opened(view.connection, case, held.keys, hiding.stored(row))[0])
+        bit = self._bits.get(case)
+        if bit is None:
+            bit = self._add(case, Source("", case, "", held.case.body.requester.name))
+        if said["type"] == "release_elsewhere":
+            return Got(bit, dict.fromkeys(said["fields"], forms.FULL), row.at, "", (0, FOREVER))
+        collected = period(held.case.body.scope) or (0, FOREVER)
+        terms = said["terms"]
+        return Got(bit, self._granted(terms["fields"]), row.at, terms["retain_until"], collected)
+
+    def _add(self, under: str, source: Source) -> int:
+        self.sources.append(source)
+        bit = self._bits[under] = len(self.sources) - 1
+        return bit
+
+    def _granted(self, fields: list[dict[str, str]]) -> dict[str, str]:
+        """Fields and transforms; one object for all entries that are alike."""
+        return self._fields.setdefault(orjson.dumps(fields), {each["name"]: each["transform"] for each in fields})
+
+
+def _name(view: View, contract: str) -> str:
+    terms = view.snapshot.contract(view.connection, contract).facts.terms
+    return terms.recipient_name if terms is not None else ""
