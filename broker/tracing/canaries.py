@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -138,7 +138,9 @@ def plant(change: Change, asked: Planting) -> tuple[list[Shown], int, list[str]]
     _insert(change, asked.contract, terms, dict(zip(numbers, made, strict=True)), index)
     answered = requests.Known(body, index, 1, b"")
     requests.remember(change.connection, [((name, asked.request_id), answered)], change.now_us)
-    return _planted_by(change, index), index, lacking
+    # The entry is written with the commit, so there is nothing yet to compare it with.
+    planted = [replace(each, intact=True) for each in _planted_by(change, index)]
+    return planted, index, lacking
 
 
 def _contract(view: View, contract: str) -> HeldContract:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from broker.data.fictitious import PHONES
 from broker.data.locales import LOCALES, Locale
 from broker.errors import Reason, SlussError
+from broker.values import index_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,9 +33,16 @@ _NAMED: Final = frozenset(
     | {"address.city", "birth_date"}
 )
 _TYPES: Final = frozenset(
-    {"email", "phone", "enum", "integer", "decimal", "duration_s", "date", "datetime", "country", "language"}
-    | {"currency", "boolean"}
+    {"email", "phone", "enum", "duration_s", "date", "datetime", "country", "language", "currency", "boolean"}
 )
+_COUNTS: Final = {
+    "survey.satisfaction": (1, 5),
+    "usage.minutes_month": (0, 400),
+    "usage.conferences_month": (0, 20),
+    "usage.participants": (2, 12),
+    "invoice.overdue_days": (0, 1),
+}
+"""Whole numbers that anybody could have, from and to; of others nobody knows what is plausible."""
 _FAMILY_FIRST: Final = frozenset({"CN", "JP", "VN"})
 _ADULT_DAYS: Final = 18 * 366
 _LIFE_DAYS: Final = 60 * 365
@@ -104,7 +112,7 @@ def _can(field: Field, template: Template) -> bool:
         return bool(template.email_domains)
     if field.index == "customer_number":
         return bool(template.customer_number_pattern)
-    return field.name in _NAMED or field.type in _TYPES
+    return field.name in _NAMED or field.name in _COUNTS or field.type in _TYPES
 
 
 def check_template(template: Template, catalogue: Catalogue) -> None:
@@ -121,9 +129,11 @@ def check_template(template: Template, catalogue: Catalogue) -> None:
     for name, kind, text in tried:
         for field in catalogue.indexed(kind)[:1]:
             try:
-                field.accept(text)
+                makes = bool(index_form(kind, field.accept(text)))
             except SlussError:
-                raise _invalid(name, f"it makes no value of {field.name}") from None
+                makes = False
+            if not makes:
+                raise _invalid(name, f"it makes no value of {field.name}")
     if template.country and template.country not in _BY_COUNTRY:
         raise _invalid("country", f"one of {', '.join(sorted(_BY_COUNTRY))}")
 
@@ -225,13 +235,14 @@ class _Maker:
             "country": self._locale.country,
             "language": self._locale.language,
             "currency": self._locale.currency,
-            "integer": str(draw.below(200)),
-            "decimal": draw.filled("1##.##"),
             "duration_s": str(60 * (1 + draw.below(120))),
             "boolean": draw.pick(("true", "false")),
             "date": (self._today - ago).isoformat(),
             "datetime": f"{(self._today - ago).isoformat()}T{8 + draw.below(10):02d}:{draw.below(60):02d}:00Z",
         }
+        if field.name in _COUNTS:
+            first, last = _COUNTS[field.name]
+            return str(first + draw.below(last - first + 1))
         if field.type == "enum":
             return draw.pick(field.words) if field.words else ""
         return simple.get(field.type, "")
