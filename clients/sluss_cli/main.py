@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sluss_cli import console, contract, disclose, imports, key, ledger, legal, person, profile
+from sluss_cli import canary, console, contract, disclose, imports, key, ledger, legal, person, profile, trace
 from sluss_cli.exits import table
 from sluss_cli.verb import JsonOption, ProfileOption
 
@@ -35,10 +35,12 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("ledger", ledger.app),
         ("legal", legal.app),
         ("profile", profile.app),
+        ("canary", canary.app),
     ):
         app.add_typer(_own(group), name=name)
     imports.register(app)
     disclose.register(app)
+    trace.register(app)
     console.register(app)
     for plugin in sorted(entry_points(group=plugins), key=lambda point: point.name, reverse=True):
         _plug_in(app, plugin)

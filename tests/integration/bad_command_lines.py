@@ -73,6 +73,10 @@ LINES = {
     "legal opening": ("legal", {"index": "0"}),
     "legal document add": ("legal", {"case": CASE, "file": "{place}/list.txt"}),
     "legal document get": ("legal", {"case": CASE, "number": "1"}),
+    "trace": ("legal", {"reason": "why", "value": "m@example.com"}),
+    "canary plant": ("operator", {**WHY, "email_domain": "example.com"}),
+    "canary list": ("operator", {}),
+    "canary retire": ("operator", WHY),
     "key register": ("acme", {}),
     "key rotate": ("acme", {}),
     "key list": ("acme", {}),
@@ -208,6 +212,8 @@ FILTERS = {
     ("ledger show", "type_"),
     ("ledger verify", "contract"),
     ("legal list", "handler"),
+    # What is no value of anybody is told to be none.
+    ("trace", "value"),
     # A document is any file.
     ("legal document add", "file"),
 }
