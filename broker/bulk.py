@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sluss.v1 import disclosure_pb2
 
 from broker.asks import CHUNK, Ask, Named, Page, check_handles
-from broker.contracts import checked_fields
+from broker.contracts import checked_fields, safe_contract
 from broker.errors import Reason, SlussError
 from broker.ids import parse_request_id
 from broker.store.queries import count_persons
@@ -32,7 +32,7 @@ def total(view: View, request: disclosure_pb2.DiscloseBulkRequest) -> int:
     """Persons to look at: those named, or all on record."""
     if request.WhichOneof("persons") == "handles":
         return len(request.handles.handles)
-    return count_persons(view.connection, request.contract_id)
+    return count_persons(view.connection, safe_contract(request.contract_id))
 
 
 class Chunks:

@@ -173,10 +173,17 @@ def summary(found: Summary) -> trace_pb2.TraceSummary:
         persons=found.persons,
         sources=[_source(found.sources[bit]) for bit in found.order],
         recipients=[_recipient(each) for each in found.recipients],
-        likelihood_elsewhere=found.elsewhere,
+        likelihood_elsewhere_ppm=_ppm(found.elsewhere),
         noise_ppm=round(found.assumed.noise * MILLION),
         elsewhere_ppm=round(found.assumed.elsewhere * MILLION),
     )
+
+
+def _ppm(chance: float) -> int:
+    """A chance in millionths; what is possible and not certain is neither 0 nor a million."""
+    if chance in (0.0, 1.0):
+        return round(chance) * MILLION
+    return min(max(round(chance * MILLION), 1), MILLION - 1)
 
 
 def _source(source: Source) -> trace_pb2.TraceSource:
@@ -198,13 +205,13 @@ def _source(source: Source) -> trace_pb2.TraceSource:
         first_at=rfc3339(source.first_at),
         last_at=rfc3339(source.last_at),
         retain_until=source.retain_until,
-        likelihood=source.likelihood,
+        likelihood_ppm=_ppm(source.likelihood),
     )
 
 
 def _recipient(found: Recipient) -> trace_pb2.TraceRecipient:
     return trace_pb2.TraceRecipient(
-        recipient=found.name, rows=found.rows, everything=found.everything, likelihood=found.likelihood
+        recipient=found.name, rows=found.rows, everything=found.everything, likelihood_ppm=_ppm(found.likelihood)
     )
 
 

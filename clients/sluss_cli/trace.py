@@ -162,7 +162,7 @@ def _print(session: Session, summary: pb.TraceSummary, rows: Sequence[pb.TracedR
     _print_rows(session, summary, rows, leaked)
     if summary.sources:
         assumed = f"{summary.noise_ppm / _MILLION:.0%} noise, {summary.elsewhere_ppm / _MILLION:.0%} for none of them"
-        output.line(f"None of them is the source: {_percent(summary.likelihood_elsewhere)}.")
+        output.line(f"None of them is the source: {_percent(summary.likelihood_elsewhere_ppm / _MILLION)}.")
         output.line(
             f"A likelihood supposes one source, a list drawn at random from what it holds, {assumed} beforehand."
             " To have received is not to have leaked."
@@ -181,7 +181,7 @@ def _line(source: pb.TraceSource, found: int) -> tuple[object, ...]:
         held,
         moment(source.first_at),
         moment(source.last_at),
-        _percent(source.likelihood),
+        _percent(source.likelihood_ppm / _MILLION),
     )
 
 
@@ -253,10 +253,10 @@ def _document(summary: pb.TraceSummary, rows: Sequence[pb.TracedRow], leaked: Le
         "left_out": leaked.left_out,
         "sources": [_source(source) for source in summary.sources],
         "recipients": [
-            {"recipient": r.recipient, "rows": r.rows, "everything": r.everything, "likelihood": r.likelihood}
+            {"recipient": r.recipient, "rows": r.rows, "everything": r.everything, "likelihood": r.likelihood_ppm / _MILLION}
             for r in summary.recipients
         ],
-        "likelihood_elsewhere": summary.likelihood_elsewhere,
+        "likelihood_elsewhere": summary.likelihood_elsewhere_ppm / _MILLION,
         "assumed": {
             "noise": summary.noise_ppm / _MILLION,
             "elsewhere": summary.elsewhere_ppm / _MILLION,
@@ -297,5 +297,5 @@ def _source(source: pb.TraceSource) -> dict[str, Any]:
         "first_at": source.first_at,
         "last_at": source.last_at,
         "retain_until": source.retain_until,
-        "likelihood": source.likelihood,
+        "likelihood": source.likelihood_ppm / _MILLION,
     }
