@@ -253,7 +253,12 @@ def _document(summary: pb.TraceSummary, rows: Sequence[pb.TracedRow], leaked: Le
         "left_out": leaked.left_out,
         "sources": [_source(source) for source in summary.sources],
         "recipients": [
-            {"recipient": r.recipient, "rows": r.rows, "everything": r.everything, "likelihood": r.likelihood_ppm / _MILLION}
+            {
+                "recipient": r.recipient,
+                "rows": r.rows,
+                "everything": r.everything,
+                "likelihood": r.likelihood_ppm / _MILLION,
+            }
             for r in summary.recipients
         ],
         "likelihood_elsewhere": summary.likelihood_elsewhere_ppm / _MILLION,

@@ -82,7 +82,7 @@ def completed(tmp_path):
 @pytest.mark.parametrize(
     ("words", "last", "offered"),
     [
-        ("", "ca", {"catalogue"}),
+        ("", "cat", {"catalogue"}),
         ("contract", "s", {"suspend", "show"}),
         ("ledger", "", {"show", "checkpoint", "receipt", "verify", "export"}),
         ("disclose", "--pu", {"--purpose"}),

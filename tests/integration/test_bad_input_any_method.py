@@ -230,7 +230,7 @@ def varint(number):
     return [number] if number < 128 else [number & 127 | 128, *varint(number >> 7)]
 
 
-MAY_BE_EMPTY = {"GetCheckpoint", "ListEntries", "ListContracts"}
+MAY_BE_EMPTY = {"GetCheckpoint", "ListEntries", "ListContracts", "ListCanaries"}
 
 
 @each(OURS)

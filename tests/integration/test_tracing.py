@@ -6,9 +6,10 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from broker.clock import system_clock
+from broker.erasure import erasing
 from broker.errors import Reason, SlussError
 from broker.ledger.verify import verify_store
 from broker.legal.cases import Elsewhere
@@ -192,15 +193,18 @@ def test_disclosures_from_the_time_on_at_which_it_had_leaked_are_left_out(lite, 
     assert lite.had("anna@example.org") == [set(contracts)]
 
 
-def test_erasure_forgets_former_values(lite, clock):
+def test_erasure_forgets_former_values_and_ties(lite, clock):
     contract = lite.contract("post")
     person = lite.person("old@example.org")
     lite.disclose("post", contract, [person])
     clock.tick()
     lite.correct(person, email="new@example.org")
-    with lite.world.ledger.transaction() as tx:
-        former.forget(tx.connection, person)
-    assert lite.had("old@example.org") == [set()]
+    lite.world.desk.change(lite.privacy.caller(), lambda change: erasing.erase(change, person, "R-2026-0001"))
+    for email in ("old@example.org", "new@example.org"):
+        summary, (row,) = lite.trace(email)
+        assert (summary.sources, row.persons, row.values[0][1]) == ([], (), Status.UNKNOWN)
+    with lite.world.engine.connect() as connection:
+        assert connection.execute(select(former.FORMER)).all() == []
 
 
 def test_former_values_are_forgotten_after_six_years(lite, clock):

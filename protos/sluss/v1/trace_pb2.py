@@ -26,7 +26,7 @@ from sluss.v1 import options_pb2 as sluss_dot_v1_dot_options__pb2
 from sluss.v1 import person_pb2 as sluss_dot_v1_dot_person__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14sluss/v1/trace.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\x1a\x15sluss/v1/person.proto\"\\\n\x10TraceLeakRequest\x12%\n\x06header\x18\x01 \x01(\x0b\x32\x15.sluss.v1.TraceHeader\x12!\n\x04rows\x18\x02 \x03(\x0b\x32\x13.sluss.v1.LeakedRow\"^\n\x0bTraceHeader\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x15\n\rleaked_before\x18\x02 \x01(\t\x12\x11\n\tnoise_ppm\x18\x03 \x01(\r\x12\x15\n\relsewhere_ppm\x18\x04 \x01(\r\"1\n\tLeakedRow\x12$\n\x06values\x18\x01 \x03(\x0b\x32\x14.sluss.v1.FieldValue\"l\n\x11TraceLeakResponse\x12)\n\x07summary\x18\x01 \x01(\x0b\x32\x16.sluss.v1.TraceSummaryH\x00\x12$\n\x04rows\x18\x02 \x01(\x0b\x32\x14.sluss.v1.TracedRowsH\x00\x42\x06\n\x04part\"\xc1\x02\n\x0cTraceSummary\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x0e\n\x06values\x18\x03 \x01(\r\x12\r\n\x05\x66ound\x18\x04 \x01(\r\x12\x10\n\x08received\x18\x05 \x01(\r\x12\x10\n\x08\x63\x61naries\x18\x06 \x01(\r\x12\x1c\n\x14\x63\x61naries_undisclosed\x18\x07 \x01(\r\x12\x0f\n\x07persons\x18\x08 \x01(\x04\x12&\n\x07sources\x18\t \x03(\x0b\x32\x15.sluss.v1.TraceSource\x12,\n\nrecipients\x18\n \x03(\x0b\x32\x18.sluss.v1.TraceRecipient\x12\x1c\n\x14likelihood_elsewhere\x18\x0b \x01(\x01\x12\x11\n\tnoise_ppm\x18\x0c \x01(\r\x12\x15\n\relsewhere_ppm\x18\r \x01(\r\"\xba\x02\n\x0bTraceSource\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61se_id\x18\x02 \x01(\t\x12\x11\n\trecipient\x18\x03 \x01(\t\x12\x16\n\x0erecipient_name\x18\x04 \x01(\t\x12\x0c\n\x04rows\x18\x05 \x01(\r\x12\x13\n\x0brows_partly\x18\x06 \x01(\r\x12\x0e\n\x06values\x18\x07 \x01(\r\x12\x10\n\x08\x63\x61naries\x18\x08 \x01(\r\x12\x0c\n\x04held\x18\t \x01(\x04\x12\x16\n\x0eheld_estimated\x18\n \x01(\x08\x12\"\n\x05\x66orms\x18\x0b \x03(\x0b\x32\x13.sluss.v1.TraceForm\x12\x10\n\x08\x66irst_at\x18\x0c \x01(\t\x12\x0f\n\x07last_at\x18\r \x01(\t\x12\x14\n\x0cretain_until\x18\x0e \x01(\t\x12\x12\n\nlikelihood\x18\x0f \x01(\x01\"=\n\tTraceForm\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x11\n\ttransform\x18\x02 \x01(\t\x12\x0e\n\x06values\x18\x03 \x01(\r\"Y\n\x0eTraceRecipient\x12\x11\n\trecipient\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x12\n\neverything\x18\x03 \x01(\x08\x12\x12\n\nlikelihood\x18\x04 \x01(\x01\"/\n\nTracedRows\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.TracedRow\"c\n\tTracedRow\x12\x0b\n\x03row\x18\x01 \x01(\r\x12\x12\n\nperson_ids\x18\x02 \x03(\t\x12\x0e\n\x06\x63\x61nary\x18\x03 \x01(\x08\x12%\n\x06values\x18\x04 \x03(\x0b\x32\x15.sluss.v1.TracedValue\"\xfc\x01\n\x0bTracedValue\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.sluss.v1.TracedValue.Status\x12\x0f\n\x07sources\x18\x03 \x03(\r\x12\x0e\n\x06\x66ormer\x18\x04 \x01(\x08\"\x8e\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATUS_RECEIVED\x10\x01\x12\x18\n\x14STATUS_NOT_DISCLOSED\x10\x02\x12\x12\n\x0eSTATUS_DIFFERS\x10\x03\x12\x12\n\x0eSTATUS_UNKNOWN\x10\x04\x12\x15\n\x11STATUS_UNREADABLE\x10\x05\"\x8a\x01\n\x14PlantCanariesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12*\n\x08template\x18\x04 \x01(\x0b\x32\x18.sluss.v1.CanaryTemplate\x12\x0e\n\x06reason\x18\x05 \x01(\t\"q\n\x0e\x43\x61naryTemplate\x12\x15\n\remail_domains\x18\x01 \x03(\t\x12\x16\n\x0ephone_patterns\x18\x02 \x03(\t\x12\x1f\n\x17\x63ustomer_number_pattern\x18\x03 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\"b\n\x15PlantCanariesResponse\x12\"\n\x08\x63\x61naries\x18\x01 \x03(\x0b\x32\x10.sluss.v1.Canary\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\x12\x10\n\x08left_out\x18\x03 \x03(\t\"\x9b\x01\n\x06\x43\x61nary\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0e\n\x06handle\x18\x03 \x01(\x0c\x12\x12\n\nplanted_at\x18\x04 \x01(\t\x12\x12\n\nretired_at\x18\x05 \x01(\t\x12\x0e\n\x06intact\x18\x06 \x01(\x08\x12$\n\x06values\x18\x07 \x03(\x0b\x32\x14.sluss.v1.FieldValue\"i\n\x13ListCanariesRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"S\n\x14ListCanariesResponse\x12\"\n\x08\x63\x61naries\x18\x01 \x03(\x0b\x32\x10.sluss.v1.Canary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x15RetireCanariesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\x0f\n\x07numbers\x18\x03 \x03(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\">\n\x16RetireCanariesResponse\x12\x0f\n\x07retired\x18\x01 \x01(\r\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\x32\xef\x02\n\x0cTraceService\x12P\n\tTraceLeak\x12\x1a.sluss.v1.TraceLeakRequest\x1a\x1b.sluss.v1.TraceLeakResponse\"\x06\xfa\xf6\x18\x02\x05\x03(\x01\x30\x01\x12X\n\rPlantCanaries\x12\x1e.sluss.v1.PlantCanariesRequest\x1a\x1f.sluss.v1.PlantCanariesResponse\"\x06\xfa\xf6\x18\x02\x05\x04\x12V\n\x0cListCanaries\x12\x1d.sluss.v1.ListCanariesRequest\x1a\x1e.sluss.v1.ListCanariesResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12[\n\x0eRetireCanaries\x12\x1f.sluss.v1.RetireCanariesRequest\x1a .sluss.v1.RetireCanariesResponse\"\x06\xfa\xf6\x18\x02\x05\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14sluss/v1/trace.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\x1a\x15sluss/v1/person.proto\"\\\n\x10TraceLeakRequest\x12%\n\x06header\x18\x01 \x01(\x0b\x32\x15.sluss.v1.TraceHeader\x12!\n\x04rows\x18\x02 \x03(\x0b\x32\x13.sluss.v1.LeakedRow\"^\n\x0bTraceHeader\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x15\n\rleaked_before\x18\x02 \x01(\t\x12\x11\n\tnoise_ppm\x18\x03 \x01(\r\x12\x15\n\relsewhere_ppm\x18\x04 \x01(\r\"1\n\tLeakedRow\x12$\n\x06values\x18\x01 \x03(\x0b\x32\x14.sluss.v1.FieldValue\"l\n\x11TraceLeakResponse\x12)\n\x07summary\x18\x01 \x01(\x0b\x32\x16.sluss.v1.TraceSummaryH\x00\x12$\n\x04rows\x18\x02 \x01(\x0b\x32\x14.sluss.v1.TracedRowsH\x00\x42\x06\n\x04part\"\xc5\x02\n\x0cTraceSummary\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x0e\n\x06values\x18\x03 \x01(\r\x12\r\n\x05\x66ound\x18\x04 \x01(\r\x12\x10\n\x08received\x18\x05 \x01(\r\x12\x10\n\x08\x63\x61naries\x18\x06 \x01(\r\x12\x1c\n\x14\x63\x61naries_undisclosed\x18\x07 \x01(\r\x12\x0f\n\x07persons\x18\x08 \x01(\x04\x12&\n\x07sources\x18\t \x03(\x0b\x32\x15.sluss.v1.TraceSource\x12,\n\nrecipients\x18\n \x03(\x0b\x32\x18.sluss.v1.TraceRecipient\x12 \n\x18likelihood_elsewhere_ppm\x18\x0b \x01(\r\x12\x11\n\tnoise_ppm\x18\x0c \x01(\r\x12\x15\n\relsewhere_ppm\x18\r \x01(\r\"\xbe\x02\n\x0bTraceSource\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61se_id\x18\x02 \x01(\t\x12\x11\n\trecipient\x18\x03 \x01(\t\x12\x16\n\x0erecipient_name\x18\x04 \x01(\t\x12\x0c\n\x04rows\x18\x05 \x01(\r\x12\x13\n\x0brows_partly\x18\x06 \x01(\r\x12\x0e\n\x06values\x18\x07 \x01(\r\x12\x10\n\x08\x63\x61naries\x18\x08 \x01(\r\x12\x0c\n\x04held\x18\t \x01(\x04\x12\x16\n\x0eheld_estimated\x18\n \x01(\x08\x12\"\n\x05\x66orms\x18\x0b \x03(\x0b\x32\x13.sluss.v1.TraceForm\x12\x10\n\x08\x66irst_at\x18\x0c \x01(\t\x12\x0f\n\x07last_at\x18\r \x01(\t\x12\x14\n\x0cretain_until\x18\x0e \x01(\t\x12\x16\n\x0elikelihood_ppm\x18\x0f \x01(\r\"=\n\tTraceForm\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x11\n\ttransform\x18\x02 \x01(\t\x12\x0e\n\x06values\x18\x03 \x01(\r\"]\n\x0eTraceRecipient\x12\x11\n\trecipient\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x12\n\neverything\x18\x03 \x01(\x08\x12\x16\n\x0elikelihood_ppm\x18\x04 \x01(\r\"/\n\nTracedRows\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.TracedRow\"c\n\tTracedRow\x12\x0b\n\x03row\x18\x01 \x01(\r\x12\x12\n\nperson_ids\x18\x02 \x03(\t\x12\x0e\n\x06\x63\x61nary\x18\x03 \x01(\x08\x12%\n\x06values\x18\x04 \x03(\x0b\x32\x15.sluss.v1.TracedValue\"\xfc\x01\n\x0bTracedValue\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.sluss.v1.TracedValue.Status\x12\x0f\n\x07sources\x18\x03 \x03(\r\x12\x0e\n\x06\x66ormer\x18\x04 \x01(\x08\"\x8e\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATUS_RECEIVED\x10\x01\x12\x18\n\x14STATUS_NOT_DISCLOSED\x10\x02\x12\x12\n\x0eSTATUS_DIFFERS\x10\x03\x12\x12\n\x0eSTATUS_UNKNOWN\x10\x04\x12\x15\n\x11STATUS_UNREADABLE\x10\x05\"\x8a\x01\n\x14PlantCanariesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12*\n\x08template\x18\x04 \x01(\x0b\x32\x18.sluss.v1.CanaryTemplate\x12\x0e\n\x06reason\x18\x05 \x01(\t\"q\n\x0e\x43\x61naryTemplate\x12\x15\n\remail_domains\x18\x01 \x03(\t\x12\x16\n\x0ephone_patterns\x18\x02 \x03(\t\x12\x1f\n\x17\x63ustomer_number_pattern\x18\x03 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\"b\n\x15PlantCanariesResponse\x12\"\n\x08\x63\x61naries\x18\x01 \x03(\x0b\x32\x10.sluss.v1.Canary\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\x12\x10\n\x08left_out\x18\x03 \x03(\t\"\x9b\x01\n\x06\x43\x61nary\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0e\n\x06handle\x18\x03 \x01(\x0c\x12\x12\n\nplanted_at\x18\x04 \x01(\t\x12\x12\n\nretired_at\x18\x05 \x01(\t\x12\x0e\n\x06intact\x18\x06 \x01(\x08\x12$\n\x06values\x18\x07 \x03(\x0b\x32\x14.sluss.v1.FieldValue\"i\n\x13ListCanariesRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"S\n\x14ListCanariesResponse\x12\"\n\x08\x63\x61naries\x18\x01 \x03(\x0b\x32\x10.sluss.v1.Canary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x15RetireCanariesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\x0f\n\x07numbers\x18\x03 \x03(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\">\n\x16RetireCanariesResponse\x12\x0f\n\x07retired\x18\x01 \x01(\r\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\x32\xef\x02\n\x0cTraceService\x12P\n\tTraceLeak\x12\x1a.sluss.v1.TraceLeakRequest\x1a\x1b.sluss.v1.TraceLeakResponse\"\x06\xfa\xf6\x18\x02\x05\x03(\x01\x30\x01\x12X\n\rPlantCanaries\x12\x1e.sluss.v1.PlantCanariesRequest\x1a\x1f.sluss.v1.PlantCanariesResponse\"\x06\xfa\xf6\x18\x02\x05\x04\x12V\n\x0cListCanaries\x12\x1d.sluss.v1.ListCanariesRequest\x1a\x1e.sluss.v1.ListCanariesResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12[\n\x0eRetireCanaries\x12\x1f.sluss.v1.RetireCanariesRequest\x1a .sluss.v1.RetireCanariesResponse\"\x06\xfa\xf6\x18\x02\x05\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,37 +50,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRACELEAKRESPONSE']._serialized_start=322
   _globals['_TRACELEAKRESPONSE']._serialized_end=430
   _globals['_TRACESUMMARY']._serialized_start=433
-  _globals['_TRACESUMMARY']._serialized_end=754
-  _globals['_TRACESOURCE']._serialized_start=757
-  _globals['_TRACESOURCE']._serialized_end=1071
-  _globals['_TRACEFORM']._serialized_start=1073
-  _globals['_TRACEFORM']._serialized_end=1134
-  _globals['_TRACERECIPIENT']._serialized_start=1136
-  _globals['_TRACERECIPIENT']._serialized_end=1225
-  _globals['_TRACEDROWS']._serialized_start=1227
-  _globals['_TRACEDROWS']._serialized_end=1274
-  _globals['_TRACEDROW']._serialized_start=1276
-  _globals['_TRACEDROW']._serialized_end=1375
-  _globals['_TRACEDVALUE']._serialized_start=1378
-  _globals['_TRACEDVALUE']._serialized_end=1630
-  _globals['_TRACEDVALUE_STATUS']._serialized_start=1488
-  _globals['_TRACEDVALUE_STATUS']._serialized_end=1630
-  _globals['_PLANTCANARIESREQUEST']._serialized_start=1633
-  _globals['_PLANTCANARIESREQUEST']._serialized_end=1771
-  _globals['_CANARYTEMPLATE']._serialized_start=1773
-  _globals['_CANARYTEMPLATE']._serialized_end=1886
-  _globals['_PLANTCANARIESRESPONSE']._serialized_start=1888
-  _globals['_PLANTCANARIESRESPONSE']._serialized_end=1986
-  _globals['_CANARY']._serialized_start=1989
-  _globals['_CANARY']._serialized_end=2144
-  _globals['_LISTCANARIESREQUEST']._serialized_start=2146
-  _globals['_LISTCANARIESREQUEST']._serialized_end=2251
-  _globals['_LISTCANARIESRESPONSE']._serialized_start=2253
-  _globals['_LISTCANARIESRESPONSE']._serialized_end=2336
-  _globals['_RETIRECANARIESREQUEST']._serialized_start=2338
-  _globals['_RETIRECANARIESREQUEST']._serialized_end=2435
-  _globals['_RETIRECANARIESRESPONSE']._serialized_start=2437
-  _globals['_RETIRECANARIESRESPONSE']._serialized_end=2499
-  _globals['_TRACESERVICE']._serialized_start=2502
-  _globals['_TRACESERVICE']._serialized_end=2869
+  _globals['_TRACESUMMARY']._serialized_end=758
+  _globals['_TRACESOURCE']._serialized_start=761
+  _globals['_TRACESOURCE']._serialized_end=1079
+  _globals['_TRACEFORM']._serialized_start=1081
+  _globals['_TRACEFORM']._serialized_end=1142
+  _globals['_TRACERECIPIENT']._serialized_start=1144
+  _globals['_TRACERECIPIENT']._serialized_end=1237
+  _globals['_TRACEDROWS']._serialized_start=1239
+  _globals['_TRACEDROWS']._serialized_end=1286
+  _globals['_TRACEDROW']._serialized_start=1288
+  _globals['_TRACEDROW']._serialized_end=1387
+  _globals['_TRACEDVALUE']._serialized_start=1390
+  _globals['_TRACEDVALUE']._serialized_end=1642
+  _globals['_TRACEDVALUE_STATUS']._serialized_start=1500
+  _globals['_TRACEDVALUE_STATUS']._serialized_end=1642
+  _globals['_PLANTCANARIESREQUEST']._serialized_start=1645
+  _globals['_PLANTCANARIESREQUEST']._serialized_end=1783
+  _globals['_CANARYTEMPLATE']._serialized_start=1785
+  _globals['_CANARYTEMPLATE']._serialized_end=1898
+  _globals['_PLANTCANARIESRESPONSE']._serialized_start=1900
+  _globals['_PLANTCANARIESRESPONSE']._serialized_end=1998
+  _globals['_CANARY']._serialized_start=2001
+  _globals['_CANARY']._serialized_end=2156
+  _globals['_LISTCANARIESREQUEST']._serialized_start=2158
+  _globals['_LISTCANARIESREQUEST']._serialized_end=2263
+  _globals['_LISTCANARIESRESPONSE']._serialized_start=2265
+  _globals['_LISTCANARIESRESPONSE']._serialized_end=2348
+  _globals['_RETIRECANARIESREQUEST']._serialized_start=2350
+  _globals['_RETIRECANARIESREQUEST']._serialized_end=2447
+  _globals['_RETIRECANARIESRESPONSE']._serialized_start=2449
+  _globals['_RETIRECANARIESRESPONSE']._serialized_end=2511
+  _globals['_TRACESERVICE']._serialized_start=2514
+  _globals['_TRACESERVICE']._serialized_end=2881
 # @@protoc_insertion_point(module_scope)

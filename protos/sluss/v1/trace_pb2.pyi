@@ -146,7 +146,7 @@ Global___TraceLeakResponse: _TypeAlias = TraceLeakResponse  # noqa: Y015
 class TraceSummary(_message.Message):
     """What a trace found.
 
-    `likelihood` is worked out as broker/tracing/likelihood.py says: the list is a sample of what one recipient holds, but
+    `likelihood_ppm` is worked out as broker/tracing/likelihood.py says: the list is a sample of what one recipient holds, but
     for some noise. Where only one recipient had received the list it says next to nothing beyond that.
     """
 
@@ -162,7 +162,7 @@ class TraceSummary(_message.Message):
     PERSONS_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
-    LIKELIHOOD_ELSEWHERE_FIELD_NUMBER: _builtins.int
+    LIKELIHOOD_ELSEWHERE_PPM_FIELD_NUMBER: _builtins.int
     NOISE_PPM_FIELD_NUMBER: _builtins.int
     ELSEWHERE_PPM_FIELD_NUMBER: _builtins.int
     entry_index: _builtins.int
@@ -181,8 +181,8 @@ class TraceSummary(_message.Message):
     """Rows of canaries that no recipient was ever sent: what is in them left the company itself."""
     persons: _builtins.int
     """Persons on record."""
-    likelihood_elsewhere: _builtins.float
-    """How likely it is that the list comes from none of the recipients."""
+    likelihood_elsewhere_ppm: _builtins.int
+    """How likely it is that the list comes from none of the recipients, in millionths."""
     noise_ppm: _builtins.int
     """The noise that was assumed, in millionths."""
     elsewhere_ppm: _builtins.int
@@ -208,13 +208,13 @@ class TraceSummary(_message.Message):
         persons: _builtins.int = ...,
         sources: _abc.Iterable[Global___TraceSource] | None = ...,
         recipients: _abc.Iterable[Global___TraceRecipient] | None = ...,
-        likelihood_elsewhere: _builtins.float = ...,
+        likelihood_elsewhere_ppm: _builtins.int = ...,
         noise_ppm: _builtins.int = ...,
         elsewhere_ppm: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["canaries", b"canaries", "canaries_undisclosed", b"canaries_undisclosed", "elsewhere_ppm", b"elsewhere_ppm", "entry_index", b"entry_index", "found", b"found", "likelihood_elsewhere", b"likelihood_elsewhere", "noise_ppm", b"noise_ppm", "persons", b"persons", "received", b"received", "recipients", b"recipients", "rows", b"rows", "sources", b"sources", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canaries", b"canaries", "canaries_undisclosed", b"canaries_undisclosed", "elsewhere_ppm", b"elsewhere_ppm", "entry_index", b"entry_index", "found", b"found", "likelihood_elsewhere_ppm", b"likelihood_elsewhere_ppm", "noise_ppm", b"noise_ppm", "persons", b"persons", "received", b"received", "recipients", b"recipients", "rows", b"rows", "sources", b"sources", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -240,7 +240,7 @@ class TraceSource(_message.Message):
     FIRST_AT_FIELD_NUMBER: _builtins.int
     LAST_AT_FIELD_NUMBER: _builtins.int
     RETAIN_UNTIL_FIELD_NUMBER: _builtins.int
-    LIKELIHOOD_FIELD_NUMBER: _builtins.int
+    LIKELIHOOD_PPM_FIELD_NUMBER: _builtins.int
     contract_id: _builtins.str
     """The contract; empty for a release."""
     case_id: _builtins.str
@@ -267,8 +267,8 @@ class TraceSource(_message.Message):
     """RFC 3339: the last one."""
     retain_until: _builtins.str
     """The latest day by which it had to delete one of them, `YYYY-MM-DD`; empty if none was set."""
-    likelihood: _builtins.float
-    """How likely it is that the list comes from here."""
+    likelihood_ppm: _builtins.int
+    """How likely it is that the list comes from here, in millionths; a million is never reached."""
     @_builtins.property
     def forms(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceForm]:
         """The fields and forms in which it had received them."""
@@ -290,11 +290,11 @@ class TraceSource(_message.Message):
         first_at: _builtins.str = ...,
         last_at: _builtins.str = ...,
         retain_until: _builtins.str = ...,
-        likelihood: _builtins.float = ...,
+        likelihood_ppm: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["canaries", b"canaries", "case_id", b"case_id", "contract_id", b"contract_id", "first_at", b"first_at", "forms", b"forms", "held", b"held", "held_estimated", b"held_estimated", "last_at", b"last_at", "likelihood", b"likelihood", "recipient", b"recipient", "recipient_name", b"recipient_name", "retain_until", b"retain_until", "rows", b"rows", "rows_partly", b"rows_partly", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canaries", b"canaries", "case_id", b"case_id", "contract_id", b"contract_id", "first_at", b"first_at", "forms", b"forms", "held", b"held", "held_estimated", b"held_estimated", "last_at", b"last_at", "likelihood_ppm", b"likelihood_ppm", "recipient", b"recipient", "recipient_name", b"recipient_name", "retain_until", b"retain_until", "rows", b"rows", "rows_partly", b"rows_partly", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -339,26 +339,26 @@ class TraceRecipient(_message.Message):
     RECIPIENT_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     EVERYTHING_FIELD_NUMBER: _builtins.int
-    LIKELIHOOD_FIELD_NUMBER: _builtins.int
+    LIKELIHOOD_PPM_FIELD_NUMBER: _builtins.int
     recipient: _builtins.str
     """`subcontractor/acme-pay`, or a legal case."""
     rows: _builtins.int
     """Rows of which it had received every value that is on record, under one contract or another."""
     everything: _builtins.bool
     """Whether it had received all rows that were found."""
-    likelihood: _builtins.float
-    """How likely it is that the list comes from it."""
+    likelihood_ppm: _builtins.int
+    """How likely it is that the list comes from it, in millionths."""
     def __init__(
         self,
         *,
         recipient: _builtins.str = ...,
         rows: _builtins.int = ...,
         everything: _builtins.bool = ...,
-        likelihood: _builtins.float = ...,
+        likelihood_ppm: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["everything", b"everything", "likelihood", b"likelihood", "recipient", b"recipient", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["everything", b"everything", "likelihood_ppm", b"likelihood_ppm", "recipient", b"recipient", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
