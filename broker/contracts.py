@@ -161,12 +161,16 @@ class ContractFacts:
 
 @dataclass(frozen=True, slots=True)
 class PersonFacts:
-    """What the decision may know of a person. `value(field)` opens a stored value, or gives None."""
+    """What the decision may know of a person. `value(field)` opens a stored value, or gives None.
+
+    `canary` is a person who does not exist, on record for the decision's contract alone: nobody's wish is asked for.
+    """
 
     id: int
     active: bool
     choices: Mapping[str, str]
     value: Callable[[str], str | None]
+    canary: bool = False
 
 
 class ChoiceRule(StrEnum):
@@ -412,7 +416,7 @@ def admits(decision: Decision, person: PersonFacts) -> bool:
         person.active
         # Before the choice: it may open a value, and the time of an answer must not tell an opt-out.
         and population_holds(decision.grant.population, person)
-        and _choice_allows(decision.choice_rule, decision.purpose, person.choices)
+        and (person.canary or _choice_allows(decision.choice_rule, decision.purpose, person.choices))
     )
 
 

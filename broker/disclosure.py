@@ -26,6 +26,7 @@ from broker.contracts import (
     Decision,
     PersonFacts,
     admits,
+    canary_state,
     check_volume,
     decide,
     on_record,
@@ -272,6 +273,7 @@ class Spine:
             active=on_record(row.state, decision.contract),
             choices=self._vault.choices(row),
             value=lambda name: self._vault.open_fields(row, (name,), allow_financial=False).get(name),
+            canary=row.state == canary_state(decision.contract),
         )
         return admits(decision, facts)
 

@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import exists, func, insert, select, update
 
 from broker import requests
-from broker.catalogue import Kind
 from broker.clock import SECOND, rfc3339
 from broker.contracts import State, canary_state, safe_contract
 from broker.errors import Reason, SlussError
@@ -135,7 +134,7 @@ def plant(change: Change, asked: Planting) -> tuple[list[Shown], int, list[str]]
     committed = _commitment(vault, asked.contract, "planted", numbers, rfc3339(change.now_us))
     index = change.tx.append(entry.canary(change.now_us, "planted", asked.count, committed, name, asked.reason))
     # 3. the rows
-    _insert(change, asked.contract, terms, dict(zip(numbers, made, strict=True)), index)
+    _insert(change, asked.contract, dict(zip(numbers, made, strict=True)), index)
     answered = requests.Known(body, index, 1, b"")
     requests.remember(change.connection, [((name, asked.request_id), answered)], change.now_us)
     # The entry is written with the commit, so there is nothing yet to compare it with.
@@ -238,9 +237,9 @@ def _among(terms: Terms) -> dict[str, frozenset[str]]:
     return among
 
 
-def _insert(change: Change, contract: str, terms: Terms, made: Mapping[int, Mapping[str, str]], index: int) -> None:
+def _insert(change: Change, contract: str, made: Mapping[int, Mapping[str, str]], index: int) -> None:
     vault, catalogue, at = change.snapshot.vault, change.snapshot.catalogue, change.now_us
-    state, chosen = canary_state(contract), _choices(change, terms)
+    state = canary_state(contract)
     for number, values in made.items():
         person = new_person_id()
         stored = {name: Value(text, SOURCE, at // SECOND) for name, text in values.items()}
@@ -251,7 +250,7 @@ def _insert(change: Change, contract: str, terms: Terms, made: Mapping[int, Mapp
                 state=state,
                 version=person_rows.FIRST_VERSION,
                 **sealed._asdict(),
-                choices=chosen,
+                choices="{}",
                 created_at=at,
                 updated_at=at,
             )
@@ -270,14 +269,6 @@ def _insert(change: Change, contract: str, terms: Terms, made: Mapping[int, Mapp
         )
         digests = person_rows.indexes(vault, catalogue, values)
         run(change.connection, _INDEX, sorted((*digest, person) for digest in digests))
-
-
-def _choices(change: Change, terms: Terms) -> str:
-    """A canary says yes to whatever the contract needs a yes for (POLICY 1d): it is nobody whose wish that could be."""
-    purposes = change.snapshot.catalogue.purposes
-    asked = {grant.purpose for grant in terms.grants}
-    third = {code: "in" for code in asked if code in purposes and purposes[code].kind is Kind.SECONDARY_THIRD_PARTY}
-    return orjson.dumps(third, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _last_number(connection: Connection, contract: str) -> int:
