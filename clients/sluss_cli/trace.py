@@ -22,6 +22,7 @@ from sluss_cli.verb import verb
 TRACE_S = 600.0
 """Seconds that the longest list may take."""
 _SENT = 500
+_SENT_BYTES = 512 << 10
 _SHOWN = 20
 _SHOWN_SOURCES = 50
 STATUSES = {
@@ -71,13 +72,21 @@ def trace(
     before: Annotated[
         str, typer.Option(help="It had leaked by then: a time in UTC such as 2026-11-01T00:00:00Z.", metavar="TIME")
     ] = "",
+    noise: Annotated[
+        int, typer.Option(help="Rows in a hundred that may not come from the source.", metavar="NUMBER", min=1, max=99)
+    ] = 5,
+    elsewhere: Annotated[
+        int,
+        typer.Option(help="Chance in a hundred, beforehand, of no recipient.", metavar="NUMBER", min=1, max=99),
+    ] = 10,
     out: Annotated[
         Path | None, typer.Option(help="Write what is known of each value there, without values.", metavar="FILE")
     ] = None,
 ) -> None:
     """Say who had received values that have leaked, and how likely each is their source."""
     leaked = _leaked(value, file, _columns(column or []), _known(country))
-    header = pb.TraceHeader(reason=reason, leaked_before=before)
+    assumed = {"noise_ppm": noise * _MILLION // 100, "elsewhere_ppm": elsewhere * _MILLION // 100}
+    header = pb.TraceHeader(reason=reason, leaked_before=before, **assumed)
     summary, rows = _ask(session, header, leaked)
     session.output.result(_document(summary, rows, leaked))
     _print(session, summary, rows, leaked)
@@ -117,10 +126,11 @@ def _ask(session: Session, header: pb.TraceHeader, leaked: LeakedList) -> tuple[
     with progress(session.output, "rows") as advance:
 
         def sent() -> Iterator[pb.TraceLeakRequest]:
-            for start in range(0, len(leaked.rows), _SENT):
-                first = header if start == 0 else None
-                yield pb.TraceLeakRequest(header=first, rows=leaked.rows[start : start + _SENT])
-                advance(start, len(leaked.rows))
+            done = 0
+            for some in _parts(leaked.rows):
+                yield pb.TraceLeakRequest(header=None if done else header, rows=some)
+                done += len(some)
+                advance(done, len(leaked.rows))
 
         for reply in session.traces.TraceLeak(sent(), timeout=TRACE_S):
             if reply.WhichOneof("part") == "summary":
@@ -128,6 +138,18 @@ def _ask(session: Session, header: pb.TraceHeader, leaked: LeakedList) -> tuple[
             else:
                 rows.extend(reply.rows.rows)
     return summary, rows
+
+
+def _parts(rows: Sequence[pb.LeakedRow]) -> Iterator[Sequence[pb.LeakedRow]]:
+    """Rows by the message: so many, and of so many bytes, as one can hold."""
+    start = size = 0
+    for end, row in enumerate(rows):
+        length = row.ByteSize()
+        if end - start == _SENT or (size + length > _SENT_BYTES and end > start):
+            yield rows[start:end]
+            start, size = end, 0
+        size += length
+    yield rows[start:]
 
 
 # --- for people -----------------------------------------------------------------------------------

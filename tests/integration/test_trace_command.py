@@ -124,6 +124,24 @@ def test_canaries_are_listed_and_retired(leak):
     }
 
 
+def test_other_chances_are_told_with_the_likelihoods_they_give(leak):
+    told = leak.json("trace", "p1@example.org", "--noise", "20", "--elsewhere", "50", *WHY)
+    assert told["assumed"] == {"noise": 0.2, "elsewhere": 0.5}
+    usual = leak.json("trace", "p1@example.org", *WHY)
+    assert told["likelihood_elsewhere"] > usual["likelihood_elsewhere"]
+    whole = sum(source["likelihood"] for source in told["sources"]) + told["likelihood_elsewhere"]
+    assert whole == pytest.approx(1, abs=1e-4)
+
+
+def test_wide_rows_are_sent_in_messages_that_the_broker_takes(leak, tmp_path):
+    file = tmp_path / "wide.csv"
+    wide = "x" * 4000
+    file.write_text("email,company\n" + "".join(f"p{n}@example.org,{wide}\n" for n in range(600)))
+    told = leak.json("trace", "--file", file, *WHY)
+    assert told["rows"] == 600
+    assert told["found"] == 12
+
+
 @pytest.mark.parametrize("by", ["subcontractor/acme", "internal/import", "operator/admin"])
 def test_only_the_privacy_and_the_legal_team_trace(leak, by):
     result = leak.run("trace", "p1@example.org", *WHY, by=by)
