@@ -57,7 +57,7 @@ class Traces:
                 break
         found = await self._call(self._desk.change, caller, trace.conclude)
         yield trace_pb2.TraceLeakResponse(summary=wire.summary(found))
-        places = wire.places(found)
+        places = wire.Places(found)
         for start in range(0, len(trace.rows), ROWS):
             some = trace.rows[start : start + ROWS]
             rows_told = trace_pb2.TracedRows(rows=[wire.traced(row, places) for row in some])

@@ -18,7 +18,7 @@ from broker.tracing.model import FOREVER_US, MAX_ROWS_SENT, MAX_VALUES, Leaked, 
 from broker.wire.checks import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from broker.tracing.canaries import Shown
     from broker.tracing.model import Recipient, Source, Summary, Traced
@@ -155,9 +155,18 @@ def canary(shown: Shown, *, values: bool) -> trace_pb2.Canary:
     )
 
 
-def places(found: Summary) -> dict[int, int]:
-    """The place of each source in the summary, by its bit in the rows' masks."""
-    return {bit: place for place, bit in enumerate(found.order)}
+class Places:
+    """The places in a summary of the sources that a mask names; rows of a list share few masks."""
+
+    def __init__(self, found: Summary) -> None:
+        self._order = found.order
+        self._known: dict[int, list[int]] = {}
+
+    def of(self, mask: int) -> list[int]:
+        """In order."""
+        if mask not in self._known:
+            self._known[mask] = [place for place, bit in enumerate(self._order) if mask >> bit & 1]
+        return self._known[mask]
 
 
 def summary(found: Summary) -> trace_pb2.TraceSummary:
@@ -215,7 +224,7 @@ def _recipient(found: Recipient) -> trace_pb2.TraceRecipient:
     )
 
 
-def traced(row: Traced, places: Mapping[int, int]) -> trace_pb2.TracedRow:
+def traced(row: Traced, places: Places) -> trace_pb2.TracedRow:
     """A row. A canary's id is nobody's to know."""
     return trace_pb2.TracedRow(
         row=row.row,
@@ -225,7 +234,7 @@ def traced(row: Traced, places: Mapping[int, int]) -> trace_pb2.TracedRow:
             trace_pb2.TracedValue(
                 field=field,
                 status=_STATUSES[status],
-                sources=sorted(place for bit, place in places.items() if mask >> bit & 1),
+                sources=places.of(mask),
                 former=former,
             )
             for field, status, mask, former in row.values

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import sqlite3
 import threading
 
 import grpc
 import orjson
 import pytest
-from sluss.v1 import person_pb2, trace_pb2, trace_pb2_grpc
+from sluss.v1 import ledger_pb2, person_pb2, trace_pb2, trace_pb2_grpc
 from sluss_cli import main
 from typer.testing import CliRunner
 
@@ -210,3 +212,23 @@ def test_a_long_list_is_traced_in_bounded_time_beside_other_calls(leak, campaign
     assert summary.summary.rows == rows
     assert sum(len(part.rows.rows) for part in parts) == rows
     assert summary.summary.values == 2 * rows
+
+
+def test_nothing_is_told_that_the_ledger_does_not_hold(leak):
+    """A trace that can't be logged is no trace (promise 1): not a message of it leaves."""
+    (path,) = leak.broker.home.rglob("*.db")
+    got = []
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(grpc.RpcError) as caught:
+            got.extend(
+                leak.stub.TraceLeak(iter(ask({"header": header(), "rows": [row(email="p1@example.org")]})), timeout=20)
+            )
+        other.execute("ROLLBACK")
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert got == []
+    summary = next(iter(leak.stub.TraceLeak(iter(ask({"header": header(), "rows": [row(email="p1@example.org")]})))))
+    entries = leak.broker.ledger("privacy/team").ListEntries(
+        ledger_pb2.ListEntriesRequest(start=summary.summary.entry_index, type="trace"), timeout=10
+    )
+    assert [found.index for found in entries.entries] == [summary.summary.entry_index]
