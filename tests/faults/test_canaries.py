@@ -19,6 +19,8 @@ from sluss.v1 import (
     disclosure_pb2,
     ledger_pb2,
     person_pb2,
+    trace_pb2,
+    trace_pb2_grpc,
 )
 
 from broker.ledger.export import export
@@ -46,7 +48,7 @@ MISPLACED = ("Kanariella Fjäderstråle", "kanariella.z7@example.com", LIKE_A_CO
 FREE_TEXT = {"reason", "reference", "recipient_name", "recipient_address"}
 """What the company writes about a contract, in its own words."""
 
-FILES = (contract_pb2, disclosure_pb2, ledger_pb2, person_pb2, health_pb2, reflection_pb2)
+FILES = (contract_pb2, disclosure_pb2, ledger_pb2, person_pb2, trace_pb2, health_pb2, reflection_pb2)
 WHO = ("subcontractor/acme", "internal/import", "legal/anna", "privacy/team", "operator/admin")
 
 
@@ -131,6 +133,18 @@ def spelling_in(value, lowered):
     return any(form.lower() in lowered for form in forms)
 
 
+def _trace(broker):
+    """All the values, as if they had leaked: each is found to have been received."""
+    leaked = trace_pb2.LeakedRow(
+        values=[person_pb2.FieldValue(field=name, value=value) for name, value in CANARIES.items()]
+    )
+    asked = trace_pb2.TraceLeakRequest(header=trace_pb2.TraceHeader(reason="an attack"), rows=[leaked])
+    told = list(trace_pb2_grpc.TraceServiceStub(broker.channel("privacy/team")).TraceLeak(iter([asked]), timeout=20))
+    assert told[0].summary.received == 1
+    received = trace_pb2.TracedValue.STATUS_RECEIVED
+    assert {value.status for value in told[1].rows.rows[0].values} == {received}
+
+
 @pytest.fixture(scope="module")
 def aviary(tmp_path_factory):
     """A broker through which the canaries have flown: (broker, what its errors and metadata said)."""
@@ -148,6 +162,7 @@ def aviary(tmp_path_factory):
         assert persons.LookUpPersons(person_pb2.LookUpPersonsRequest(email=CANARIES["email"])).person_ids == [person]
         shown = persons.GetPerson(person_pb2.GetPersonRequest(person_id=person, include_values=True))
         assert CANARIES["phone"] in {field.value for field in shown.fields}
+        _trace(broker)
         post = Post(broker)
         valid = {"contract_id": contract, "person_id": person}
         for text, who, (name, method) in itertools.product(MISPLACED, WHO, methods()):
