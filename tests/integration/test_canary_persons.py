@@ -82,12 +82,12 @@ def test_a_retry_of_a_bulk_chunk_gives_the_canary_again(lite):
     assert len(first) == 7
 
 
-def test_a_predicate_admits_canaries_that_fulfil_it(scene):
-    norway = scene.world.grant(fields=FIELDS, population=scene.country("NO"))
-    contract = scene.contract("post", norway)
-    people(scene)
-    planted, _, _ = scene.plant(contract, 2)
-    got = scene.everyone("post", contract, ("email", "address.country"))
+def test_a_predicate_admits_canaries_that_fulfil_it(lite):
+    norway = lite.world.grant(fields=FIELDS, population=lite.country("NO"))
+    contract = lite.contract("post", norway)
+    people(lite)
+    planted, _, _ = lite.plant(contract, 2)
+    got = lite.everyone("post", contract, ("email", "address.country"))
     assert emails(got) == {each.values["email"] for each in planted}
     assert {each["address.country"] for each in got.values()} == {"NO"}
 
@@ -109,12 +109,12 @@ def test_a_contract_that_needs_a_yes_sees_its_canaries(lite):
     }
 
 
-def test_internal_services_and_the_legal_team_find_no_canary(scene):
-    contract = scene.contract("post")
-    people(scene)
-    (canary,), _, _ = scene.plant(contract)
-    (person,) = scene.canary_ids()
-    desk, registration = scene.world.desk, scene.registration.caller()
+def test_internal_services_and_the_legal_team_find_no_canary(lite):
+    contract = lite.contract("post")
+    people(lite)
+    (canary,), _, _ = lite.plant(contract)
+    (person,) = lite.canary_ids()
+    desk, registration = lite.world.desk, lite.registration.caller()
     for kind in ("email", "phone", "customer_number"):
         value = canary.values[kind]
         assert desk.read(registration, lambda view, k=kind, v=value: lookup.look_up(view, k, v)) == []
@@ -127,7 +127,7 @@ def test_internal_services_and_the_legal_team_find_no_canary(scene):
     found = desk.read(registration, lambda view: finding.by_name(view, finding.folded(canary.values["name.given"]), 0))
     assert person not in [each.person for each in found[0]]
     assert desk.read(registration, finding.on_record) == 5
-    assert refused(lambda: scene.correct(person, language="sv")).reason is Reason.PERSON_UNKNOWN
+    assert refused(lambda: lite.correct(person, language="sv")).reason is Reason.PERSON_UNKNOWN
 
 
 def test_an_imported_row_with_a_canarys_number_is_a_new_person(lite):
@@ -145,11 +145,11 @@ def test_an_imported_row_with_a_canarys_number_is_a_new_person(lite):
 
 
 @pytest.mark.parametrize("population", [Population(everyone=True), Scene.country("SE", "NO")])
-def test_a_merger_releases_no_canary(scene, population):
-    bar = Bar(scene.world)
-    own = scene.contract("post", scene.world.grant(fields=FIELDS, population=scene.country("SE")))
-    real = people(scene)
-    scene.plant(own, 3)
+def test_a_merger_releases_no_canary(lite, population):
+    bar = Bar(lite.world)
+    own = lite.contract("post", lite.world.grant(fields=FIELDS, population=lite.country("SE")))
+    real = people(lite)
+    lite.plant(own, 3)
     case = bar.approved(bar.scope(population=population), ground=Ground.MERGER)
     messages = bar.release(bar.bo, case)
     assert len([part for message in messages for part in message.parts]) == len(real)
@@ -201,30 +201,30 @@ def test_granted_fields_that_canaries_lack_are_told(lite):
     assert left_out == ["payment.iban", "technical.last_ip"]
 
 
-def test_the_ledger_counts_canaries_and_tells_neither_which_nor_where(scene):
-    contract = scene.contract("post")
-    people(scene)
-    planted, index, _ = scene.plant(contract, 3)
-    scene.retire(contract, [2])
-    said = scene.world.entries(type="canary")
+def test_the_ledger_counts_canaries_and_tells_neither_which_nor_where(lite):
+    contract = lite.contract("post")
+    people(lite)
+    planted, index, _ = lite.plant(contract, 3)
+    lite.retire(contract, [2])
+    said = lite.world.entries(type="canary")
     assert [(each["event"], each["count"]) for each in said] == [("planted", 3), ("retired", 1)]
-    text_of = b"".join(row.entry for row in scene.world.ledger.entries(0, 1000, type="canary")).decode()
+    text_of = b"".join(row.entry for row in lite.world.ledger.entries(0, 1000, type="canary")).decode()
     assert contract not in text_of
     assert "post" not in text_of
     assert not any(value in text_of for value in planted[0].values.values() if len(value) > 3)
-    assert scene.world.ledger.entries(index, 1)[0].contract == ""
-    assert scene.world.entries(recipient="subcontractor/post", type="canary") == []
-    scene.world.ledger.publish()
-    assert verify_store(scene.world.engine, scene.world.keys.signer().verifier).ok
+    assert lite.world.ledger.entries(index, 1)[0].contract == ""
+    assert lite.world.entries(recipient="subcontractor/post", type="canary") == []
+    lite.world.ledger.publish()
+    assert verify_store(lite.world.engine, lite.world.keys.signer().verifier).ok
 
 
-def test_a_leaked_canary_points_to_its_contract_though_another_had_all_the_rest(scene):
-    own, rival = scene.contract("post"), scene.contract("pay")
-    people(scene, 20)
-    planted, _, _ = scene.plant(own, 2)
-    mine, theirs = scene.everyone("post", own), scene.everyone("pay", rival)
+def test_a_leaked_canary_points_to_its_contract_though_another_had_all_the_rest(lite):
+    own, rival = lite.contract("post"), lite.contract("pay")
+    people(lite, 20)
+    planted, _, _ = lite.plant(own, 2)
+    mine, theirs = lite.everyone("post", own), lite.everyone("pay", rival)
     assert len(mine) == len(theirs) + 2
-    summary, rows = scene.trace("p1@example.org", "p2@example.org", planted[0].values["email"])
+    summary, rows = lite.trace("p1@example.org", "p2@example.org", planted[0].values["email"])
     best = summary.sources[summary.order[0]]
     assert (best.contract, best.canaries) == (own, 1)
     assert best.likelihood > 0.9999
@@ -259,15 +259,15 @@ def test_a_retired_canary_is_sent_to_nobody_and_still_told(scene):
     assert (left.keys, left.record) == (b"", b"")
 
 
-def test_the_same_request_plants_and_retires_once(scene):
-    own = scene.contract("post")
+def test_the_same_request_plants_and_retires_once(lite):
+    own = lite.contract("post")
     request = uuid.uuid4().bytes
-    first, second = (scene.plant(own, 2, request_id=request) for _ in range(2))
+    first, second = (lite.plant(own, 2, request_id=request) for _ in range(2))
     assert first == second
-    assert refused(lambda: scene.plant(own, 3, request_id=request)).reason is Reason.REQUEST_ID_REUSED
+    assert refused(lambda: lite.plant(own, 3, request_id=request)).reason is Reason.REQUEST_ID_REUSED
     request = uuid.uuid4().bytes
-    assert scene.retire(own, request_id=request) == scene.retire(own, request_id=request)
-    assert len(scene.world.entries(type="canary")) == 2
+    assert lite.retire(own, request_id=request) == lite.retire(own, request_id=request)
+    assert len(lite.world.entries(type="canary")) == 2
 
 
 def test_two_brokers_that_plant_at_once_plant_apart(scene):
