@@ -125,10 +125,10 @@ def plant(change: Change, asked: Planting) -> tuple[list[Shown], int, list[str]]
         return _planted_by(change, known.first_entry), known.first_entry, lacking
     _check_reason(asked.reason)
     invention.check_template(template, change.snapshot.catalogue)
-    _require_told(change, terms, template)
+    telling = _telling(change, terms, template)
     # 1. invent
     first = _last_number(change.connection, asked.contract) + 1
-    made = _invent(change, terms, asked, first)
+    made = _invent(change, terms, asked, telling, first)
     # 2. the entry
     numbers = list(range(first, first + asked.count))
     committed = _commitment(vault, asked.contract, "planted", numbers, rfc3339(change.now_us))
@@ -164,12 +164,17 @@ def _check_reason(reason: str) -> None:
         raise SlussError(Reason.INVALID_REQUEST, why, field="reason")
 
 
-def _require_told(change: Change, terms: Terms, template: Template) -> None:
-    """Refuse a contract that grants nothing in full by which a canary is known, as its leak could never be told."""
+def _telling(change: Change, terms: Terms, template: Template) -> frozenset[str]:
+    """The fields that tell a canary: addresses and numbers that the contract grants in full.
+
+    Raises:
+        SlussError: INVALID_REQUEST if it grants none, as its leak could never be told, or if nobody can be added to it.
+    """
     catalogue = change.snapshot.catalogue
     can = invention.inventable(catalogue, template)
     full = {field.field for grant in terms.grants for field in grant.fields if field.transform == "full"}
-    if not any(catalogue.fields[name].index for name in full & can if name in catalogue.fields):
+    telling = frozenset(name for name in full & can if catalogue.fields[name].index)
+    if not telling:
         why = (
             "template: the contract grants no address or number in full that this template makes,"
             " so that a canary could not be told"
@@ -178,9 +183,10 @@ def _require_told(change: Change, terms: Terms, template: Template) -> None:
     if all(grant.population.persons for grant in terms.grants):
         why = "contract_id: its grants list their persons, and nobody can be added to them"
         raise SlussError(Reason.INVALID_REQUEST, why, field="contract_id")
+    return telling
 
 
-def _invent(change: Change, terms: Terms, asked: Planting, first: int) -> list[dict[str, str]]:
+def _invent(change: Change, terms: Terms, asked: Planting, telling: frozenset[str], first: int) -> list[dict[str, str]]:
     vault, catalogue, connection = change.snapshot.vault, change.snapshot.catalogue, change.connection
     taken: set[tuple[str, bytes]] = set()
 
@@ -193,7 +199,7 @@ def _invent(change: Change, terms: Terms, asked: Planting, first: int) -> list[d
         return True
 
     key, today = vault.canary_key(asked.contract), datetime.fromtimestamp(change.now_us // SECOND, UTC).date()
-    models = _models(change, terms)
+    models = _models(change, terms, telling)
     made = []
     for number in range(first, first + asked.count):
         draw = Draw(key, number)
@@ -207,8 +213,11 @@ def _is_taken(connection: Connection, kind: str, digest: bytes) -> bool:
     return bool(connection.execute(select(of_persons | of_canaries)).scalar_one())
 
 
-def _models(change: Change, terms: Terms) -> list[Model]:
-    """Whom canaries are to look like: some of those on record; of their values only the country is read."""
+def _models(change: Change, terms: Terms, telling: frozenset[str]) -> list[Model]:
+    """Whom canaries are to look like: some of those on record; of their values only the country is read.
+
+    Only who has a field that tells a canary; if nobody has, canaries have all that can be invented.
+    """
     vault = change.snapshot.vault
     among = _among(terms)
     found = persons_after(change.connection, new_person_id(), MODELS)
@@ -217,8 +226,10 @@ def _models(change: Change, terms: Terms) -> list[Model]:
     models = []
     for row in found:
         try:
-            country = vault.open_fields(row, told, allow_financial=False).get("address.country", "")
-            models.append(Model(vault.fields_present(row), country, among))
+            fields = vault.fields_present(row)
+            if fields & telling:
+                country = vault.open_fields(row, told, allow_financial=False).get("address.country", "")
+                models.append(Model(fields, country, among))
         except SlussError:
             continue  # a damaged row is nobody to look like
     return models or [Model(frozenset(change.snapshot.catalogue.fields), "", among)]

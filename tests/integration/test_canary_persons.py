@@ -194,6 +194,18 @@ def test_a_canary_looks_like_its_neighbours(lite):
         assert len({each.values[name] for each in planted}) == 20
 
 
+def test_every_canary_has_a_field_that_tells_it_though_few_on_record_have(lite):
+    contract = lite.contract("post", lite.world.grant(fields=("mobile=full", "name.given=full")))
+    for number in range(10):
+        lite.person(f"p{number}@example.org", name__given="Åsa")
+    assert all(
+        "mobile" in each.values for each in lite.plant(contract, 3, Template(("example.com",), ("+4687654###",)))[0]
+    )
+    lite.person("p@example.org", mobile="+46701740601", name__given="Åsa")
+    (planted,), _, _ = lite.plant(contract)
+    assert set(planted.values) == {"customer_number", "email", "mobile", "address.country", "name.given"}
+
+
 def test_granted_fields_that_canaries_lack_are_told(lite):
     fields = ("email=full", "payment.iban=last4", "technical.last_ip=truncated_ip")
     contract = lite.contract("post", lite.world.grant(fields=fields))
