@@ -110,6 +110,7 @@ class World:
         with self.ledger.transaction() as tx:
             tx.connection.execute(insert(CATALOGUE).values(serial=1, digest=found.digest, toml=text, loaded_at=tx.at))
             tx.connection.execute(insert(POLICY).values(id=found.policy.version, effective_at=1, digest=found.digest))
+            tx.append(entry.policy(tx.at, found.policy.version, 1, found.digest, "operator/test"))
             tx.append(entry.catalogue(tx.at, found.digest, "operator/test"))
             tx.bump_rights()
 

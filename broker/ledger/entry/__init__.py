@@ -22,7 +22,8 @@ from broker.ledger.entry.form import (
     parse,
 )
 from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsewhere, sealed, sealed_commitment
-from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key, policy
+from broker.ledger.entry.policies import acceptance, policy
+from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key
 
 __all__ = [
     "DIGEST",
@@ -33,6 +34,7 @@ __all__ = [
     "TYPES",
     "VERSION",
     "Columns",
+    "acceptance",
     "base64url",
     "canonical",
     "case",
