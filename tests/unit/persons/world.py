@@ -11,6 +11,7 @@ import uuid
 
 import orjson
 from sqlalchemy import insert, select, update
+from sqlmodel import SQLModel
 
 from broker import catalogue
 from broker.clock import rfc3339, system_clock
@@ -145,7 +146,7 @@ class World:
 
     @staticmethod
     def table_of(name):
-        return tables.SQLModel.metadata.tables[name]
+        return SQLModel.metadata.tables[name]
 
     def table(self, name):
         """All rows of a table in order of key."""
