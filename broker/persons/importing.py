@@ -236,7 +236,7 @@ class _Plan:
             raise _StaleError
         if change.snapshot.catalogue.digest != self.catalogue.digest:
             raise _StaleError
-        if not rows.update_persons(change.connection, self.changed, change.now_us):
+        if self.changed and not rows.update_persons(change.connection, self.changed, change.now_us):
             raise _StaleError
         if self.new:
             self.insert(change.connection)

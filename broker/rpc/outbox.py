@@ -67,6 +67,7 @@ class Outbox:
         window = await self._begun(caller, request)
         loop = asyncio.get_running_loop()
         sent: dict[int, _Sent] = {}
+        yield outbox_pb2.WatchOutboxResponse()
         last = loop.time()
         while not self._stopping.is_set():
             fresh = {item: each for item, each in sent.items() if each.at > loop.time() - AGAIN_S}

@@ -177,7 +177,7 @@ class WatchOutboxResponse(_message.Message):
     ITEM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def item(self) -> Global___OutboxItem:
-        """The message; not set in a sign of life, which comes after 15 s without one."""
+        """The message; not set in a sign of life, which comes first, when the consumer is known, and after 15 s without one."""
 
     def __init__(
         self,

@@ -6,11 +6,9 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import insert
 
 from broker.errors import Reason, SlussError
 from broker.ledger.entry import base64url
-from broker.store import tables
 from broker.vault import commitment
 from tests.unit.persons.world import POLICY, World
 
