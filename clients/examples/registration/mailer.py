@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CALL_S = 20.0
+FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 
 
@@ -49,7 +50,8 @@ class Mailer:
         self._folder = folder
         self._consumer = consumer
         self._sender = sender
-        self._pause_s = 0.5
+        self._pause_s = FIRST_PAUSE_S
+        self._done = 0
 
     def run(self, count: int = 0) -> None:
         """Watches for good, or until `count` messages have been answered.
@@ -57,35 +59,32 @@ class Mailer:
         Raises:
             Refused: the broker says no, for a reason that no waiting mends.
         """
-        done = 0
-        while not count or done < count:
+        while not count or self._done < count:
             try:
-                done += self._watch(count - done if count else 0)
+                self._watch(count)
             except grpc.RpcError as error:
                 failure = from_rpc_error(error)
                 # STREAM_IDLE and the like are the broker's no to a stream, not to the next one.
                 if isinstance(failure, Refused) and failure.reason not in {"STREAM_IDLE", "RATE_EXCEEDED", "INTERNAL"}:
                     raise failure from None
                 sys.stderr.write(f"{type(failure).__name__}: again in {self._pause_s:g} s\n")
-            if count and done >= count:
+            if count and self._done >= count:
                 return
             time.sleep(self._pause_s)
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
-    def _watch(self, count: int) -> int:
+    def _watch(self, count: int) -> None:
         stream = self._outbox.WatchOutbox(outbox_pb2.WatchOutboxRequest(consumer=self._consumer))
-        done = 0
         try:
             for reply in stream:
-                self._pause_s = 0.5
+                self._pause_s = FIRST_PAUSE_S
                 if reply.HasField("item"):
                     self._answer(reply.item.id, self._deliver(reply.item))
-                    done += 1
-                    if done == count:
-                        break
+                    self._done += 1
+                    if self._done == count:
+                        return
         finally:
             stream.cancel()
-        return done
 
     def _answer(self, item: int, failure: outbox_pb2.OutboxFailure.ValueType) -> None:
         answers = [outbox_pb2.OutboxAcknowledgement(id=item, failure=failure)]
