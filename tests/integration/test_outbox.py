@@ -218,7 +218,7 @@ def test_a_kill_between_registering_and_delivering_loses_nothing(broker):
         watch.take(2)
         broker.kill()
         with pytest.raises(grpc.RpcError):
-            list(watch.stream)
+            watch.take()
     broker.start()
     with Watch(broker, "mail") as watch:
         assert [item.person_id for item in watch.take(2)] == people[1:]

@@ -1,4 +1,4 @@
-"""Policy versions in the spine: what is pinned was in force when it was written; acceptance is kept and proven."""
+"""Policy versions in the spine: an entry pins what was in force when it was written; acceptance is kept and proven."""
 
 from __future__ import annotations
 
