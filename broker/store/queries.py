@@ -32,7 +32,7 @@ CANARY: Final = tables.core(tables.Canary)
 Columns = tuple["Column[Any]", ...]
 
 FOR_DISCLOSURE: Final[Columns] = tuple(
-    PERSON.c[name] for name in ("id", "state", "keys", "financial_keys", "record", "choices")
+    PERSON.c[name] for name in ("id", "state", "keys", "financial_keys", "record", "choices", "accepted")
 )
 """The columns that a disclosure needs."""
 

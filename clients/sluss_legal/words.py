@@ -228,6 +228,7 @@ ENTRY_TYPES = {
     "policy": N_("Policy version"),
     "canary": N_("Canaries"),
     "trace": N_("Leak trace"),
+    "acceptance": N_("Acceptance of a policy version"),
     "genesis": N_("Beginning of the ledger"),
 }
 SUITES = {1: "X25519", 2: "X-Wing (ML-KEM-768 + X25519)"}
