@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
 
 import pytest
 from sqlalchemy import select, text, update
 
 from broker.bulk import total
-from broker.contracts import Population
+from broker.contracts import ChoiceRule, Decision, Grant, PersonFacts, Population, admits
 from broker.errors import Reason, SlussError
 from broker.ledger.verify import verify_store
 from broker.legal import finding
@@ -107,6 +109,17 @@ def test_a_contract_that_needs_a_yes_sees_its_canaries(lite):
     assert emails(lite.everyone("post", contract, purpose="partners.email")) == {
         each.values["email"] for each in planted
     }
+
+
+def test_no_wish_is_asked_of_a_canary_and_every_wish_of_a_person():
+    grant = Grant("partners", (), Population(everyone=True), 30, ())
+    rule, until = ChoiceRule.ONLY_IF_OPTED_IN, date(2027, 1, 1)
+    versions = frozenset({"2099-01"})
+    decision = Decision("C-2026-0001", 1, "partners", grant, (), rule, until, financial=False, accepted=versions)
+    person = PersonFacts(7, active=True, choices={}, value=lambda _name: None)
+    assert not admits(decision, person)
+    assert admits(decision, replace(person, canary=True))
+    assert not admits(decision, replace(person, canary=True, active=False))
 
 
 def test_internal_services_and_the_legal_team_find_no_canary(lite):
