@@ -120,6 +120,11 @@ def _sealed(_entry: Mapping[str, Any]) -> str:
     return "sealed: a commitment to an entry that is hidden for a time"
 
 
+def _erasure(entry: Mapping[str, Any]) -> str:
+    ties = "1 entry" if entry["ties"] == 1 else f"{entry['ties']} entries"
+    return f"a person was erased for {entry['cause']} by {entry['by']}; {ties} can't be linked to anybody any more"
+
+
 def _genesis(entry: Mapping[str, Any]) -> str:
     return f"the ledger {entry['origin']} began"
 
@@ -142,6 +147,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "case": _case,
     "release": _release,
     "release_elsewhere": _release_elsewhere,
+    "erasure": _erasure,
     "sealed": _sealed,
     "genesis": _genesis,
 }

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from broker.clock import SECOND
 from broker.errors import SlussError
-from broker.ledger import companions, entry, sources
+from broker.ledger import companions, entry, rows, sources
 from broker.ledger.checkpoint import open_checkpoint
 from broker.ledger.findings import MAX_FINDINGS, Kind
 from broker.ledger.merkle import leaf_hash
@@ -273,8 +273,10 @@ def peopled(store_engine):
             tx.append(every_type()[kind], persons=[8])
         tx.append(every_type()["sealed"], persons=[9])
         for kind, data in sorted(every_type().items(), key=lambda each: each[0] in ONE_PERSON):
-            if kind not in {"genesis", "disclosure", "choice", "release", "release_elsewhere", "sealed"}:
+            if kind not in {"genesis", "disclosure", "choice", "release", "release_elsewhere", "sealed", "erasure"}:
                 tx.append(data, persons=[9] if kind in ONE_PERSON else [])
+        erasure = tx.append(entry.erasure(tx.at, bytes(32), 1, "R-2026-0001", "privacy/p"))
+        rows.add_erased(tx.connection, [erasure])
         size = tx.size
     ledger.publish()
     return size

@@ -43,6 +43,7 @@ ALLOWED = {
     "GetHandles": {"internal", "privacy"},
     "RecordChoice": {"internal", "privacy"},
     "ImportPersons": {"internal"},
+    "ErasePerson": {"privacy"},
 }
 CANARIES = {
     "customer_number": "KX-774411-CANARY",
@@ -167,6 +168,8 @@ class World:
         text = catalogue.default_catalogue()
         indexes, numbers = set(), set()
         for row in self.table("person"):
+            if row.state != "active":
+                continue
             values = {name: value.text for name, value in self.vault.open_record(row).items()}
             for field, value in values.items():
                 kind = text.fields[field].index if field in text.fields else ""
