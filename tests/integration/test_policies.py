@@ -12,9 +12,11 @@ from sqlalchemy import delete, insert, select, update
 from broker.asks import Answer
 from broker.catalogue import default_catalogue_text
 from broker.clock import SECOND, rfc3339
+from broker.erasure.erasing import erase
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.ledger.entry import base64url
+from broker.ledger.verify import verify_store
 from broker.operator.catalogues import put_in_force
 from broker.outbox import consumers
 from broker.outbox.queue import ITEM
@@ -475,6 +477,19 @@ def test_nothing_is_left_of_a_person_who_is_forgotten(scene):
         assert connection.execute(select(ITEM.c.person)).scalars().all() == [stays]
     scene.require("billing", "2026-01")
     assert not scene.available(handle)
+
+
+def test_an_erasure_takes_acceptances_notices_and_messages_with_it(scene):
+    person, _ = scene.person(accepted="2026-01")
+    scene.accept(person, "2026-01", evidence="signed in the shop")
+    scene.tell(person, "2026-01")
+    scene.world.desk.change(scene.privacy.caller(), lambda change: erase(change, person, "R-2026-0001"))
+    with scene.world.engine.connect() as connection:
+        for table in (acceptances.ACCEPTANCE, notices.NOTICE, ITEM):
+            assert connection.execute(select(table.c.person).where(table.c.person == person)).all() == []
+        assert connection.execute(select(PERSON.c.accepted).where(PERSON.c.id == person)).scalar_one() is None
+    assert verify_store(scene.world.engine, scene.world.keys.signer().verifier).ok
+    assert reason(scene.history, person) is Reason.PERSON_UNKNOWN
 
 
 def test_what_nobody_delivers_in_time_is_given_up_and_its_contents_destroyed(lite):
