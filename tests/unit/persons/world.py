@@ -168,7 +168,7 @@ class World:
         text = catalogue.default_catalogue()
         indexes, numbers = set(), set()
         for row in self.table("person"):
-            if row.state != "active":
+            if not row.keys:
                 continue
             values = {name: value.text for name, value in self.vault.open_record(row).items()}
             for field, value in values.items():
