@@ -26,6 +26,7 @@ from broker.persons.model import ChoiceMade, Recording
 from broker.policies import acceptances, notices, versions
 from broker.policies.model import Accepting, Publication, Text
 from broker.rights import POLICY, Rights
+from broker.scope import describe
 from broker.store import tables
 from broker.store.engine import writing
 from broker.store.queries import PERSON
@@ -116,6 +117,11 @@ def scene(store_engine, vault):
 @pytest.fixture
 def lite(sqlite_engine, vault):
     return Scene(sqlite_engine, vault)
+
+
+def scope_of(view, contract):
+    held = view.snapshot.contract(view.connection, contract)
+    return describe(view, held.facts, held.facts.terms)
 
 
 def reason(work, *given, **more):
@@ -320,6 +326,23 @@ def test_a_person_without_the_acceptance_that_a_purpose_asks_for_is_unavailable(
     assert scene.available(handle)
 
 
+def test_what_one_broker_recorded_holds_on_every_other_from_the_moment_it_returned(scene):
+    person, handle = scene.person()
+    scene.require("billing", "2026-01")
+    other = World(scene.world.engine, scene.world.vault, clock=scene.clock, keys=scene.world.keys)
+
+    def available():
+        (outcome,) = other.spine.run([scene.world.ask(scene.acme, scene.contract, [handle])])
+        return bool(outcome.sealed)
+
+    assert not available()
+    scene.accept(person, "2026-01")
+    assert available()
+    scene.publish("2026-02")
+    scene.require("billing", "2026-02")
+    assert not available()
+
+
 def test_a_registration_can_bring_the_acceptance(scene):
     scene.require("billing", "2026-01")
     assert scene.available(scene.person(accepted="2026-01")[1])
@@ -333,6 +356,8 @@ def test_what_any_purpose_on_the_line_asks_for_counts(sqlite_engine, vault, asks
     scene = Scene(sqlite_engine, vault, purpose=wanted)
     person, handle = scene.person()
     scene.require(asks, "2026-01")
+    told = scene.world.desk.read(scene.acme.caller(), lambda view: scope_of(view, scene.contract))
+    assert {each.purpose.code for each in told.purposes if each.accepted_since == "2026-01"} >= {wanted}
     assert not scene.available(handle)
     scene.accept(person, "2026-01")
     assert scene.available(handle)
