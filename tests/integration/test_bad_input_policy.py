@@ -37,6 +37,7 @@ PUBLISH = [
     bad("a version with a blank", "version", version="2026 02"),
     bad("a long version", "version", version="v" * 33),
     bad("a version with controls", "version", version="2026\x1b[2J"),
+    bad("a telephone number as a version", "version", version="0701740605"),
     bad("a time without a zone", "effective", effective="2099-01-01T00:00:00"),
     bad("a day", "effective", effective="2099-01-01"),
     bad("a word", "effective", effective="soon"),
