@@ -397,22 +397,26 @@ def decide(
     )
 
 
-def acceptable(catalogue: Catalogue, purpose: str, policies: tuple[str, ...]) -> frozenset[str] | None:
-    """The policy versions of which one must have been accepted for a purpose; None if it needs no acceptance.
+def accepted_since(catalogue: Catalogue, purpose: str, policies: tuple[str, ...]) -> str:
+    """The oldest policy version that a person may have accepted last, for a purpose; empty if it needs no acceptance.
 
     What any purpose on its line asks for counts: itself, its ancestors, and its descendants, which it covers. A version
-    that nobody knows is older than none: nobody is available.
+    that nobody knows is newer than all.
     """
     needed = {
         each.accepted_since
         for each in catalogue.purposes.values()
         if each.accepted_since and (covers(each.code, purpose) or covers(purpose, each.code))
     }
-    if not needed:
+    return max(needed, key=lambda each: policies.index(each) if each in policies else len(policies), default="")
+
+
+def acceptable(catalogue: Catalogue, purpose: str, policies: tuple[str, ...]) -> frozenset[str] | None:
+    """The policy versions of which one must have been accepted for a purpose; None if it needs no acceptance."""
+    since = accepted_since(catalogue, purpose, policies)
+    if not since:
         return None
-    if not needed <= set(policies):
-        return frozenset()
-    return frozenset(policies[max(map(policies.index, needed)) :])
+    return frozenset(policies[policies.index(since) :]) if since in policies else frozenset()
 
 
 def _choice_allows(rule: ChoiceRule, purpose: str, choices: Mapping[str, str]) -> bool:

@@ -14,6 +14,7 @@ from broker.contracts import (
     Grant,
     Terms,
     Volume,
+    accepted_since,
     find_grant,
     require_live,
 )
@@ -36,13 +37,17 @@ class VolumeLeft:
 
 @dataclass(frozen=True, slots=True)
 class PurposeScope:
-    """A purpose that may be named, the grant that covers it, and the fields that may be asked for."""
+    """A purpose that may be named, the grant that covers it, and the fields that may be asked for.
+
+    `accepted_since` is the policy version that persons must have accepted, or a later one; empty for none.
+    """
 
     purpose: Purpose
     grant: Grant
     fields: tuple[FieldGrant, ...]
     choice_rule: ChoiceRule
     volumes: tuple[VolumeLeft, ...]
+    accepted_since: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ def _key_id(view: View, subcontractor: str) -> bytes:
 
 def _purposes(view: View, facts: ContractFacts, terms: Terms) -> list[PurposeScope]:
     catalogue = view.snapshot.catalogue
+    versions = tuple(version for _, version in view.snapshot.policies)
     found = []
     for code in sorted(catalogue.purposes):
         rule = CHOICE_RULES.get(catalogue.purposes[code].kind)
@@ -96,7 +102,8 @@ def _purposes(view: View, facts: ContractFacts, terms: Terms) -> list[PurposeSco
         if rule is not None:
             fields = tuple(f for f in grant.fields if _may_leave(catalogue, f, catalogue.purposes[code]))
             volumes = _volumes(view, facts.id, grant)
-            found.append(PurposeScope(catalogue.purposes[code], grant, fields, rule, volumes))
+            since = accepted_since(catalogue, code, versions)
+            found.append(PurposeScope(catalogue.purposes[code], grant, fields, rule, volumes, since))
     return found
 
 

@@ -88,7 +88,7 @@ def check_name(name: str) -> None:
         SlussError: INVALID_REQUEST.
     """
     if not CONSUMER.fullmatch(name):
-        told = "consumer: a letter, then up to 63 of a-z 0-9 . _ -"
+        told = "consumer: a letter, then up to 31 of a-z 0-9 -"
         raise SlussError(Reason.INVALID_REQUEST, told, field="consumer")
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 MAX_REFERENCES: Final = 16
 MAX_REFERENCE: Final = 200
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
-CONSUMER: Final = re.compile(r"[a-z][a-z0-9._-]{0,63}", re.ASCII)
+CONSUMER: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
+"""A consumer's name: of the form of a principal's id, which no address and no number of a person has."""
 
 MAX_ATTEMPTS: Final = 10
 """Failures after which a message is dead."""

@@ -7,6 +7,7 @@ values it has the last four characters only: it goes out by mail.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from broker.desk import View
     from broker.persons.model import ChoiceMade
     from broker.vault import PersonRow, Vault
+
+log = logging.getLogger(__name__)
 
 PLACE: Final = "registration confirmation"
 HIDDEN: Final = "****"
@@ -118,10 +121,22 @@ def sealed(vault: Vault, row: PersonRow, confirmation: Confirmation) -> bytes:
 
 
 def show(view: View, rows: Sequence[Row[Any]]) -> list[Shown]:
-    """Items as their consumer gets them; one whose person is not on record any more is left out."""
+    """Items as their consumer gets them.
+
+    One whose person is not on record any more is left out, and one that does not open: it stops no other.
+    """
     wanted = list(dict.fromkeys(row.person for row in rows))
     persons = {row.id: row for row in read_persons(view.connection, wanted, WHOLE) if row.state == ACTIVE}
-    return [_shown(view, row, persons[row.person]) for row in rows if row.person in persons]
+    shown = []
+    for row in rows:
+        try:
+            if row.person in persons:
+                shown.append(_shown(view, row, persons[row.person]))
+        except SlussError as error:
+            if error.reason is not Reason.INTERNAL:
+                raise
+            log.error("a message does not open: %s", row.id)  # noqa: TRY400 - no values in logs
+    return shown
 
 
 def _shown(view: View, row: Row[Any], person: Row[Any]) -> Shown:

@@ -40,7 +40,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A version to publish; `effective_at` in microseconds since 1970 UTC: 0 begins at once, or stays as on record."""
+    """A version to publish; `effective_at` in microseconds since 1970 UTC, 0 for at once, or for one on record."""
 
     version: str
     effective_at: int

@@ -125,4 +125,5 @@ def _purpose(purpose: PurposeScope) -> disclosure_pb2.PurposeScope:
         ],
         retention_days=purpose.grant.retention_days,
         choice=str(purpose.choice_rule),
+        accepted_since=purpose.accepted_since,
     )

@@ -10,6 +10,7 @@ from sluss.v1 import policy_pb2
 
 from broker.clock import SECOND, rfc3339
 from broker.errors import SlussError
+from broker.free_text import personal
 from broker.ids import parse_person, parse_request_id
 from broker.policies.model import (
     MAX_CHANGES,
@@ -47,7 +48,10 @@ def publication(message: policy_pb2.PublishPolicyVersionRequest) -> Publication:
     if len({text.language for text in texts}) < len(texts):
         raise checks.invalid("texts", "two in one language")
     effective_at = moment(message.effective, "effective") if message.effective else 0
-    return Publication(check_version(message.version), effective_at, texts, message.notify)
+    found = personal(check_version(message.version))
+    if found:
+        raise checks.invalid("version", f"it looks like {found}, and the ledger never forgets")
+    return Publication(message.version, effective_at, texts, message.notify)
 
 
 def accepting(message: policy_pb2.RecordAcceptanceRequest) -> Accepting:

@@ -40,6 +40,7 @@ def _purpose_document(purpose: pb.PurposeScope) -> dict[str, Any]:
         "fields": {field.field: field.transform for field in purpose.fields},
         "retention_days": purpose.retention_days,
         "choice": purpose.choice,
+        "accepted_since": purpose.accepted_since,
         "volumes": [
             {
                 "window": left.volume.window,
@@ -78,7 +79,14 @@ def _now(scope: pb.DescribeScopeResponse) -> str:
 def _print_grant(output: Output, granted: str, covered: list[pb.PurposeScope]) -> None:
     first = covered[0]
     output.heading(f"{granted}: {first.label}" if first.purpose == granted else granted)
-    output.facts({"choice": _CHOICE.get(first.choice, first.choice), "delete after": f"{first.retention_days} days"})
+    accepted = ", ".join(sorted({purpose.accepted_since for purpose in covered if purpose.accepted_since}))
+    output.facts(
+        {
+            "choice": _CHOICE.get(first.choice, first.choice),
+            "policy": f"only who accepted version {accepted}, or a later one" if accepted else "",
+            "delete after": f"{first.retention_days} days",
+        }
+    )
     for left in first.volumes:
         volume = left.volume
         output.line(

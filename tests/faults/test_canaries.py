@@ -18,7 +18,9 @@ from sluss.v1 import (
     contract_pb2,
     disclosure_pb2,
     ledger_pb2,
+    outbox_pb2,
     person_pb2,
+    policy_pb2,
     trace_pb2,
     trace_pb2_grpc,
 )
@@ -48,7 +50,17 @@ MISPLACED = ("Kanariella Fjäderstråle", "kanariella.z7@example.com", LIKE_A_CO
 FREE_TEXT = {"reason", "reference", "recipient_name", "recipient_address"}
 """What the company writes about a contract, in its own words."""
 
-FILES = (contract_pb2, disclosure_pb2, ledger_pb2, person_pb2, trace_pb2, health_pb2, reflection_pb2)
+FILES = (
+    contract_pb2,
+    disclosure_pb2,
+    ledger_pb2,
+    outbox_pb2,
+    person_pb2,
+    policy_pb2,
+    trace_pb2,
+    health_pb2,
+    reflection_pb2,
+)
 WHO = ("subcontractor/acme", "internal/import", "legal/anna", "privacy/team", "operator/admin")
 
 

@@ -12,9 +12,11 @@ from sqlalchemy import delete, insert, select, update
 from broker.asks import Answer
 from broker.catalogue import default_catalogue_text
 from broker.clock import SECOND, rfc3339
+from broker.erasure.erasing import erase
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.ledger.entry import base64url
+from broker.ledger.verify import verify_store
 from broker.operator.catalogues import put_in_force
 from broker.outbox import consumers
 from broker.outbox.queue import ITEM
@@ -24,6 +26,7 @@ from broker.persons.model import ChoiceMade, Recording
 from broker.policies import acceptances, notices, versions
 from broker.policies.model import Accepting, Publication, Text
 from broker.rights import POLICY, Rights
+from broker.scope import describe
 from broker.store import tables
 from broker.store.engine import writing
 from broker.store.queries import PERSON
@@ -114,6 +117,11 @@ def scene(store_engine, vault):
 @pytest.fixture
 def lite(sqlite_engine, vault):
     return Scene(sqlite_engine, vault)
+
+
+def scope_of(view, contract):
+    held = view.snapshot.contract(view.connection, contract)
+    return describe(view, held.facts, held.facts.terms)
 
 
 def reason(work, *given, **more):
@@ -318,6 +326,23 @@ def test_a_person_without_the_acceptance_that_a_purpose_asks_for_is_unavailable(
     assert scene.available(handle)
 
 
+def test_what_one_broker_recorded_holds_on_every_other_from_the_moment_it_returned(scene):
+    person, handle = scene.person()
+    scene.require("billing", "2026-01")
+    other = World(scene.world.engine, scene.world.vault, clock=scene.clock, keys=scene.world.keys)
+
+    def available():
+        (outcome,) = other.spine.run([scene.world.ask(scene.acme, scene.contract, [handle])])
+        return bool(outcome.sealed)
+
+    assert not available()
+    scene.accept(person, "2026-01")
+    assert available()
+    scene.publish("2026-02")
+    scene.require("billing", "2026-02")
+    assert not available()
+
+
 def test_a_registration_can_bring_the_acceptance(scene):
     scene.require("billing", "2026-01")
     assert scene.available(scene.person(accepted="2026-01")[1])
@@ -331,6 +356,8 @@ def test_what_any_purpose_on_the_line_asks_for_counts(sqlite_engine, vault, asks
     scene = Scene(sqlite_engine, vault, purpose=wanted)
     person, handle = scene.person()
     scene.require(asks, "2026-01")
+    told = scene.world.desk.read(scene.acme.caller(), lambda view: scope_of(view, scene.contract))
+    assert {each.purpose.code for each in told.purposes if each.accepted_since == "2026-01"} >= {wanted}
     assert not scene.available(handle)
     scene.accept(person, "2026-01")
     assert scene.available(handle)
@@ -475,6 +502,19 @@ def test_nothing_is_left_of_a_person_who_is_forgotten(scene):
         assert connection.execute(select(ITEM.c.person)).scalars().all() == [stays]
     scene.require("billing", "2026-01")
     assert not scene.available(handle)
+
+
+def test_an_erasure_takes_acceptances_notices_and_messages_with_it(scene):
+    person, _ = scene.person(accepted="2026-01")
+    scene.accept(person, "2026-01", evidence="signed in the shop")
+    scene.tell(person, "2026-01")
+    scene.world.desk.change(scene.privacy.caller(), lambda change: erase(change, person, "R-2026-0001"))
+    with scene.world.engine.connect() as connection:
+        for table in (acceptances.ACCEPTANCE, notices.NOTICE, ITEM):
+            assert connection.execute(select(table.c.person).where(table.c.person == person)).all() == []
+        assert connection.execute(select(PERSON.c.accepted).where(PERSON.c.id == person)).scalar_one() is None
+    assert verify_store(scene.world.engine, scene.world.keys.signer().verifier).ok
+    assert reason(scene.history, person) is Reason.PERSON_UNKNOWN
 
 
 def test_what_nobody_delivers_in_time_is_given_up_and_its_contents_destroyed(lite):

@@ -13,7 +13,7 @@ class Person(SQLModel, table=True):
 
     `choices` is a JSON object purpose -> "in" or "out", the choices now in force. `fingerprint` is a keyed
     digest of all values, so that importing the same row again is seen without opening anything. `accepted` is the
-    newest policy version that the person accepted, under a MAC of the person's own (see vault.py); null for none.
+    newest policy version that the person accepted, under a MAC of the person's own (see own_keys.py); null for none.
     """
 
     __tablename__ = "person"

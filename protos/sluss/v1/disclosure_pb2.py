@@ -26,7 +26,7 @@ from sluss.v1 import contract_pb2 as sluss_dot_v1_dot_contract__pb2
 from sluss.v1 import options_pb2 as sluss_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sluss/v1/disclosure.proto\x12\x08sluss.v1\x1a\x17sluss/v1/contract.proto\x1a\x16sluss/v1/options.proto\"+\n\x14\x44\x65scribeScopeRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\"\x9e\x01\n\x15\x44\x65scribeScopeResponse\x12$\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x12.sluss.v1.Contract\x12\x0c\n\x04live\x18\x02 \x01(\x08\x12\x17\n\x0fnot_live_reason\x18\x03 \x01(\t\x12(\n\x08purposes\x18\x04 \x03(\x0b\x32\x16.sluss.v1.PurposeScope\x12\x0e\n\x06key_id\x18\x05 \x01(\x0c\"\xe0\x01\n\x0cPurposeScope\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x17\n\x0fgranted_purpose\x18\x02 \x01(\t\x12\x15\n\rpurpose_class\x18\x03 \x01(\t\x12\x0b\n\x03iri\x18\x04 \x01(\t\x12\r\n\x05label\x18\x05 \x01(\t\x12$\n\x06\x66ields\x18\x06 \x03(\x0b\x32\x14.sluss.v1.FieldGrant\x12%\n\x07volumes\x18\x07 \x03(\x0b\x32\x14.sluss.v1.VolumeLeft\x12\x16\n\x0eretention_days\x18\x08 \x01(\r\x12\x0e\n\x06\x63hoice\x18\t \x01(\t\"Q\n\nVolumeLeft\x12 \n\x06volume\x18\x01 \x01(\x0b\x32\x10.sluss.v1.Volume\x12\x0c\n\x04left\x18\x02 \x01(\x04\x12\x13\n\x0bwindow_ends\x18\x03 \x01(\t\"\x90\x01\n\x0f\x44iscloseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\x0f\n\x07handles\x18\x05 \x03(\x0c\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\x12\x11\n\tseen_size\x18\x07 \x01(\x04\"\xa8\x01\n\x10\x44iscloseResponse\x12)\n\x0b\x64isclosures\x18\x01 \x03(\x0b\x32\x14.sluss.v1.Disclosure\x12+\n\x0bunavailable\x18\x02 \x03(\x0b\x32\x16.sluss.v1.PersonStatus\x12\x19\n\x11\x63onsistency_proof\x18\x03 \x03(\x0c\x12!\n\x07\x64ry_run\x18\x04 \x01(\x0b\x32\x10.sluss.v1.DryRun\"K\n\nDisclosure\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\x0c\x12\x0e\n\x06slices\x18\x03 \x03(\x0c\x12\x0f\n\x07receipt\x18\x04 \x01(\t\".\n\x0cPersonStatus\x12\x0e\n\x06handle\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"w\n\x06\x44ryRun\x12\x17\n\x0fgranted_purpose\x18\x01 \x01(\t\x12$\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldGrant\x12\x14\n\x0cretain_until\x18\x03 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x04 \x01(\r\"\xe4\x01\n\x13\x44iscloseBulkRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\'\n\x07handles\x18\x05 \x01(\x0b\x32\x14.sluss.v1.HandleListH\x00\x12\x12\n\x08\x65veryone\x18\x06 \x01(\x08H\x00\x12\x12\n\nchunk_size\x18\x07 \x01(\r\x12\x14\n\x0cresume_after\x18\x08 \x01(\t\x12\x11\n\tseen_size\x18\t \x01(\x04\x42\t\n\x07persons\"\x1d\n\nHandleList\x12\x0f\n\x07handles\x18\x01 \x03(\x0c\"\xb5\x01\n\x14\x44iscloseBulkResponse\x12(\n\ndisclosure\x18\x01 \x01(\x0b\x32\x14.sluss.v1.Disclosure\x12+\n\x0bunavailable\x18\x02 \x03(\x0b\x32\x16.sluss.v1.PersonStatus\x12\x19\n\x11\x63onsistency_proof\x18\x03 \x03(\x0c\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\x12\x0c\n\x04\x64one\x18\x05 \x01(\x04\x12\r\n\x05total\x18\x06 \x01(\x04\"[\n\x12RegisterKeyRequest\x12\x1e\n\x05suite\x18\x01 \x01(\x0e\x32\x0f.sluss.v1.Suite\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\":\n\x13RegisterKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\x0c\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04*A\n\x05Suite\x12\x15\n\x11SUITE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSUITE_X25519\x10\x01\x12\x0f\n\x0bSUITE_XWING\x10\x02\x32\xeb\x02\n\x11\x44isclosureService\x12Z\n\rDescribeScope\x12\x1e.sluss.v1.DescribeScopeRequest\x1a\x1f.sluss.v1.DescribeScopeResponse\"\x08\xfa\xf6\x18\x04\x01\x04\x03\x05\x12H\n\x08\x44isclose\x12\x19.sluss.v1.DiscloseRequest\x1a\x1a.sluss.v1.DiscloseResponse\"\x05\xfa\xf6\x18\x01\x01\x12]\n\x0c\x44iscloseBulk\x12\x1d.sluss.v1.DiscloseBulkRequest\x1a\x1e.sluss.v1.DiscloseBulkResponse\"\x0c\xfa\xf6\x18\x01\x01\x80\xf7\x18\x80\x80\x80\x01\x30\x01\x12Q\n\x0bRegisterKey\x12\x1c.sluss.v1.RegisterKeyRequest\x1a\x1d.sluss.v1.RegisterKeyResponse\"\x05\xfa\xf6\x18\x01\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sluss/v1/disclosure.proto\x12\x08sluss.v1\x1a\x17sluss/v1/contract.proto\x1a\x16sluss/v1/options.proto\"+\n\x14\x44\x65scribeScopeRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\"\x9e\x01\n\x15\x44\x65scribeScopeResponse\x12$\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x12.sluss.v1.Contract\x12\x0c\n\x04live\x18\x02 \x01(\x08\x12\x17\n\x0fnot_live_reason\x18\x03 \x01(\t\x12(\n\x08purposes\x18\x04 \x03(\x0b\x32\x16.sluss.v1.PurposeScope\x12\x0e\n\x06key_id\x18\x05 \x01(\x0c\"\xf8\x01\n\x0cPurposeScope\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x17\n\x0fgranted_purpose\x18\x02 \x01(\t\x12\x15\n\rpurpose_class\x18\x03 \x01(\t\x12\x0b\n\x03iri\x18\x04 \x01(\t\x12\r\n\x05label\x18\x05 \x01(\t\x12$\n\x06\x66ields\x18\x06 \x03(\x0b\x32\x14.sluss.v1.FieldGrant\x12%\n\x07volumes\x18\x07 \x03(\x0b\x32\x14.sluss.v1.VolumeLeft\x12\x16\n\x0eretention_days\x18\x08 \x01(\r\x12\x0e\n\x06\x63hoice\x18\t \x01(\t\x12\x16\n\x0e\x61\x63\x63\x65pted_since\x18\n \x01(\t\"Q\n\nVolumeLeft\x12 \n\x06volume\x18\x01 \x01(\x0b\x32\x10.sluss.v1.Volume\x12\x0c\n\x04left\x18\x02 \x01(\x04\x12\x13\n\x0bwindow_ends\x18\x03 \x01(\t\"\x90\x01\n\x0f\x44iscloseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\x0f\n\x07handles\x18\x05 \x03(\x0c\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\x12\x11\n\tseen_size\x18\x07 \x01(\x04\"\xa8\x01\n\x10\x44iscloseResponse\x12)\n\x0b\x64isclosures\x18\x01 \x03(\x0b\x32\x14.sluss.v1.Disclosure\x12+\n\x0bunavailable\x18\x02 \x03(\x0b\x32\x16.sluss.v1.PersonStatus\x12\x19\n\x11\x63onsistency_proof\x18\x03 \x03(\x0c\x12!\n\x07\x64ry_run\x18\x04 \x01(\x0b\x32\x10.sluss.v1.DryRun\"K\n\nDisclosure\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\x0c\x12\x0e\n\x06slices\x18\x03 \x03(\x0c\x12\x0f\n\x07receipt\x18\x04 \x01(\t\".\n\x0cPersonStatus\x12\x0e\n\x06handle\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"w\n\x06\x44ryRun\x12\x17\n\x0fgranted_purpose\x18\x01 \x01(\t\x12$\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldGrant\x12\x14\n\x0cretain_until\x18\x03 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x04 \x01(\r\"\xe4\x01\n\x13\x44iscloseBulkRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\'\n\x07handles\x18\x05 \x01(\x0b\x32\x14.sluss.v1.HandleListH\x00\x12\x12\n\x08\x65veryone\x18\x06 \x01(\x08H\x00\x12\x12\n\nchunk_size\x18\x07 \x01(\r\x12\x14\n\x0cresume_after\x18\x08 \x01(\t\x12\x11\n\tseen_size\x18\t \x01(\x04\x42\t\n\x07persons\"\x1d\n\nHandleList\x12\x0f\n\x07handles\x18\x01 \x03(\x0c\"\xb5\x01\n\x14\x44iscloseBulkResponse\x12(\n\ndisclosure\x18\x01 \x01(\x0b\x32\x14.sluss.v1.Disclosure\x12+\n\x0bunavailable\x18\x02 \x03(\x0b\x32\x16.sluss.v1.PersonStatus\x12\x19\n\x11\x63onsistency_proof\x18\x03 \x03(\x0c\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\x12\x0c\n\x04\x64one\x18\x05 \x01(\x04\x12\r\n\x05total\x18\x06 \x01(\x04\"[\n\x12RegisterKeyRequest\x12\x1e\n\x05suite\x18\x01 \x01(\x0e\x32\x0f.sluss.v1.Suite\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\":\n\x13RegisterKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\x0c\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04*A\n\x05Suite\x12\x15\n\x11SUITE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSUITE_X25519\x10\x01\x12\x0f\n\x0bSUITE_XWING\x10\x02\x32\xeb\x02\n\x11\x44isclosureService\x12Z\n\rDescribeScope\x12\x1e.sluss.v1.DescribeScopeRequest\x1a\x1f.sluss.v1.DescribeScopeResponse\"\x08\xfa\xf6\x18\x04\x01\x04\x03\x05\x12H\n\x08\x44isclose\x12\x19.sluss.v1.DiscloseRequest\x1a\x1a.sluss.v1.DiscloseResponse\"\x05\xfa\xf6\x18\x01\x01\x12]\n\x0c\x44iscloseBulk\x12\x1d.sluss.v1.DiscloseBulkRequest\x1a\x1e.sluss.v1.DiscloseBulkResponse\"\x0c\xfa\xf6\x18\x01\x01\x80\xf7\x18\x80\x80\x80\x01\x30\x01\x12Q\n\x0bRegisterKey\x12\x1c.sluss.v1.RegisterKeyRequest\x1a\x1d.sluss.v1.RegisterKeyResponse\"\x05\xfa\xf6\x18\x01\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,36 +41,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISCLOSURESERVICE'].methods_by_name['DiscloseBulk']._serialized_options = b'\372\366\030\001\001\200\367\030\200\200\200\001'
   _globals['_DISCLOSURESERVICE'].methods_by_name['RegisterKey']._loaded_options = None
   _globals['_DISCLOSURESERVICE'].methods_by_name['RegisterKey']._serialized_options = b'\372\366\030\001\001'
-  _globals['_SUITE']._serialized_start=1767
-  _globals['_SUITE']._serialized_end=1832
+  _globals['_SUITE']._serialized_start=1791
+  _globals['_SUITE']._serialized_end=1856
   _globals['_DESCRIBESCOPEREQUEST']._serialized_start=88
   _globals['_DESCRIBESCOPEREQUEST']._serialized_end=131
   _globals['_DESCRIBESCOPERESPONSE']._serialized_start=134
   _globals['_DESCRIBESCOPERESPONSE']._serialized_end=292
   _globals['_PURPOSESCOPE']._serialized_start=295
-  _globals['_PURPOSESCOPE']._serialized_end=519
-  _globals['_VOLUMELEFT']._serialized_start=521
-  _globals['_VOLUMELEFT']._serialized_end=602
-  _globals['_DISCLOSEREQUEST']._serialized_start=605
-  _globals['_DISCLOSEREQUEST']._serialized_end=749
-  _globals['_DISCLOSERESPONSE']._serialized_start=752
-  _globals['_DISCLOSERESPONSE']._serialized_end=920
-  _globals['_DISCLOSURE']._serialized_start=922
-  _globals['_DISCLOSURE']._serialized_end=997
-  _globals['_PERSONSTATUS']._serialized_start=999
-  _globals['_PERSONSTATUS']._serialized_end=1045
-  _globals['_DRYRUN']._serialized_start=1047
-  _globals['_DRYRUN']._serialized_end=1166
-  _globals['_DISCLOSEBULKREQUEST']._serialized_start=1169
-  _globals['_DISCLOSEBULKREQUEST']._serialized_end=1397
-  _globals['_HANDLELIST']._serialized_start=1399
-  _globals['_HANDLELIST']._serialized_end=1428
-  _globals['_DISCLOSEBULKRESPONSE']._serialized_start=1431
-  _globals['_DISCLOSEBULKRESPONSE']._serialized_end=1612
-  _globals['_REGISTERKEYREQUEST']._serialized_start=1614
-  _globals['_REGISTERKEYREQUEST']._serialized_end=1705
-  _globals['_REGISTERKEYRESPONSE']._serialized_start=1707
-  _globals['_REGISTERKEYRESPONSE']._serialized_end=1765
-  _globals['_DISCLOSURESERVICE']._serialized_start=1835
-  _globals['_DISCLOSURESERVICE']._serialized_end=2198
+  _globals['_PURPOSESCOPE']._serialized_end=543
+  _globals['_VOLUMELEFT']._serialized_start=545
+  _globals['_VOLUMELEFT']._serialized_end=626
+  _globals['_DISCLOSEREQUEST']._serialized_start=629
+  _globals['_DISCLOSEREQUEST']._serialized_end=773
+  _globals['_DISCLOSERESPONSE']._serialized_start=776
+  _globals['_DISCLOSERESPONSE']._serialized_end=944
+  _globals['_DISCLOSURE']._serialized_start=946
+  _globals['_DISCLOSURE']._serialized_end=1021
+  _globals['_PERSONSTATUS']._serialized_start=1023
+  _globals['_PERSONSTATUS']._serialized_end=1069
+  _globals['_DRYRUN']._serialized_start=1071
+  _globals['_DRYRUN']._serialized_end=1190
+  _globals['_DISCLOSEBULKREQUEST']._serialized_start=1193
+  _globals['_DISCLOSEBULKREQUEST']._serialized_end=1421
+  _globals['_HANDLELIST']._serialized_start=1423
+  _globals['_HANDLELIST']._serialized_end=1452
+  _globals['_DISCLOSEBULKRESPONSE']._serialized_start=1455
+  _globals['_DISCLOSEBULKRESPONSE']._serialized_end=1636
+  _globals['_REGISTERKEYREQUEST']._serialized_start=1638
+  _globals['_REGISTERKEYREQUEST']._serialized_end=1729
+  _globals['_REGISTERKEYRESPONSE']._serialized_start=1731
+  _globals['_REGISTERKEYRESPONSE']._serialized_end=1789
+  _globals['_DISCLOSURESERVICE']._serialized_start=1859
+  _globals['_DISCLOSURESERVICE']._serialized_end=2222
 # @@protoc_insertion_point(module_scope)

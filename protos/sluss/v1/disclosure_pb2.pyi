@@ -123,6 +123,7 @@ class PurposeScope(_message.Message):
     VOLUMES_FIELD_NUMBER: _builtins.int
     RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     CHOICE_FIELD_NUMBER: _builtins.int
+    ACCEPTED_SINCE_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The code, such as `billing.collection`."""
     granted_purpose: _builtins.str
@@ -137,6 +138,8 @@ class PurposeScope(_message.Message):
     """Days after which the recipient must delete what it got."""
     choice: _builtins.str
     """Whether a person's choice decides: `none`, `unless_opted_out` or `only_if_opted_in`."""
+    accepted_since: _builtins.str
+    """Only persons who accepted this policy version, or one that took effect later, are available; empty if none is needed."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[_contract_pb2.FieldGrant]:
         """The fields that may be asked for, with the transform that each goes through."""
@@ -157,10 +160,11 @@ class PurposeScope(_message.Message):
         volumes: _abc.Iterable[Global___VolumeLeft] | None = ...,
         retention_days: _builtins.int = ...,
         choice: _builtins.str = ...,
+        accepted_since: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "fields", b"fields", "granted_purpose", b"granted_purpose", "iri", b"iri", "label", b"label", "purpose", b"purpose", "purpose_class", b"purpose_class", "retention_days", b"retention_days", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_since", b"accepted_since", "choice", b"choice", "fields", b"fields", "granted_purpose", b"granted_purpose", "iri", b"iri", "label", b"label", "purpose", b"purpose", "purpose_class", b"purpose_class", "retention_days", b"retention_days", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

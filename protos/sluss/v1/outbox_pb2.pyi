@@ -139,7 +139,7 @@ class WatchOutboxRequest(_message.Message):
     WINDOW_FIELD_NUMBER: _builtins.int
     SKIP_EARLIER_FIELD_NUMBER: _builtins.int
     consumer: _builtins.str
-    """The consumer's name: a letter, then up to 63 of `a-z0-9._-`. It belongs to the principal that used it first. What was
+    """The consumer's name: a letter, then up to 31 of `a-z0-9-`. It belongs to the principal that used it first. What was
     acknowledged is kept by it, so it must stay the same after a restart.
     """
     window: _builtins.int

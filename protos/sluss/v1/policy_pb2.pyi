@@ -59,7 +59,7 @@ class PublishPolicyVersionRequest(_message.Message):
     TEXTS_FIELD_NUMBER: _builtins.int
     NOTIFY_FIELD_NUMBER: _builtins.int
     version: _builtins.str
-    """Its name, such as `2026-02`: letters, digits and `. _ -`, at most 32."""
+    """Its name, such as `2026-02`: letters, digits and `. _ -`, at most 32; nothing that looks like a number of a person."""
     effective: _builtins.str
     """From when it applies, RFC 3339 with a zone; empty for now. Never in the past, and at most 5 years ahead. For a version
     on record its own time, or empty.
