@@ -86,6 +86,10 @@ class Reason(StrEnum):
     CASE_WRONG_STATE = "CASE_WRONG_STATE"
     SECOND_PERSON_NEEDED = "SECOND_PERSON_NEEDED"
     SCOPE_WIDENED = "SCOPE_WIDENED"
+    BUDGET_EXCEEDED = "BUDGET_EXCEEDED"
+    TECHNICAL_IDENTIFIER = "TECHNICAL_IDENTIFIER"
+    PERIOD_NOT_CLOSED = "PERIOD_NOT_CLOSED"
+    AGGREGATES_NOT_INSTALLED = "AGGREGATES_NOT_INSTALLED"
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,14 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.CASE_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the case's state does not allow this step"),
     Reason.SECOND_PERSON_NEEDED: Kind(Code.PERMISSION_DENIED, "this needs a second person"),
     Reason.SCOPE_WIDENED: Kind(Code.PERMISSION_DENIED, "a scope only ever gets narrower"),
+    Reason.BUDGET_EXCEEDED: Kind(Code.RESOURCE_EXHAUSTED, "the privacy budget of this period does not cover this"),
+    Reason.TECHNICAL_IDENTIFIER: Kind(
+        Code.INVALID_ARGUMENT, "what identifies a device is neither recorded with an event nor asked for"
+    ),
+    Reason.PERIOD_NOT_CLOSED: Kind(Code.FAILED_PRECONDITION, "the days asked about are not over and closed yet"),
+    Reason.AGGREGATES_NOT_INSTALLED: Kind(
+        Code.UNIMPLEMENTED, "this broker is installed without the extra that answers questions about usage"
+    ),
 }
 
 

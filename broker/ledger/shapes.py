@@ -120,6 +120,26 @@ SHAPES: dict[str, dict[str, type]] = {
         "v": int,
     },
     "sealed": {"at": str, "commitment": str, "type": str, "v": int},
+    "aggregate": {
+        "answer_sha256": str,
+        "at": str,
+        "cells": int,
+        "contract": str,
+        "contract_version": int,
+        "epsilon_micro": int,
+        "event": str,
+        "min_persons": int,
+        "noise": str,
+        "period": str,
+        "policy": str,
+        "purpose": str,
+        "question": str,
+        "recipient": str,
+        "spent_micro": int,
+        "suppressed": int,
+        "type": str,
+        "v": int,
+    },
     "genesis": {"at": str, "ed25519": str, "mldsa44": str, "origin": str, "type": str, "v": int},
 }
 TERMS: dict[str, type] = {
@@ -191,6 +211,7 @@ WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("release", "ground"): GROUNDS,
     ("release_elsewhere", "ground"): GROUNDS,
     ("release_elsewhere", "medium"): MEDIA,
+    ("aggregate", "noise"): frozenset({"laplace", "gaussian"}),
 }
 DIGESTS: dict[str, tuple[str, ...]] = {
     "contract": ("terms_sha256",),
@@ -201,6 +222,7 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "policy": ("sha256",),
     "case": ("body", "text"),
     "sealed": ("commitment",),
+    "aggregate": ("question", "answer_sha256"),
 }
 """Members of 32 bytes in base64url without padding."""
 OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"case": ("document",)}

@@ -5,6 +5,7 @@ return the entry's bytes; `parse` says what an entry is, for the writer, the ver
 One file per family of types; which members and words a type has stands in `shapes.py`.
 """
 
+from broker.ledger.entry.aggregates import aggregate
 from broker.ledger.entry.disclosures import disclosure, refusal, refusals
 from broker.ledger.entry.form import (
     DIGEST,
@@ -33,6 +34,7 @@ __all__ = [
     "TYPES",
     "VERSION",
     "Columns",
+    "aggregate",
     "base64url",
     "canonical",
     "case",

@@ -4,6 +4,14 @@ Only what SQLite, PostgreSQL and PostgreSQL-compatible distributed databases sha
 assigns every key), no server-side defaults, times as integer microseconds since 1970 UTC. One file per room.
 """
 
+from broker.store.tables.aggregates import (
+    AggregateAnswer,
+    AggregateRelease,
+    AggregateSpent,
+    UsageCombination,
+    UsageEvent,
+    UsageState,
+)
 from broker.store.tables.columns import core
 from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
 from broker.store.tables.ledger import (
@@ -23,6 +31,9 @@ from broker.store.tables.spine import Epoch, RefusalCount, Request, Volume
 __all__ = [
     "CASES",
     "RIGHTS",
+    "AggregateAnswer",
+    "AggregateRelease",
+    "AggregateSpent",
     "BlindIndex",
     "Catalogue",
     "Certificate",
@@ -45,6 +56,9 @@ __all__ = [
     "Request",
     "SealedEntry",
     "UniqueNumber",
+    "UsageCombination",
+    "UsageEvent",
+    "UsageState",
     "Volume",
     "core",
 ]

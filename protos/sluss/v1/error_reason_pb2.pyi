@@ -260,6 +260,28 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: `{"idle_s": "60"}`
     """
+    ERROR_REASON_BUDGET_EXCEEDED: _ErrorReason.ValueType  # 52
+    """RESOURCE_EXHAUSTED, with RetryInfo at the end of the period. A question would cost more than is left of the privacy
+    budget: `budget` says of which, the contract's (or the company's own) or everybody's.
+
+    Example: `{"contract": "C-2026-0001", "budget": "contract", "left_micro": "250000", "cost_micro": "750000"}`
+    """
+    ERROR_REASON_TECHNICAL_IDENTIFIER: _ErrorReason.ValueType  # 53
+    """INVALID_ARGUMENT. An attribute is named like something that identifies a device (IP address, cookie, device code):
+    it can't be recorded with an event, nor asked for.
+
+    Example: `{"field": "attributes.ip_address"}`
+    """
+    ERROR_REASON_PERIOD_NOT_CLOSED: _ErrorReason.ValueType  # 54
+    """FAILED_PRECONDITION, with RetryInfo. A question is about days that are not over and closed yet.
+
+    Example: `{"last_closed_day": "2026-11-23"}`
+    """
+    ERROR_REASON_AGGREGATES_NOT_INSTALLED: _ErrorReason.ValueType  # 55
+    """UNIMPLEMENTED. This broker is installed without what answers questions about usage (the extra `aggregate`).
+
+    Example: `{"extra": "aggregate"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of `google.rpc.ErrorInfo`, without the prefix `ERROR_REASON_`; its domain is
@@ -503,5 +525,27 @@ ERROR_REASON_STREAM_IDLE: ErrorReason.ValueType  # 51
 """ABORTED. The caller of a stream sent no message, or took none, for too long. What was answered before stands.
 
 Example: `{"idle_s": "60"}`
+"""
+ERROR_REASON_BUDGET_EXCEEDED: ErrorReason.ValueType  # 52
+"""RESOURCE_EXHAUSTED, with RetryInfo at the end of the period. A question would cost more than is left of the privacy
+budget: `budget` says of which, the contract's (or the company's own) or everybody's.
+
+Example: `{"contract": "C-2026-0001", "budget": "contract", "left_micro": "250000", "cost_micro": "750000"}`
+"""
+ERROR_REASON_TECHNICAL_IDENTIFIER: ErrorReason.ValueType  # 53
+"""INVALID_ARGUMENT. An attribute is named like something that identifies a device (IP address, cookie, device code):
+it can't be recorded with an event, nor asked for.
+
+Example: `{"field": "attributes.ip_address"}`
+"""
+ERROR_REASON_PERIOD_NOT_CLOSED: ErrorReason.ValueType  # 54
+"""FAILED_PRECONDITION, with RetryInfo. A question is about days that are not over and closed yet.
+
+Example: `{"last_closed_day": "2026-11-23"}`
+"""
+ERROR_REASON_AGGREGATES_NOT_INSTALLED: ErrorReason.ValueType  # 55
+"""UNIMPLEMENTED. This broker is installed without what answers questions about usage (the extra `aggregate`).
+
+Example: `{"extra": "aggregate"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

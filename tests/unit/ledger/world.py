@@ -82,6 +82,24 @@ def every_type() -> dict[str, bytes]:
             START, "L-2026-0001", "legal.process", "legal/anna", ["email"], [digest], "paper", "2026-11-20"
         ),
         entry.sealed(START, digest),
+        entry.aggregate(
+            START,
+            contract="C-2026-0001",
+            contract_version=1,
+            recipient="subcontractor/a",
+            purpose="anonymous.advertising",
+            event="advertisement.visited",
+            question=digest,
+            answer=digest,
+            cells=12,
+            suppressed=3,
+            min_persons=50,
+            noise="laplace",
+            epsilon_micro=750_000,
+            spent_micro=1_500_000,
+            period="2026-11",
+            policy="2026-01",
+        ),
         entry.genesis(START, ORIGIN, SIGNER.ed25519_key.public_key, SIGNER.mldsa44_key.public_key),
     ]
     return {entry.parse(data)["type"]: data for data in made}
