@@ -121,7 +121,7 @@ SHAPES: dict[str, dict[str, type]] = {
     },
     "sealed": {"at": str, "commitment": str, "type": str, "v": int},
     "aggregate": {
-        "answer_sha256": str,
+        "sha256": str,
         "at": str,
         "cells": int,
         "contract": str,
@@ -222,7 +222,7 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "policy": ("sha256",),
     "case": ("body", "text"),
     "sealed": ("commitment",),
-    "aggregate": ("question", "answer_sha256"),
+    "aggregate": ("question", "sha256"),
 }
 """Members of 32 bytes in base64url without padding."""
 OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"case": ("document",)}

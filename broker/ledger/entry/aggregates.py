@@ -53,7 +53,7 @@ def aggregate(
         purpose=purpose,
         event=event,
         question=base64url(question),
-        answer_sha256=base64url(answer),
+        sha256=base64url(answer),
         cells=cells,
         suppressed=suppressed,
         min_persons=min_persons,

@@ -524,7 +524,7 @@ class QueryAggregateResponse(_message.Message):
     the very same bytes.
     """
     entry: _builtins.bytes
-    """The ledger entry of this release, whose `answer_sha256` is that of `answer`."""
+    """The ledger entry of this release, whose `sha256` is that of `answer`."""
     receipt: _builtins.str
     """Its receipt."""
     spent_micro: _builtins.int
