@@ -22,7 +22,8 @@ MICRO: Final = 1_000_000
 NANO: Final = 1_000_000_000
 _UPWARDS: Final = 1 + 2**-40
 """A scale is rounded up by so much, since the library rounds what it guarantees down."""
-_WIDEST: Final = 1e12
+_WIDEST: Final = 1e6
+"""How many times what one person moves a Gaussian scale may be: far more than any epsilon of a catalogue needs."""
 
 
 def require() -> None:
@@ -124,7 +125,7 @@ def _gaussian(dp: Any, bound: Bound, epsilon: float, delta: float) -> tuple[floa
     def kept(scale: float) -> Any:
         return dp.c.make_fix_delta(dp.c.make_zCDP_to_approxDP(made(scale)), delta)
 
-    scale = dp.binary_search_param(kept, d_in=moved, d_out=(epsilon, delta), bounds=(1e-3, _WIDEST))
+    scale = dp.binary_search_param(kept, d_in=moved, d_out=(epsilon, delta), bounds=(moved / 10, moved * _WIDEST))
     if kept(scale).map(moved)[0] > epsilon:
         raise SlussError(Reason.INTERNAL, "the noise does not keep its epsilon")
     return scale, made(scale)

@@ -73,6 +73,19 @@ LINES = {
     "legal opening": ("legal", {"index": "0"}),
     "legal document add": ("legal", {"case": CASE, "file": "{place}/list.txt"}),
     "legal document get": ("legal", {"case": CASE, "number": "1"}),
+    "aggregate describe": ("acme", {"contract": CONTRACT}),
+    "aggregate query": (
+        "acme",
+        {
+            "purpose": "anonymous.advertising",
+            "event": "advertisement.visited",
+            "contract": CONTRACT,
+            "first": "2026-01-01",
+            "last": "2026-01-31",
+        },
+    ),
+    "aggregate budget": ("acme", {"contract": CONTRACT}),
+    "aggregate record": ("internal", {"file": "{place}/rows.csv"}),
     "key register": ("acme", {}),
     "key rotate": ("acme", {}),
     "key list": ("acme", {}),
@@ -198,7 +211,7 @@ READ = {
     "passphrase_file",
 }
 FOLDERS = {"folder", "like"}
-WRITTEN = {"out", "sealed", "faulty"}
+WRITTEN = {"out", "sealed", "faulty", "chart_file"}
 SHARED = {"profile_dir", "as_json"}
 # An unknown name in a filter finds nothing, which is no mistake.
 FILTERS = {
