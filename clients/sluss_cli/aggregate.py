@@ -46,7 +46,7 @@ _QUESTIONS = [
     for line in (
         "anonymous.advertising advertisement.visited --contract C-2026-0001 --from 2026-10-01 --until 2026-10-31",
         "anonymous.improvement meeting.joined --by month --from 2026-07-01 --until 2026-09-30 --chart minutes.svg",
-        "anonymous.improvement meeting.joined --measure seconds --where country=SE --from 2026-07-01 --until 2026-07-31",
+        "anonymous.improvement meeting.joined --measure seconds --from 2026-07-01 --until 2026-07-31 --csv",
     )
 ]
 _CHARTS = (".svg", ".png")
