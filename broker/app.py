@@ -16,6 +16,8 @@ from broker.clock import SECOND, Clock, system_clock
 from broker.desk import Desk
 from broker.disclosure import Spine
 from broker.epochs import Epochs
+from broker.erasure.register import ErasureRegister, require_applied
+from broker.erasure.scrubbing import Scrubber
 from broker.keys.file import FileProvider
 from broker.keys.provider import INDEX
 from broker.ledger.log import Ledger
@@ -33,7 +35,7 @@ from broker.rpc.legal import Legal
 from broker.rpc.persons import Persons
 from broker.rpc.threads import Threads
 from broker.store import tables
-from broker.store.engine import POOL_WAIT_S, open_engine
+from broker.store.engine import POOL_WAIT_S, open_engine, reading
 from broker.store.migrations import check_revision
 from broker.vault import Vault
 
@@ -84,6 +86,8 @@ class App:
             settings.trust_domain,
         )
         self.desk = Desk(self.engine, self.ledger, self.vault, self._refusals, clock, settings.trust_domain)
+        self._register = ErasureRegister(folder.erased)
+        self.scrubber = Scrubber(self.engine, self._register, clock)
         self._batches = GroupCommit(self.spine.run, settings.commit_timeout_s)
         self._threads = Threads(THREADS, settings.commit_timeout_s)
         self._counting = Threads(COUNTERS, COUNT_S)
@@ -164,10 +168,17 @@ class App:
             epochs.destroy_expired(tx.connection, before_us - epochs.LIFETIME_US)
             volumes.forget_before(tx.connection, now_us // SECOND - KEPT_VOLUMES_S)
             recording.expire(tx.connection, recording.oldest_day(now_us, self._settings.usage_retention_months))
+        self.scrubber.run()
 
     def start(self) -> None:
-        """Check that the stored ledger is the one that was signed before the first call is taken."""
+        """Before the first call is taken: the stored ledger is the one that was signed, and nobody came back.
+
+        Raises:
+            SlussError: LEDGER_INCONSISTENT, LEDGER_UNAVAILABLE, KEYS_UNAVAILABLE.
+        """
         self.ledger.state()
+        with reading(self.engine) as connection:
+            require_applied(connection, self._register)
 
     def close(self) -> None:
         """Let what runs end; give back the store."""

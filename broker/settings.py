@@ -211,6 +211,11 @@ class Home:
         return self.path / "keys" / "rings.json"
 
     @property
+    def erased(self) -> Path:
+        """The register of erasures (erasure/register.py); with the rings, as no backup of the database may have it."""
+        return self.path / "keys" / "erased.jsonl"
+
+    @property
     def ledger_keys(self) -> Path:
         """The keys that sign checkpoints (ledger/signer.py)."""
         return self.path / "keys" / "ledger.json"

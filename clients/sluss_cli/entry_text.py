@@ -126,6 +126,11 @@ def _aggregate(entry: Mapping[str, Any]) -> str:
     )
 
 
+def _erasure(entry: Mapping[str, Any]) -> str:
+    ties = "1 entry" if entry["ties"] == 1 else f"{entry['ties']} entries"
+    return f"a person was erased for {entry['cause']} by {entry['by']}; {ties} can't be linked to anybody any more"
+
+
 def _genesis(entry: Mapping[str, Any]) -> str:
     return f"the ledger {entry['origin']} began"
 
@@ -147,6 +152,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "case": _case,
     "release": _release,
     "release_elsewhere": _release_elsewhere,
+    "erasure": _erasure,
     "sealed": _sealed,
     "aggregate": _aggregate,
     "genesis": _genesis,

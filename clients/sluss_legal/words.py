@@ -224,6 +224,7 @@ ENTRY_TYPES = {
     "key": N_("Key"),
     "certificate": N_("Certificate"),
     "choice": N_("Choice"),
+    "erasure": N_("Erasure"),
     "catalogue": N_("Field catalogue"),
     "policy": N_("Policy version"),
     "genesis": N_("Beginning of the ledger"),

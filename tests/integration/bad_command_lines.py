@@ -138,6 +138,22 @@ OPERATOR = {
         (*HOME, "--workers", "-1"),
         (*HOME, "--listen", "nowhere"),
     ],
+    "backup": [
+        ("", *HOME),
+        ("{place}/list.txt", *HOME),
+        ("/proc/no/folder", *HOME),
+        ("{place}/taken", "--home", "/nowhere/at/all"),
+        (*HOME,),
+    ],
+    "restore": [
+        (*HOME,),
+        ("/nowhere/at/all", *HOME),
+        ("{place}", *HOME),
+        ("{place}/list.txt", *HOME, "--replace"),
+        ("{place}", "--erase-again", *HOME),
+        ("--erase-again", "--replace", *HOME),
+        ("--erase-again", "--home", "/nowhere/at/all"),
+    ],
     "demo": [("--persons", "-1"), ("--persons", "many"), ("--persons", "9" * 30), ("--dir", "{place}/list.txt")],
     "certificate issue": [
         ("king", "anna", *HOME),

@@ -108,7 +108,13 @@ def test_init_tells_programs_what_it_made_and_what_to_back_up(tmp_path):
     told = run("init", "--home", home, *INIT, "--json").json
     assert told["home"] == str(home)
     assert "ca/key.pem" in told["files"]
-    assert set(told["back_up"]) == {"ca/key.pem", "keys/rings.json", "keys/ledger.json", "the database"}
+    assert set(told["back_up"]) == {
+        "ca/key.pem",
+        "keys/rings.json",
+        "keys/erased.jsonl",
+        "keys/ledger.json",
+        "the database",
+    }
     assert all((home / name).is_file() for name in told["files"])
 
 

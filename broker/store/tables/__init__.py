@@ -14,6 +14,7 @@ from broker.store.tables.aggregates import (
 )
 from broker.store.tables.columns import core
 from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
+from broker.store.tables.erasure import Erasure, LedgerErased
 from broker.store.tables.ledger import (
     CASES,
     RIGHTS,
@@ -41,9 +42,11 @@ __all__ = [
     "Contract",
     "ContractVersion",
     "Epoch",
+    "Erasure",
     "Head",
     "LedgerCheckpoint",
     "LedgerEntry",
+    "LedgerErased",
     "LedgerPerson",
     "LedgerTile",
     "LegalCase",

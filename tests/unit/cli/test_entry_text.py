@@ -90,6 +90,10 @@ ENTRIES = {
         ),
         ["L-2026-0001", "2026-11-20", "paper", "legal/anna", "email"],
     ),
+    "erasure": (
+        entry.erasure(NOW, D, 4, "R-2026-0001", "privacy/eva"),
+        ["R-2026-0001", "privacy/eva", "4 entries"],
+    ),
     "sealed": (entry.sealed(NOW, D), ["sealed"]),
     "aggregate": (
         entry.aggregate(
