@@ -6,6 +6,7 @@ import io
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,7 @@ _QUESTIONS = [
         "anonymous.improvement meeting.joined --measure seconds --from 2026-07-01 --until 2026-07-31 --csv",
     )
 ]
+_DIGITS, _DIGIT_WIDTH = 6, 10
 _CHARTS = (".svg", ".png")
 
 
@@ -234,21 +236,28 @@ def _csv(counted: Counted) -> str:
 
 
 def _draw(counted: Counted, path: Path) -> None:
-    """The last measure of each published cell as a bar."""
+    """The last measure of each published cell as a bar; durations in minutes."""
     names, values = _columns(counted)
     measure = next(name for name in ("seconds", "events", "persons") if name in values)
+    shown = "minutes" if measure == "seconds" else measure
     rows = [
-        (", ".join(each.key[name] for name in names) or "all", [each.values[measure]])
+        (", ".join(each.key[name] for name in names) or "all", [_bar(each.values[measure], measure)])
         for each in counted.cells
         if not each.suppressed
     ]
     said = counted.question
-    title = f"{said['event']}: {measure}, {said['first_day']} to {said['last_day']}"
-    drawn = chart("cells", title, [measure], rows)
-    write_atomic(path, svg(drawn).encode() if path.suffix.lower() == ".svg" else _png(drawn), SECRET)
+    drawn = chart("cells", f"{said['event']}: {shown}, {said['first_day']} to {said['last_day']}", [shown], rows)
+    digits = max((len(str(bar.total)) for bar in drawn.bars), default=0)
+    drawn = replace(drawn, width=drawn.width + max(digits - _DIGITS, 0) * _DIGIT_WIDTH)
+    text = svg(drawn, heading=True)
+    write_atomic(path, text.encode() if path.suffix.lower() == ".svg" else _png(drawn, text), SECRET)
 
 
-def _png(drawn: Chart) -> bytes:
+def _bar(value: int, measure: str) -> int:
+    return round(value / 60) if measure == "seconds" else value
+
+
+def _png(drawn: Chart, text: str) -> bytes:
     try:
         import typst  # noqa: PLC0415 - an extra
     except ImportError:
@@ -257,7 +266,7 @@ def _png(drawn: Chart) -> bytes:
         f"#set page(width: {drawn.width + 24}pt, height: auto, margin: 12pt)\n"
         '#image(bytes(sys.inputs.chart), format: "svg", width: 100%)\n'
     )
-    made = typst.compile(source.encode(), format="png", ppi=144.0, sys_inputs={"chart": svg(drawn)})
+    made = typst.compile(source.encode(), format="png", ppi=144.0, sys_inputs={"chart": text})
     if not isinstance(made, bytes):
         raise TypeError("typst gave no PNG")
     return made

@@ -19,6 +19,7 @@ PAGES = [
     "clients/README.md",
     "clients/sluss_cli/README.md",
     "clients/sluss_legal/README.md",
+    "protos/AGGREGATES.md",
     "protos/README.md",
     "protos/SLICE.md",
     "tests/README.md",

@@ -10,7 +10,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
-from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, person_pb2
+from sluss.v1 import aggregate_pb2, contract_pb2, disclosure_pb2, ledger_pb2, person_pb2
 from sluss_client.profile import Profile
 
 from broker import pki
@@ -24,7 +24,7 @@ from tests.support import postgres
 from tests.support.broker import DOMAIN, BrokerProcess
 
 SERVICES = [
-    *(found for module in (contract_pb2, disclosure_pb2, ledger_pb2, person_pb2)
+    *(found for module in (aggregate_pb2, contract_pb2, disclosure_pb2, ledger_pb2, person_pb2)
       for found in module.DESCRIPTOR.services_by_name.values()),
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
