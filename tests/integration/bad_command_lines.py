@@ -73,6 +73,13 @@ LINES = {
     "legal opening": ("legal", {"index": "0"}),
     "legal document add": ("legal", {"case": CASE, "file": "{place}/list.txt"}),
     "legal document get": ("legal", {"case": CASE, "number": "1"}),
+    "policy publish": ("operator", {"file": "{place}/policy.toml"}),
+    "policy list": ("internal", {}),
+    "policy show": ("internal", {"version": "2031-01"}),
+    "policy accept": ("internal", {"person": PERSON, "version": "2026-01"}),
+    "policy acceptances": ("internal", {"person": PERSON}),
+    "outbox list": ("operator", {}),
+    "outbox watch": ("internal", {"consumer": "mail", "count": "1"}),
     "aggregate describe": ("acme", {"contract": CONTRACT}),
     "aggregate query": (
         "acme",
