@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from datetime import UTC, date, datetime, timedelta
 
@@ -391,3 +392,20 @@ def test_the_command_records_a_file_once(broker, run, tmp_path):
         assert (told["recorded"], [fault["line"] for fault in told["faults"]]) == (1, [3])
     file.write_text("person,event\n")
     assert run("record", file, by="internal/import").exit_code == 2
+
+
+# --- a broker without the extra -------------------------------------------------------------------------
+
+
+def test_a_broker_without_opendp_names_the_reason_and_does_the_rest(tmp_path):
+    hiding = tmp_path / "hiding"
+    hiding.mkdir()
+    (hiding / "sitecustomize.py").write_text('import sys\nsys.modules["opendp"] = None\n')
+    paths = ":".join([str(hiding), *filter(None, sys.path)])
+    with BrokerProcess(tmp_path / "home", environment={"PYTHONPATH": paths}) as bare:
+        contract = sign(bare, counted())
+        told = refused(stub(bare).QueryAggregate, question(contract))
+        assert (told.code, told.reason) == ("UNIMPLEMENTED", "AGGREGATES_NOT_INSTALLED")
+        assert stub(bare).DescribeAggregates(pb.DescribeAggregatesRequest(contract_id=contract), timeout=10).scopes
+        assert stub(bare).GetBudget(pb.GetBudgetRequest(contract_id=contract), timeout=10).budget.spent_micro == 0
+        assert record(bare, [used(bare.register())]).recorded == 1

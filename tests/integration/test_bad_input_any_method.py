@@ -319,7 +319,9 @@ def poisoned(descriptor, depth=0):
             continue
         for value in values:
             made.ClearField(field.name)
-            if field.is_repeated:
+            if field.message_type is not None and field.message_type.GetOptions().map_entry:
+                getattr(made, field.name)[value.key] = value.value
+            elif field.is_repeated:
                 getattr(made, field.name).extend([value])
             elif field.type == FieldDescriptor.TYPE_MESSAGE:
                 getattr(made, field.name).CopyFrom(value)
