@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from broker.catalogue import Catalogue
-    from broker.desk import Change
+    from broker.desk import Change, View
     from broker.vault import PersonRow, Vault
 
 USAGE_LABEL: Final = b"sluss/v1 usage\x00"
@@ -53,6 +53,11 @@ _FORGOT: Final = (
     "INSERT INTO usage_state (id, forgotten) VALUES (1, 1) "
     "ON CONFLICT (id) DO UPDATE SET forgotten = usage_state.forgotten + 1"
 )
+_HELD: Final = (
+    "SELECT c.event, e.day, c.attributes, COUNT(*), SUM(e.seconds) FROM usage_event e "
+    "JOIN usage_combination c ON c.id = e.combination WHERE e.person = ? "
+    "GROUP BY e.day, c.event, c.attributes ORDER BY e.day, c.event, c.attributes"
+)
 _EXPIRE: Final = (
     "DELETE FROM usage_event WHERE (person, combination, day, id) IN "
     "(SELECT person, combination, day, id FROM usage_event WHERE day < ? LIMIT ?)"
@@ -68,6 +73,17 @@ class Used:
     at_us: int
     seconds: int
     attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Usage of a person on a day, as it is on record: so many events with the same attributes."""
+
+    event: str
+    day: date
+    attributes: Mapping[str, str]
+    events: int
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +154,10 @@ def tag_of(vault: Vault, row: PersonRow) -> int:
     return int.from_bytes(made[:8], "big") >> 2
 
 
-def tags_of(change: Change, persons: set[int]) -> dict[int, int]:
+def tags_of(view: View, persons: set[int]) -> dict[int, int]:
     """The tags of those of the persons who are on record."""
-    rows = read_persons(change.connection, sorted(persons)) if persons else []
-    return {row.id: tag_of(change.snapshot.vault, row) for row in rows if row.state == ACTIVE}
+    rows = read_persons(view.connection, sorted(persons)) if persons else []
+    return {row.id: tag_of(view.snapshot.vault, row) for row in rows if row.state == ACTIVE}
 
 
 def forget(change: Change, person: int) -> int:
@@ -156,6 +172,16 @@ def forget(change: Change, person: int) -> int:
     if gone:
         write(change.connection, _FORGOT, [()])
     return gone
+
+
+def held(view: View, person: int) -> list[Held]:
+    """What is on record of a person's usage, by day, for the person's own access (POLICY 3); empty for nobody known."""
+    found: list[Held] = []
+    for tag in tags_of(view, {person}).values():
+        for event, day, attributes, events, seconds in fetch(view.connection, _HELD, (tag,)):
+            used = date(1970, 1, 1) + timedelta(days=day)
+            found.append(Held(event, used, orjson.loads(attributes), int(events), int(seconds)))
+    return found
 
 
 def forgotten(connection: Connection) -> int:

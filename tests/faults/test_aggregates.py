@@ -212,6 +212,17 @@ def test_usage_of_an_erased_person_goes_and_its_tag_can_not_be_made_again(world,
     assert record(world, internal, [gone]).faults[0].reason == "PERSON_UNKNOWN"
 
 
+def test_what_is_held_of_a_person_is_told_by_day(world, internal):
+    asking, other = world.person(internal), world.person(internal)
+    record(world, internal, [asking, asking, other])
+    record(world, internal, [asking], country="NO")
+    found = world.desk.read(internal.caller(), lambda view: recording.held(view, asking))
+    told = [(each.event, each.day, each.attributes["country"], each.events, each.seconds) for each in found]
+    assert told == [(EVENT, FIRST, "NO", 1, 30), (EVENT, FIRST, "SE", 2, 60)]
+    erase(world, internal, asking)
+    assert world.desk.read(internal.caller(), lambda view: recording.held(view, asking)) == []
+
+
 def test_a_person_erased_while_it_is_counted_is_counted_anew(world, internal, monkeypatch):
     people = [world.person(internal) for _ in range(3)]
     record(world, internal, people)
