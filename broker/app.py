@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sluss.v1 import (
+    aggregate_pb2,
     contract_pb2,
     disclosure_pb2,
     ledger_pb2,
@@ -17,6 +18,8 @@ from sluss.v1 import (
 from sqlalchemy import update
 
 from broker import epochs, requests, volumes
+from broker.aggregates import recording
+from broker.aggregates.answering import Questions
 from broker.agreements import Agreements
 from broker.batching import GroupCommit
 from broker.clock import SECOND, Clock, system_clock
@@ -36,6 +39,7 @@ from broker.persons.importing import Importer
 from broker.policies import notices
 from broker.refusals import RefusalLog
 from broker.rights import Rights
+from broker.rpc.aggregates import Aggregates
 from broker.rpc.contracts import Contracts
 from broker.rpc.disclosures import Disclosures
 from broker.rpc.ledgers import Ledgers
@@ -60,6 +64,10 @@ if TYPE_CHECKING:
 HEAD = tables.core(tables.Head)
 CURSOR_LABEL = b"sluss/v1 cursors\x00"
 THREADS = 8
+COUNTERS = 2
+"""Questions about usage that are counted at the same time."""
+COUNT_S = 60.0
+"""Seconds that one may take; each statement in it is bounded by the store's own time limit."""
 ANSWER_S = 0.2
 """What is left of the commit's time for everything but waiting for the store."""
 MOST_PARTS = 100
@@ -100,6 +108,7 @@ class App:
         self.scrubber = Scrubber(self.engine, self._register, clock)
         self._batches = GroupCommit(self.spine.run, settings.commit_timeout_s)
         self._threads = Threads(THREADS, settings.commit_timeout_s)
+        self._counting = Threads(COUNTERS, COUNT_S)
         self._cursors = Cursors(rings[INDEX].digest(CURSOR_LABEL, b""))
 
     def services(self) -> list[tuple[ServiceDescriptor, object]]:
@@ -146,6 +155,16 @@ class App:
                     call,
                 ),
             ),
+            (
+                aggregate_pb2.DESCRIPTOR.services_by_name["AggregateService"],
+                Aggregates(
+                    self.desk,
+                    Questions(self.engine, self.ledger, self.desk),
+                    self._settings.usage_retention_months,
+                    call,
+                    self._counting,
+                ),
+            ),
         ]
 
     def authorise(self, caller: Caller) -> Principal:
@@ -179,6 +198,7 @@ class App:
             epochs.destroy_expired(tx.connection, before_us - epochs.LIFETIME_US)
             volumes.forget_before(tx.connection, now_us // SECOND - KEPT_VOLUMES_S)
             former.forget_before(tx.connection, now_us - former.KEPT_US)
+            recording.expire(tx.connection, recording.oldest_day(now_us, self._settings.usage_retention_months))
         self.ledger.run(lambda tx: consumers.expire(tx.connection, tx.at))
         rights = Rights(self.vault)
         for _ in range(MOST_PARTS):
@@ -200,4 +220,5 @@ class App:
         """Let what runs end; give back the store."""
         self._batches.close()
         self._threads.close()
+        self._counting.close()
         self.engine.dispose()

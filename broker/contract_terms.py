@@ -5,6 +5,11 @@
      "recipient":{"address":"...","name":"..."},"reference":"...","subcontractor":"subcontractor/acme-pay",
      "use":"only for the purposes granted","v":1,"valid_from":"2026-01-01","valid_until":"2026-12-31","version":1}
 
+A grant of a purpose of class anonymous has no fields, no volumes and a retention of 0, and one member more:
+
+    "aggregate":{"budget_micro":1500000,"events":[{"dimensions":["country"],"event":"advertisement.visited"}],
+     "min_persons":50,"period":"month"}
+
 The ban on onward transfer and the limit of use (POLICY 1e) are members of the terms, so nobody can accept a contract
 without them. `parse` rejects by round trip: bytes that `canonical` would not write are no terms.
 """
@@ -21,6 +26,8 @@ from broker import values
 from broker.contracts import (
     CHOICE_RULES,
     ONWARD_TRANSFER,
+    AggregateTerms,
+    EventGrant,
     FieldGrant,
     Grant,
     Population,
@@ -47,6 +54,11 @@ MAX_PREDICATE_VALUES = 300
 MAX_RETENTION_DAYS = 3_650
 MAX_VOLUME = 10**9
 MAX_TEXT = 300
+MAX_EVENTS = 64
+MAX_MIN_PERSONS = 1_000_000
+MAX_BUDGET_MICRO = 100_000_000
+PERIODS = ("month", "quarter")
+ANONYMOUS = "anonymous"
 
 
 def _population(population: Population) -> dict[str, Any]:
@@ -60,12 +72,24 @@ def _population(population: Population) -> dict[str, Any]:
 
 
 def _grant(grant: Grant) -> dict[str, Any]:
-    return {
+    body: dict[str, Any] = {
         "purpose": grant.purpose,
         "fields": [{"field": f.field, "transform": f.transform} for f in grant.fields],
         "population": _population(grant.population),
         "retention_days": grant.retention_days,
         "volumes": [{"window": str(v.window), "persons": v.persons} for v in grant.volumes],
+    }
+    if grant.aggregate is not None:
+        body["aggregate"] = _aggregate(grant.aggregate)
+    return body
+
+
+def _aggregate(terms: AggregateTerms) -> dict[str, Any]:
+    return {
+        "events": [{"event": e.event, "dimensions": list(e.dimensions)} for e in terms.events],
+        "min_persons": terms.min_persons,
+        "budget_micro": terms.budget_micro,
+        "period": terms.period,
     }
 
 
@@ -122,7 +146,26 @@ def _parse_grant(body: dict[str, Any]) -> Grant:
             Volume(Window(_member(v, "window", str)), _member(v, "persons", int))
             for v in _member(body, "volumes", list)
         ),
+        aggregate=_parse_aggregate(_member(body, "aggregate", dict)) if "aggregate" in body else None,
     )
+
+
+def _parse_aggregate(body: dict[str, Any]) -> AggregateTerms:
+    return AggregateTerms(
+        events=tuple(
+            EventGrant(_member(e, "event", str), tuple(_texts(_member(e, "dimensions", list))))
+            for e in _member(body, "events", list)
+        ),
+        min_persons=_member(body, "min_persons", int),
+        budget_micro=_member(body, "budget_micro", int),
+        period=_member(body, "period", str),
+    )
+
+
+def _texts(items: list[Any]) -> list[str]:
+    if any(type(item) is not str for item in items):
+        raise TypeError
+    return items
 
 
 def _parse_terms(body: dict[str, Any]) -> Terms:
@@ -217,6 +260,34 @@ def _check_volumes(where: str, grant: Grant) -> None:
             _invalid(where, f"1 to {MAX_VOLUME} persons")
 
 
+def _check_anonymous(where: str, grant: Grant, catalogue: Catalogue) -> None:
+    """A purpose of class anonymous: what may be counted, and nothing that a person's data is granted by."""
+    terms = grant.aggregate
+    if terms is None:
+        _invalid(f"{where}.purpose", f"{grant.purpose} is for counts: no field can be granted for it")
+    if grant.fields or grant.volumes or grant.retention_days or not grant.population.everyone:
+        _invalid(where, f"{grant.purpose} has an aggregate over everyone, and no fields, volumes or retention")
+    _check_events(f"{where}.aggregate.events", terms, catalogue)
+    if not 1 <= terms.min_persons <= MAX_MIN_PERSONS:
+        _invalid(f"{where}.aggregate.min_persons", f"1 to {MAX_MIN_PERSONS}")
+    if not 1 <= terms.budget_micro <= MAX_BUDGET_MICRO:
+        _invalid(f"{where}.aggregate.budget_micro", f"1 to {MAX_BUDGET_MICRO} millionths of epsilon")
+    if terms.period not in PERIODS:
+        _invalid(f"{where}.aggregate.period", f"one of {', '.join(PERIODS)}")
+
+
+def _check_events(where: str, terms: AggregateTerms, catalogue: Catalogue) -> None:
+    if not 1 <= len(terms.events) <= MAX_EVENTS or len({e.event for e in terms.events}) < len(terms.events):
+        _invalid(where, f"1 to {MAX_EVENTS}, each once")
+    for granted in terms.events:
+        known = catalogue.event(granted.event).attributes
+        if len(set(granted.dimensions)) < len(granted.dimensions):
+            _invalid(where, "a dimension stands twice")
+        for name in granted.dimensions:
+            if name not in known:
+                _invalid(where, f"{granted.event} has the dimensions {', '.join(known) or 'none'}")
+
+
 def check(terms: Terms, catalogue: Catalogue) -> None:
     """Refuse terms that could not be kept: unknown purposes, fields or transforms, impossible dates, no limit.
 
@@ -237,8 +308,14 @@ def check(terms: Terms, catalogue: Catalogue) -> None:
         _invalid("grants", "one grant per purpose")
     for number, grant in enumerate(terms.grants):
         where = f"grants[{number}]"
-        if catalogue.purpose(grant.purpose).kind not in CHOICE_RULES:
+        kind = catalogue.purpose(grant.purpose).kind
+        if kind == ANONYMOUS:
+            _check_anonymous(where, grant, catalogue)
+            continue
+        if kind not in CHOICE_RULES:
             _invalid(f"{where}.purpose", f"{grant.purpose} can't be granted by a contract")
+        if grant.aggregate is not None:
+            _invalid(f"{where}.aggregate", f"{grant.purpose} is for data of persons, not for counts")
         _check_fields(where, grant, catalogue)
         _check_population(f"{where}.population", grant.population, catalogue)
         if not 1 <= grant.retention_days <= MAX_RETENTION_DAYS:

@@ -125,14 +125,43 @@ class Population:
 
 
 @dataclass(frozen=True, slots=True)
+class EventGrant:
+    """An event that may be counted, and the attributes that it may be grouped and filtered by."""
+
+    event: str
+    dimensions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateTerms:
+    """What may be counted for a purpose of class anonymous, and how much may be learnt in all (POLICY 7).
+
+    Attributes:
+        events: the events.
+        min_persons: the fewest distinct persons behind a published cell.
+        budget_micro: what may be spent in a period, in millionths of epsilon.
+        period: `month` or `quarter`.
+    """
+
+    events: tuple[EventGrant, ...]
+    min_persons: int
+    budget_micro: int
+    period: str
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
-    """One purpose of a contract, its descendants included, and what may be had for it."""
+    """One purpose of a contract, its descendants included, and what may be had for it.
+
+    A purpose of class anonymous has `aggregate`, and neither fields nor volumes nor a retention.
+    """
 
     purpose: str
     fields: tuple[FieldGrant, ...]
     population: Population
     retention_days: int
     volumes: tuple[Volume, ...]
+    aggregate: AggregateTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)

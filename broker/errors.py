@@ -90,6 +90,10 @@ class Reason(StrEnum):
     POLICY_EXISTS = "POLICY_EXISTS"
     NOTICE_MISSING = "NOTICE_MISSING"
     CONSUMER_TAKEN = "CONSUMER_TAKEN"
+    BUDGET_EXCEEDED = "BUDGET_EXCEEDED"
+    TECHNICAL_IDENTIFIER = "TECHNICAL_IDENTIFIER"
+    PERIOD_NOT_CLOSED = "PERIOD_NOT_CLOSED"
+    AGGREGATES_NOT_INSTALLED = "AGGREGATES_NOT_INSTALLED"
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,14 @@ CATALOGUE: dict[Reason, Kind] = {
         Code.FAILED_PRECONDITION, "the person was not told of this policy version, or it is not the one in force"
     ),
     Reason.CONSUMER_TAKEN: Kind(Code.PERMISSION_DENIED, "the consumer's name is another principal's"),
+    Reason.BUDGET_EXCEEDED: Kind(Code.RESOURCE_EXHAUSTED, "the privacy budget of this period does not cover this"),
+    Reason.TECHNICAL_IDENTIFIER: Kind(
+        Code.INVALID_ARGUMENT, "what identifies a device is neither recorded with an event nor asked for"
+    ),
+    Reason.PERIOD_NOT_CLOSED: Kind(Code.FAILED_PRECONDITION, "the days asked about are not over and closed yet"),
+    Reason.AGGREGATES_NOT_INSTALLED: Kind(
+        Code.UNIMPLEMENTED, "this broker is installed without the extra that answers questions about usage"
+    ),
 }
 
 

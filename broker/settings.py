@@ -108,6 +108,7 @@ class Settings(BaseSettings):
         epoch_disclosures: how many disclosures it serves.
         emergency_confirm_s: within which a second person must answer for an emergency release.
         outbox_retry_s: after which a message of the outbox that was not delivered comes again; doubled each time.
+        usage_retention_months: usage events are kept for so many whole months before the present one.
         refusal_window_s: refusals of one caller are counted per window of this length, in whole seconds.
         refusal_entries: refusals per window that get an entry of their own; the rest is counted.
     """
@@ -140,6 +141,7 @@ class Settings(BaseSettings):
     epoch_disclosures: int = Field(default=1 << 20, ge=1, le=1 << 20)
     emergency_confirm_s: Seconds = 86_400.0
     outbox_retry_s: Seconds = 60.0
+    usage_retention_months: int = Field(default=25, ge=1, le=120)
     refusal_window_s: float = Field(default=60.0, ge=1, le=366 * 86_400, allow_inf_nan=False)
     refusal_entries: int = Field(default=20, ge=1, le=10_000)
 

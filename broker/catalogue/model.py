@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from broker import values
@@ -13,6 +14,8 @@ from broker.errors import Reason, SlussError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from broker.catalogue.usage import AggregateRules, Attribute, Event
 
 MAX_TEXT: Final = 4096
 MAX_NAME: Final = 64
@@ -136,12 +139,29 @@ class Catalogue:
         purposes: by code.
         policy: the policy version.
         digest: SHA-256 of the TOML file's bytes, as reviewed.
+        rules: what holds for every question about usage; None where nothing is counted.
+        attributes: what events can be grouped and filtered by.
+        events: what is counted.
     """
 
     fields: Mapping[str, Field]
     purposes: Mapping[str, Purpose]
     policy: Policy
     digest: bytes
+    rules: AggregateRules | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=lambda: MappingProxyType({}))
+    events: Mapping[str, Event] = field(default_factory=lambda: MappingProxyType({}))
+
+    def event(self, name: str) -> Event:
+        """The event of that name.
+
+        Raises:
+            SlussError: FIELD_UNKNOWN.
+        """
+        event = self.events.get(name)
+        if event is None:
+            raise SlussError(Reason.FIELD_UNKNOWN, f"no event {_shown(name)} in the catalogue", field=_shown(name))
+        return event
 
     def field(self, name: str) -> Field:
         """The field of that name.

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from broker import values
+from broker.catalogue import parse_usage
 from broker.catalogue.forbidden import is_security_code
 from broker.catalogue.model import (
-    MAX_NAME,
     MAX_TEXT,
-    NAME,
     VERSION,
     Catalogue,
     Category,
@@ -25,6 +23,7 @@ from broker.catalogue.model import (
     Policy,
     Purpose,
 )
+from broker.catalogue.place import Place, check_keys, label, name_of
 from broker.errors import Reason, SlussError
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ _CATEGORIES: Final = tuple(category.value for category in Category)
 _KINDS: Final = tuple(kind.value for kind in Kind)
 _INDEX_TYPES: Final = {"email": "email", "phone": "phone", "customer_number": "text"}
 _DPV = re.compile(r"https://w3id\.org/dpv(/[a-z0-9/-]+)?#[A-Za-z][A-Za-z0-9-]*", re.ASCII)
-_HEADER = re.compile(r"^\s*\[\[\s*(field|purpose)\s*\]\]", re.MULTILINE)
+_HEADER = re.compile(r"^\s*\[\[\s*(field|purpose|attribute|event)\s*\]\]", re.MULTILINE)
 
 _FIELD_KEYS: Final = {
     "name": str,
@@ -59,19 +58,8 @@ _PURPOSE_KEYS: Final = {
     "accepted_since": str,
 }
 _POLICY_KEYS: Final = {"version": str, "effective": str}
+_USAGE_TABLES: Final[dict[str, type]] = {"aggregates": dict, "attribute": list, "event": list}
 _OPTIONAL: Final = frozenset({"index", "max_length", "words", "forbidden", "payment", "accepted_since"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where in the file a table stands, for errors: `field 3 (line 21)`."""
-
-    what: str
-    line: int = 0
-
-    def refuse(self, key: str, problem: str) -> SlussError:
-        where = f"{self.what} (line {self.line})" if self.line else self.what
-        return SlussError(Reason.MALFORMED, f"catalogue, {where}, {key}: {problem}", line=str(self.line), key=key)
 
 
 def parse_catalogue(toml_text: str) -> Catalogue:
@@ -91,7 +79,9 @@ def parse_catalogue(toml_text: str) -> Catalogue:
     fields = _fields(tree["field"], lines["field"])
     purposes = _purposes(tree["purpose"], lines["purpose"])
     digest = hashlib.sha256(toml_text.encode("utf-8", "surrogatepass")).digest()
-    return Catalogue(MappingProxyType(fields), MappingProxyType(purposes), policy, digest)
+    return Catalogue(
+        MappingProxyType(fields), MappingProxyType(purposes), policy, digest, **_usage(tree, lines, fields)
+    )
 
 
 @cache
@@ -107,13 +97,13 @@ def default_catalogue() -> Catalogue:
 
 
 def _check_top(tree: dict[str, Any]) -> None:
-    place = _Place("top level")
+    place = Place("top level")
     if "format" not in tree:
         raise place.refuse("format", "missing")
     if tree["format"] != FORMAT or isinstance(tree["format"], bool):
         raise SlussError(Reason.UNSUPPORTED_VERSION, f"catalogue: only format {FORMAT} is known")
     for key in tree:
-        if key not in ("format", "policy", "field", "purpose"):
+        if key not in ("format", "policy", "field", "purpose", *_USAGE_TABLES):
             raise place.refuse(key, "unknown key")
     if not isinstance(tree.get("policy"), dict):
         raise place.refuse("policy", "a table is needed")
@@ -122,37 +112,47 @@ def _check_top(tree: dict[str, Any]) -> None:
         if not isinstance(tables, list) or not tables or not all(isinstance(t, dict) for t in tables):
             raise place.refuse(key, f"at least one [[{key}]] table is needed")
 
+    _check_usage(tree, place)
+
+
+def _check_usage(tree: dict[str, Any], place: Place) -> None:
+    for key, kind in _USAGE_TABLES.items():
+        given = tree.get(key, kind())
+        tables = given if isinstance(given, list) else []
+        if type(given) is not kind or not all(isinstance(table, dict) for table in tables):
+            raise place.refuse(key, "a table is needed")
+    if "aggregates" not in tree and tree.get("event"):
+        raise place.refuse("aggregates", "a table is needed where there are events")
+
+
+def _usage(tree: dict[str, Any], lines: dict[str, list[int]], fields: Mapping[str, Field]) -> dict[str, Any]:
+    """What may be counted; a catalogue without events has none of it."""
+    given = {kind: tree.get(kind, []) for kind in ("attribute", "event")}
+    places = {kind: _places(kind, len(tables), lines[kind]) for kind, tables in given.items()}
+    attributes = parse_usage.attributes(given["attribute"], places["attribute"], fields)
+    return {
+        "rules": parse_usage.rules(tree["aggregates"]) if "aggregates" in tree else None,
+        "attributes": MappingProxyType(attributes),
+        "events": MappingProxyType(parse_usage.events(given["event"], places["event"], attributes)),
+    }
+
 
 def _table_lines(text: str) -> dict[str, list[int]]:
-    lines: dict[str, list[int]] = {"field": [], "purpose": []}
+    lines: dict[str, list[int]] = {"field": [], "purpose": [], "attribute": [], "event": []}
     for match in _HEADER.finditer(text):
         lines[match[1]].append(text.count("\n", 0, match.start(1)) + 1)
     return lines
 
 
-def _places(what: str, count: int, lines: list[int]) -> list[_Place]:
+def _places(what: str, count: int, lines: list[int]) -> list[Place]:
     """One place per table; without lines where headers in strings or inline tables would make them wrong."""
     known = lines if len(lines) == count else [0] * count
-    return [_Place(f"{what} {number}", line) for number, line in enumerate(known, 1)]
-
-
-def _check_keys(table: dict[str, Any], keys: Mapping[str, type], place: _Place) -> None:
-    for key, value in table.items():
-        expected = keys.get(key)
-        if expected is None:
-            raise place.refuse(key, "unknown key")
-        if type(value) is not expected:
-            raise place.refuse(key, f"must be of type {expected.__name__}")
-        if value == "" and key != "index":
-            raise place.refuse(key, "empty")
-    for key in keys:
-        if key not in table and key not in _OPTIONAL:
-            raise place.refuse(key, "missing")
+    return [Place(f"{what} {number}", line) for number, line in enumerate(known, 1)]
 
 
 def _policy(table: dict[str, Any]) -> Policy:
-    place = _Place("policy")
-    _check_keys(table, _POLICY_KEYS, place)
+    place = Place("policy")
+    check_keys(table, _POLICY_KEYS, _OPTIONAL, place)
     if not VERSION.fullmatch(table["version"]):
         raise place.refuse("version", "letters, digits and . _ -, at most 32")
     try:
@@ -174,9 +174,9 @@ def _fields(tables: list[dict[str, Any]], lines: list[int]) -> dict[str, Field]:
     return fields
 
 
-def _field(table: dict[str, Any], place: _Place) -> Field:
-    _check_keys(table, _FIELD_KEYS, place)
-    name, kind, index = _name(table["name"], "name", place), table["type"], table.get("index", "")
+def _field(table: dict[str, Any], place: Place) -> Field:
+    check_keys(table, _FIELD_KEYS, _OPTIONAL, place)
+    name, kind, index = name_of(table["name"], "name", place), table["type"], table.get("index", "")
     forbidden = table.get("forbidden", False)
     if is_security_code(name) and not forbidden:
         detail = f"catalogue, {place.what}: {name} looks like a card's security code, which may never be stored"
@@ -193,8 +193,8 @@ def _field(table: dict[str, Any], place: _Place) -> Field:
         name=name,
         category=Category(table["category"]),
         type=kind,
-        label_en=_label(table["en"], "en", place),
-        label_sv=_label(table["sv"], "sv", place),
+        label_en=label(table["en"], "en", place),
+        label_sv=label(table["sv"], "sv", place),
         index=index,
         max_length=table.get("max_length", MAX_TEXT),
         words=_words(table.get("words", []), kind, place),
@@ -202,7 +202,7 @@ def _field(table: dict[str, Any], place: _Place) -> Field:
     )
 
 
-def _words(words: list[Any], kind: str, place: _Place) -> tuple[str, ...]:
+def _words(words: list[Any], kind: str, place: Place) -> tuple[str, ...]:
     if (kind == "enum") is not bool(words):
         raise place.refuse("words", "a field of type enum has words, and no other")
     for word in words:
@@ -220,22 +220,9 @@ def _is_word(word: str) -> bool:
         return False
 
 
-def _name(text: str, key: str, place: _Place) -> str:
-    if not NAME.fullmatch(text) or len(text) > MAX_NAME:
-        raise place.refuse(key, f"dotted lower-case names, at most {MAX_NAME} characters")
-    return text
-
-
-def _label(text: str, key: str, place: _Place) -> str:
-    try:
-        return values.validate("text", text, max_length=120)
-    except SlussError as error:
-        raise place.refuse(key, error.detail) from None
-
-
 def _purposes(tables: list[dict[str, Any]], lines: list[int]) -> dict[str, Purpose]:
     purposes: dict[str, Purpose] = {}
-    places: dict[str, _Place] = {}
+    places: dict[str, Place] = {}
     for table, place in zip(tables, _places("purpose", len(tables), lines), strict=True):
         purpose = _purpose(table, place)
         if purpose.code in purposes:
@@ -246,9 +233,9 @@ def _purposes(tables: list[dict[str, Any]], lines: list[int]) -> dict[str, Purpo
     return purposes
 
 
-def _purpose(table: dict[str, Any], place: _Place) -> Purpose:
-    _check_keys(table, _PURPOSE_KEYS, place)
-    code = _name(table["code"], "code", place)
+def _purpose(table: dict[str, Any], place: Place) -> Purpose:
+    check_keys(table, _PURPOSE_KEYS, _OPTIONAL, place)
+    code = name_of(table["code"], "code", place)
     if table["kind"] not in _KINDS:
         raise place.refuse("kind", f"unknown; one of {', '.join(_KINDS)}")
     if not _DPV.fullmatch(table["dpv"]):
@@ -260,14 +247,14 @@ def _purpose(table: dict[str, Any], place: _Place) -> Purpose:
         code=code,
         kind=Kind(table["kind"]),
         dpv=table["dpv"],
-        label_en=_label(table["en"], "en", place),
-        label_sv=_label(table["sv"], "sv", place),
+        label_en=label(table["en"], "en", place),
+        label_sv=label(table["sv"], "sv", place),
         payment=table.get("payment", False),
         accepted_since=table.get("accepted_since", ""),
     )
 
 
-def _check_accepted_since(table: dict[str, Any], place: _Place) -> None:
+def _check_accepted_since(table: dict[str, Any], place: Place) -> None:
     if "accepted_since" not in table:
         return
     if not VERSION.fullmatch(table["accepted_since"]):
@@ -276,7 +263,7 @@ def _check_accepted_since(table: dict[str, Any], place: _Place) -> None:
         raise place.refuse("accepted_since", "only for what goes out under a contract: no legal or anonymous purpose")
 
 
-def _check_parent(purpose: Purpose, purposes: Mapping[str, Purpose], place: _Place) -> None:
+def _check_parent(purpose: Purpose, purposes: Mapping[str, Purpose], place: Place) -> None:
     """A grant covers descendants, so a purpose may not hide below one of another class."""
     if not purpose.parent:
         return

@@ -1,7 +1,7 @@
 """Erasing a person, in the transaction that puts the erasure into the ledger.
 
     1. whoever got the person's data owes its erasure           (obligations, while the ties still tell who)
-    2. each room forgets what it holds                          `FORGETTERS`
+    2. each room forgets what it holds                          `FORGETTERS`; usage events by a tag of the secret's
     3. ties to the ledger become a number per entry             nobody can tell any more whose they were
     4. the entry, by the person's commitment                    the last thing that the person's secret does
     5. keys, values, choices and look-up are destroyed          the row's id and state stay: its handles answer flat
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, insert, select, update
 
+from broker.aggregates import recording
 from broker.clock import rfc3339
 from broker.ledger import entry
 from broker.ledger.rows import add_erased
@@ -60,6 +61,7 @@ def erase(change: Change, person: int, cause: str) -> int:
     """
     row = rows.active(change.connection, person)
     secret = change.snapshot.vault.person_secret(row)
+    recording.forget(change, person)
     for forget in FORGETTERS:
         forget(change.connection, person)
     untied = _untie(change, person)

@@ -142,6 +142,26 @@ SHAPES: dict[str, dict[str, type]] = {
         "v": int,
     },
     "trace": {"at": str, "by": str, "reason": str, "recipients": int, "type": str, "v": int, "values": int},
+    "aggregate": {
+        "sha256": str,
+        "at": str,
+        "cells": int,
+        "contract": str,
+        "contract_version": int,
+        "epsilon_micro": int,
+        "event": str,
+        "min_persons": int,
+        "noise": str,
+        "period": str,
+        "policy": str,
+        "purpose": str,
+        "question": str,
+        "recipient": str,
+        "spent_micro": int,
+        "suppressed": int,
+        "type": str,
+        "v": int,
+    },
     "genesis": {"at": str, "ed25519": str, "mldsa44": str, "origin": str, "type": str, "v": int},
 }
 TERMS: dict[str, type] = {
@@ -214,6 +234,7 @@ WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("release_elsewhere", "ground"): GROUNDS,
     ("release_elsewhere", "medium"): MEDIA,
     ("canary", "event"): frozenset({"planted", "retired"}),
+    ("aggregate", "noise"): frozenset({"laplace", "gaussian"}),
 }
 DIGESTS: dict[str, tuple[str, ...]] = {
     "contract": ("terms_sha256",),
@@ -227,6 +248,7 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "case": ("body", "text"),
     "sealed": ("commitment",),
     "canary": ("commitment",),
+    "aggregate": ("question", "sha256"),
 }
 """Members of 32 bytes in base64url without padding."""
 OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"acceptance": ("evidence",), "case": ("document",)}

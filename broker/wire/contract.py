@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 from sluss.v1 import contract_pb2
 
 from broker.clock import rfc3339
-from broker.contracts import FieldGrant, Grant, Population, Predicate, State, Terms, Volume, Window, parse_state
+from broker.contracts import (
+    AggregateTerms,
+    EventGrant,
+    FieldGrant,
+    Grant,
+    Population,
+    Predicate,
+    State,
+    Terms,
+    Volume,
+    Window,
+    parse_state,
+)
 from broker.errors import Reason, SlussError
 from broker.ids import parse_person, person_text
 
@@ -65,7 +77,13 @@ def _grant(message: contract_pb2.Grant, number: int, catalogue: Catalogue) -> Gr
         population=population(message.population, where, catalogue),
         retention_days=message.retention_days,
         volumes=tuple(Volume(_window(volume.window, where), volume.persons) for volume in message.volumes),
+        aggregate=_aggregate(message.aggregate) if message.HasField("aggregate") else None,
     )
+
+
+def _aggregate(message: contract_pb2.AggregateTerms) -> AggregateTerms:
+    events = tuple(EventGrant(granted.event, tuple(granted.dimensions)) for granted in message.events)
+    return AggregateTerms(events, message.min_persons, message.budget_micro, message.period)
 
 
 def _window(text: str, where: str) -> Window:
@@ -129,6 +147,16 @@ def _grant_message(grant: Grant) -> contract_pb2.Grant:
         population=population_message(grant.population),
         retention_days=grant.retention_days,
         volumes=[contract_pb2.Volume(window=str(v.window), persons=v.persons) for v in grant.volumes],
+        aggregate=_aggregate_message(grant.aggregate) if grant.aggregate else None,
+    )
+
+
+def _aggregate_message(found: AggregateTerms) -> contract_pb2.AggregateTerms:
+    return contract_pb2.AggregateTerms(
+        events=[contract_pb2.EventGrant(event=e.event, dimensions=e.dimensions) for e in found.events],
+        min_persons=found.min_persons,
+        budget_micro=found.budget_micro,
+        period=found.period,
     )
 
 

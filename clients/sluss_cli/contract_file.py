@@ -53,6 +53,15 @@ address.country = ["SE", "NO"]
 [grants.fields]
 name.given = "first"
 phone = "full"
+
+[[grants]]
+purpose = "anonymous.advertising"             # counts only, no data of a person: sluss aggregate
+[grants.aggregate]
+min_persons = 50                              # the fewest distinct persons behind a published number
+budget_micro = 1500000                        # millionths of epsilon that may be spent in a period
+period = "month"                              # or quarter
+[grants.aggregate.events]                     # event = the attributes to group and filter by
+advertisement.visited = ["advertisement", "country"]
 """
 
 _TOP = {
@@ -65,6 +74,8 @@ _TOP = {
     "grants",
 }
 _GRANT = {"purpose", "population", "retention_days", "volume", "fields"}
+_COUNTED = {"purpose", "aggregate"}
+_AGGREGATE = {"events", "min_persons", "budget_micro", "period"}
 _WINDOWS = ("hour", "day", "month")
 
 
@@ -93,6 +104,8 @@ def parse_contract(text: str) -> pb.ContractTerms:
 
 def _grant(value: object, at: str) -> pb.Grant:
     grant = table_of(value, at)
+    if "aggregate" in grant:
+        return _counted(grant, at)
     known_members(grant, _GRANT, at)
     fields = flat_fields(member(grant, "fields", at, dict), f"{at}.fields")
     return pb.Grant(
@@ -113,3 +126,31 @@ def _volumes(windows: Mapping[str, object], at: str) -> list[pb.Volume]:
         for window in _WINDOWS
         if window in windows
     ]
+
+
+def _counted(grant: Mapping[str, object], at: str) -> pb.Grant:
+    """A purpose of class anonymous: what may be counted, of everyone."""
+    known_members(grant, _COUNTED, at)
+    place = f"{at}.aggregate"
+    terms = table_of(grant["aggregate"], place)
+    known_members(terms, _AGGREGATE, place)
+    events = flat_fields(member(terms, "events", place, dict), f"{place}.events")
+    return pb.Grant(
+        purpose=text_of(grant, "purpose", at),
+        population=pb.Population(everyone=True),
+        aggregate=pb.AggregateTerms(
+            events=[
+                pb.EventGrant(event=name, dimensions=_dimensions(names, f"{place}.events.{name}"))
+                for name, names in sorted(events.items())
+            ],
+            min_persons=count_of(member(terms, "min_persons", place, int), f"{place}.min_persons", 1_000_000),
+            budget_micro=count_of(member(terms, "budget_micro", place, int), f"{place}.budget_micro", 100_000_000),
+            period=text_of(terms, "period", place),
+        ),
+    )
+
+
+def _dimensions(value: object, at: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
+        raise wrong(at, "must be a list of attributes; it may be empty")
+    return value

@@ -44,6 +44,15 @@ def terms_document(terms: pb.ContractTerms) -> dict[str, Any]:
 
 
 def _grant_document(grant: pb.Grant) -> dict[str, Any]:
+    if grant.HasField("aggregate"):
+        terms = grant.aggregate
+        counted = {
+            "events": {each.event: list(each.dimensions) for each in terms.events},
+            "min_persons": terms.min_persons,
+            "budget_micro": terms.budget_micro,
+            "period": terms.period,
+        }
+        return {"purpose": grant.purpose, "aggregate": counted}
     return {
         "purpose": grant.purpose,
         "fields": {field.field: field.transform for field in grant.fields},
@@ -106,6 +115,18 @@ def print_terms(output: Output, terms: pb.ContractTerms) -> None:
 
 def _print_grant(output: Output, number: int, grant: pb.Grant) -> None:
     output.heading(f"Grant {number}: {grant.purpose}")
+    if grant.HasField("aggregate"):
+        terms = grant.aggregate
+        output.facts(
+            {
+                "what": "counts with noise, no data of a person",
+                "persons behind a number": f"at least {terms.min_persons}",
+                "privacy budget": f"epsilon {terms.budget_micro / 1_000_000:g} per {terms.period}",
+            }
+        )
+        events = [(each.event, ", ".join(each.dimensions) or "day and month only") for each in terms.events]
+        output.table(("event", "by"), events)
+        return
     output.facts(
         {
             "whose data": population_text(grant.population),

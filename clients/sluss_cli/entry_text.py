@@ -120,6 +120,16 @@ def _sealed(_entry: Mapping[str, Any]) -> str:
     return "sealed: a commitment to an entry that is hidden for a time"
 
 
+def _aggregate(entry: Mapping[str, Any]) -> str:
+    under = f" under {entry['contract']} version {entry['contract_version']}" if entry["contract"] else ""
+    cost = f"epsilon {entry['epsilon_micro'] / 1_000_000:g}" if entry["epsilon_micro"] else "nothing, paid for before"
+    return (
+        f"{entry['recipient']} received {entry['cells']} anonymous counts of {entry['event']} for {entry['purpose']}"
+        f"{under} ({entry['suppressed']} not published; at least {entry['min_persons']} persons each); it cost {cost},"
+        f" in {entry['period']} so far epsilon {entry['spent_micro'] / 1_000_000:g}"
+    )
+
+
 def _erasure(entry: Mapping[str, Any]) -> str:
     ties = "1 entry" if entry["ties"] == 1 else f"{entry['ties']} entries"
     return f"a person was erased for {entry['cause']} by {entry['by']}; {ties} can't be linked to anybody any more"
@@ -163,5 +173,6 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "sealed": _sealed,
     "canary": _canary,
     "trace": _trace,
+    "aggregate": _aggregate,
     "genesis": _genesis,
 }

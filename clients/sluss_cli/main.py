@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sluss_cli import (
+    aggregate,
     canary,
     console,
     contract,
@@ -50,6 +51,7 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("legal", legal.app),
         ("policy", policy.app),
         ("outbox", outbox.app),
+        ("aggregate", aggregate.app),
         ("profile", profile.app),
         ("canary", canary.app),
     ):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import grpc
 from sluss.v1 import (
+    aggregate_pb2_grpc,
     contract_pb2_grpc,
     disclosure_pb2_grpc,
     ledger_pb2_grpc,
@@ -121,6 +122,11 @@ class Session:
     def traces(self) -> trace_pb2_grpc.TraceServiceStub:
         """The trace service."""
         return trace_pb2_grpc.TraceServiceStub(self._channel)
+
+    @cached_property
+    def aggregates(self) -> aggregate_pb2_grpc.AggregateServiceStub:
+        """The aggregate service."""
+        return aggregate_pb2_grpc.AggregateServiceStub(self._channel)
 
     @cached_property
     def policies(self) -> policy_pb2_grpc.PolicyServiceStub:

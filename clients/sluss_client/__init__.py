@@ -6,6 +6,7 @@ with Subcontractor.from_profile("/etc/sluss/acme-pay") as sluss:
     results = sluss.disclose("C-2026-0001", "billing.collection", ["email"], handles)
 """
 
+from sluss_client.aggregates import Counted, CountedCell
 from sluss_client.aio import AsyncSubcontractor
 from sluss_client.channel import aio_channel, channel
 from sluss_client.errors import IntegrityError, Refused, SlussClientError, TransportError
@@ -16,6 +17,8 @@ from sluss_client.subcontractor import Subcontractor
 __all__ = [
     "AsyncSubcontractor",
     "Chunk",
+    "Counted",
+    "CountedCell",
     "IntegrityError",
     "Offer",
     "OpenedPerson",

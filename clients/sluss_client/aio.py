@@ -19,6 +19,7 @@ import grpc
 from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2
 
 from broker.sealing import SUITE_XWING
+from sluss_client import aggregates
 from sluss_client.channel import aio_channel
 from sluss_client.contract import acceptance, offer_of
 from sluss_client.core import MAX_CHUNK, BulkCall, Core, DiscloseCall
@@ -29,11 +30,12 @@ from sluss_client.results import Offer, RegisteredKey
 from sluss_client.retry import ATTEMPT_S, DEADLINE_S, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from grpc import aio
 
+    from sluss_client.aggregates import Counted
     from sluss_client.heads import Head, Lane
     from sluss_client.keys import StoredKey
     from sluss_client.lines import Line
@@ -195,6 +197,41 @@ class AsyncSubcontractor:
     async def open_stored(self, sealed: bytes) -> list[OpenedPerson]:
         """See `Subcontractor.open_stored`."""
         return await asyncio.to_thread(self._core.open_stored, sealed)
+
+    # --- anonymous counts ---
+
+    async def aggregate(
+        self,
+        contract: str,
+        purpose: str,
+        event: str,
+        measures: Sequence[str] = ("persons",),
+        *,
+        first_day: str,
+        last_day: str,
+        by: Sequence[str] = (),
+        where: Mapping[str, Sequence[str]] | None = None,
+        noise: str = "",
+        deadline_s: float = DEADLINE_S,
+    ) -> Counted:
+        """See `Subcontractor.aggregate`."""
+        asked = aggregates.question(
+            contract,
+            purpose,
+            event,
+            measures,
+            first_day=first_day,
+            last_day=last_day,
+            by=by,
+            where=where or {},
+            noise=noise,
+        )
+        reply = await self._retried(lambda line: line.aggregates.QueryAggregate, asked, deadline_s)
+        counted, head = aggregates.proven(reply, asked, self.profile.principal, self.profile.verifier())
+        with self._core.heads.lane(head) as lane:
+            await self._checkpoint(lane)
+        await self._settle()
+        return counted
 
     # --- the ledger ---
 

@@ -15,7 +15,7 @@ from sluss_client.errors import IntegrityError, ProfileError
 from sluss_client.results import Offer
 
 if TYPE_CHECKING:
-    from broker.contracts import Grant, Population, Terms
+    from broker.contracts import AggregateTerms, Grant, Population, Terms
     from sluss_client.keys import StoredKey
     from sluss_client.profile import Identity
 
@@ -81,6 +81,16 @@ def _grant(grant: Grant) -> pb.Grant:
         population=_population(grant.population),
         retention_days=grant.retention_days,
         volumes=[pb.Volume(window=str(item.window), persons=item.persons) for item in grant.volumes],
+        aggregate=_aggregate(grant.aggregate) if grant.aggregate else None,
+    )
+
+
+def _aggregate(terms: AggregateTerms) -> pb.AggregateTerms:
+    return pb.AggregateTerms(
+        events=[pb.EventGrant(event=item.event, dimensions=item.dimensions) for item in terms.events],
+        min_persons=terms.min_persons,
+        budget_micro=terms.budget_micro,
+        period=terms.period,
     )
 
 

@@ -17,6 +17,7 @@ import grpc
 from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2
 
 from broker.sealing import SUITE_XWING
+from sluss_client import aggregates
 from sluss_client.channel import channel
 from sluss_client.contract import acceptance, offer_of
 from sluss_client.core import MAX_CHUNK, BulkCall, Core, DiscloseCall
@@ -27,9 +28,10 @@ from sluss_client.results import Offer, RegisteredKey
 from sluss_client.retry import ATTEMPT_S, DEADLINE_S, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from sluss_client.aggregates import Counted
     from sluss_client.heads import Head, Lane
     from sluss_client.keys import StoredKey
     from sluss_client.lines import Line
@@ -280,6 +282,59 @@ class Subcontractor:
             ProfileError: `keys.json` can't be used.
         """
         return self._core.open_stored(sealed)
+
+    # --- anonymous counts ---
+
+    def aggregate(
+        self,
+        contract: str,
+        purpose: str,
+        event: str,
+        measures: Sequence[str] = ("persons",),
+        *,
+        first_day: str,
+        last_day: str,
+        by: Sequence[str] = (),
+        where: Mapping[str, Sequence[str]] | None = None,
+        noise: str = "",
+        deadline_s: float = DEADLINE_S,
+    ) -> Counted:
+        """Counts with noise, of nobody in particular; the same question gets the same answer and costs once.
+
+        Args:
+            contract: contract id.
+            purpose: a purpose of class anonymous that the contract grants.
+            event: what to count, such as `advertisement.visited`.
+            measures: of `persons`, `events`, `seconds`, `mean_seconds`.
+            first_day: `YYYY-MM-DD`, UTC.
+            last_day: likewise; it must be over and closed.
+            by: dimensions to group by, `day` or `month` among them.
+            where: dimension -> the values to look at.
+            noise: `laplace` or `gaussian`; empty as the catalogue says.
+            deadline_s: for all attempts.
+
+        Raises:
+            InvalidRequest: a measure or a kind of noise is none; nothing was sent.
+            Refused: also BUDGET_EXCEEDED, with `retry_after_s` until the period ends.
+            TransportError, IntegrityError: see `sluss_client.errors`.
+        """
+        asked = aggregates.question(
+            contract,
+            purpose,
+            event,
+            measures,
+            first_day=first_day,
+            last_day=last_day,
+            by=by,
+            where=where or {},
+            noise=noise,
+        )
+        reply = self._retried(lambda line: line.aggregates.QueryAggregate, asked, deadline_s)
+        counted, head = aggregates.proven(reply, asked, self.profile.principal, self.profile.verifier())
+        with self._core.heads.lane(head) as lane:
+            self._checkpoint(lane)
+        self._settle()
+        return counted
 
     # --- the ledger ---
 

@@ -17,6 +17,7 @@ COLOURS = ("#1f5f8b", "#c05a12", "#3d7d3a", "#7a4fa3", "#9c2f3f", "#5f6b75")
 _FONT = 'font-family="Libertinus Serif, serif" font-size="15"'
 _LABEL_CHARACTERS = 34
 _LEGEND_HEIGHT = 22
+_HEADING_HEIGHT = 36
 LABEL_WIDTH = 290
 BAR_WIDTH = 420
 ROW_HEIGHT = 34
@@ -109,13 +110,14 @@ def _bar(label: str, values: Sequence[int], series: Sequence[str], y: int, scale
     return Bar(label, y, tuple(parts), round(x, 1), sum(values))
 
 
-def svg(drawn: Chart) -> str:
-    """A chart as an SVG file that stands alone, with its legend and its words."""
+def svg(drawn: Chart, *, heading: bool = False) -> str:
+    """A chart as an SVG file that stands alone, with legend and words, and its title in sight if asked for."""
     legend = drawn.series if len(drawn.series) > 1 else ()
-    top = _LEGEND_HEIGHT * len(legend)
+    top = _LEGEND_HEIGHT * len(legend) + (_HEADING_HEIGHT if heading else 0)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {drawn.width} {drawn.height + top}" role="img" {_FONT}>',
         f"<title>{escape(drawn.said())}</title>",
+        f'<text x="0" y="20" font-weight="bold">{escape(drawn.title)}</text>' if heading else "",
         *(_legend(number, name) for number, name in enumerate(legend)),
         f'<g transform="translate(0 {top})">',
         *(_drawn_bar(bar) for bar in drawn.bars),

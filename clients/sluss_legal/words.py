@@ -218,6 +218,7 @@ ENTRY_TYPES = {
     "release": N_("Legal release"),
     "release_elsewhere": N_("Legal release made elsewhere"),
     "sealed": N_("Sealed entry"),
+    "aggregate": N_("Anonymous counts"),
     "case": N_("Case"),
     "contract": N_("Contract"),
     "key": N_("Key"),

@@ -25,6 +25,8 @@ TOP = {
 }
 CLIENTS = {"sluss_client", "sluss_cli", "sluss_legal"}
 PURE = [
+    "aggregates/question",
+    "aggregates/rules",
     "asks",
     "catalogue/*",
     "clock",

@@ -20,6 +20,7 @@ PAGES = [
     "clients/examples/registration/README.md",
     "clients/sluss_cli/README.md",
     "clients/sluss_legal/README.md",
+    "protos/AGGREGATES.md",
     "protos/README.md",
     "protos/SLICE.md",
     "tests/README.md",

@@ -84,6 +84,19 @@ LINES = {
     "policy acceptances": ("internal", {"person": PERSON}),
     "outbox list": ("operator", {}),
     "outbox watch": ("internal", {"consumer": "mail", "count": "1"}),
+    "aggregate describe": ("acme", {"contract": CONTRACT}),
+    "aggregate query": (
+        "acme",
+        {
+            "purpose": "anonymous.advertising",
+            "event": "advertisement.visited",
+            "contract": CONTRACT,
+            "first": "2026-01-01",
+            "last": "2026-01-31",
+        },
+    ),
+    "aggregate budget": ("acme", {"contract": CONTRACT}),
+    "aggregate record": ("internal", {"file": "{place}/rows.csv"}),
     "key register": ("acme", {}),
     "key rotate": ("acme", {}),
     "key list": ("acme", {}),
@@ -225,7 +238,7 @@ READ = {
     "passphrase_file",
 }
 FOLDERS = {"folder", "like"}
-WRITTEN = {"out", "sealed", "faulty"}
+WRITTEN = {"out", "sealed", "faulty", "chart_file"}
 SHARED = {"profile_dir", "as_json"}
 # An unknown name in a filter finds nothing, which is no mistake.
 FILTERS = {

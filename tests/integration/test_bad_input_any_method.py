@@ -10,7 +10,6 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
-from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, outbox_pb2, person_pb2, policy_pb2, trace_pb2
 from sluss_client.profile import Profile
 
 from broker import pki
@@ -22,9 +21,10 @@ from broker.rpc.guard import allowed_kinds
 from tests.integration.bad_input import LEAKS, NUL, entries_since, first_answer, ledger_size, open_book, rich
 from tests.support import postgres
 from tests.support.broker import DOMAIN, BrokerProcess
+from tests.support.services import modules
 
 SERVICES = [
-    *(found for module in (contract_pb2, disclosure_pb2, ledger_pb2, outbox_pb2, person_pb2, policy_pb2, trace_pb2)
+    *(found for module in modules(without=("legal",))
       for found in module.DESCRIPTOR.services_by_name.values()),
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
@@ -319,7 +319,9 @@ def poisoned(descriptor, depth=0):
             continue
         for value in values:
             made.ClearField(field.name)
-            if field.is_repeated:
+            if field.message_type is not None and field.message_type.GetOptions().map_entry:
+                getattr(made, field.name)[value.key] = value.value
+            elif field.is_repeated:
                 getattr(made, field.name).extend([value])
             elif field.type == FieldDescriptor.TYPE_MESSAGE:
                 getattr(made, field.name).CopyFrom(value)

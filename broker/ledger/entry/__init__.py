@@ -5,6 +5,7 @@ return the entry's bytes; `parse` says what an entry is, for the writer, the ver
 One file per family of types; which members and words a type has stands in `shapes.py`.
 """
 
+from broker.ledger.entry.aggregates import aggregate
 from broker.ledger.entry.disclosures import disclosure, refusal, refusals
 from broker.ledger.entry.form import (
     DIGEST,
@@ -37,6 +38,7 @@ __all__ = [
     "VERSION",
     "Columns",
     "acceptance",
+    "aggregate",
     "base64url",
     "canary",
     "canonical",

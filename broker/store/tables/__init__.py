@@ -4,6 +4,14 @@ Only what SQLite, PostgreSQL and PostgreSQL-compatible distributed databases sha
 assigns every key), no server-side defaults, times as integer microseconds since 1970 UTC. One file per room.
 """
 
+from broker.store.tables.aggregates import (
+    AggregateAnswer,
+    AggregateRelease,
+    AggregateSpent,
+    UsageCombination,
+    UsageEvent,
+    UsageState,
+)
 from broker.store.tables.columns import core
 from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
 from broker.store.tables.erasure import Erasure, LedgerErased
@@ -28,6 +36,9 @@ __all__ = [
     "CASES",
     "RIGHTS",
     "Acceptance",
+    "AggregateAnswer",
+    "AggregateRelease",
+    "AggregateSpent",
     "BlindIndex",
     "Canary",
     "CanaryIndex",
@@ -61,6 +72,9 @@ __all__ = [
     "Request",
     "SealedEntry",
     "UniqueNumber",
+    "UsageCombination",
+    "UsageEvent",
+    "UsageState",
     "Volume",
     "core",
 ]

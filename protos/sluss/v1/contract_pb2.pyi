@@ -110,13 +110,14 @@ class Grant(_message.Message):
     POPULATION_FIELD_NUMBER: _builtins.int
     RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     VOLUMES_FIELD_NUMBER: _builtins.int
+    AGGREGATE_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose; its descendants are covered too."""
     retention_days: _builtins.int
-    """Days after which the recipient must delete, 1 to 3650."""
+    """Days after which the recipient must delete, 1 to 3650; 0 for a purpose of class anonymous."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldGrant]:
-        """The fields, 1 to 64."""
+        """The fields, 1 to 64; none for a purpose of class anonymous."""
 
     @_builtins.property
     def population(self) -> Global___Population:
@@ -124,7 +125,11 @@ class Grant(_message.Message):
 
     @_builtins.property
     def volumes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Volume]:
-        """Persons per window; at least one, at most one per window."""
+        """Persons per window; at least one, at most one per window. None for a purpose of class anonymous."""
+
+    @_builtins.property
+    def aggregate(self) -> Global___AggregateTerms:
+        """What may be counted; for a purpose of class anonymous, and for no other."""
 
     def __init__(
         self,
@@ -134,14 +139,79 @@ class Grant(_message.Message):
         population: Global___Population | None = ...,
         retention_days: _builtins.int = ...,
         volumes: _abc.Iterable[Global___Volume] | None = ...,
+        aggregate: Global___AggregateTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["population", b"population"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aggregate", b"aggregate", "population", b"population"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "population", b"population", "purpose", b"purpose", "retention_days", b"retention_days", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregate", b"aggregate", "fields", b"fields", "population", b"population", "purpose", b"purpose", "retention_days", b"retention_days", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Grant: _TypeAlias = Grant  # noqa: Y015
+
+@_typing.final
+class AggregateTerms(_message.Message):
+    """What may be counted under a grant, and how much may be learnt from it in all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    MIN_PERSONS_FIELD_NUMBER: _builtins.int
+    BUDGET_MICRO_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    min_persons: _builtins.int
+    """The fewest distinct persons behind a published cell; the catalogue's own minimum holds if it is larger."""
+    budget_micro: _builtins.int
+    """What may be spent in a period, in millionths of epsilon; the catalogue's own limit holds if it is smaller."""
+    period: _builtins.str
+    """`month` or `quarter`: the calendar's, UTC."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventGrant]:
+        """The events, 1 to 64."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___EventGrant] | None = ...,
+        min_persons: _builtins.int = ...,
+        budget_micro: _builtins.int = ...,
+        period: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_micro", b"budget_micro", "events", b"events", "min_persons", b"min_persons", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AggregateTerms: _TypeAlias = AggregateTerms  # noqa: Y015
+
+@_typing.final
+class EventGrant(_message.Message):
+    """An event that may be counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    event: _builtins.str
+    """Its name in the catalogue."""
+    @_builtins.property
+    def dimensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The attributes that it may be grouped and filtered by, besides `day` and `month`; may be none."""
+
+    def __init__(
+        self,
+        *,
+        event: _builtins.str = ...,
+        dimensions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimensions", b"dimensions", "event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventGrant: _TypeAlias = EventGrant  # noqa: Y015
 
 @_typing.final
 class FieldGrant(_message.Message):

@@ -281,6 +281,28 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: `{"consumer": "mail"}`
     """
+    ERROR_REASON_BUDGET_EXCEEDED: _ErrorReason.ValueType  # 120
+    """RESOURCE_EXHAUSTED, with RetryInfo at the end of the period. A question would cost more than is left of the privacy
+    budget: `budget` says of which, the contract's (or the company's own) or everybody's.
+
+    Example: `{"contract": "C-2026-0001", "budget": "contract", "left_micro": "250000", "cost_micro": "750000"}`
+    """
+    ERROR_REASON_TECHNICAL_IDENTIFIER: _ErrorReason.ValueType  # 121
+    """INVALID_ARGUMENT. An attribute is named like something that identifies a device (IP address, cookie, device code):
+    it can't be recorded with an event, nor asked for.
+
+    Example: `{"field": "attributes.ip_address"}`
+    """
+    ERROR_REASON_PERIOD_NOT_CLOSED: _ErrorReason.ValueType  # 122
+    """FAILED_PRECONDITION, with RetryInfo. A question is about days that are not over and closed yet.
+
+    Example: `{"last_closed_day": "2026-11-23"}`
+    """
+    ERROR_REASON_AGGREGATES_NOT_INSTALLED: _ErrorReason.ValueType  # 123
+    """UNIMPLEMENTED. This broker is installed without what answers questions about usage (the extra `aggregate`).
+
+    Example: `{"extra": "aggregate"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of `google.rpc.ErrorInfo`, without the prefix `ERROR_REASON_`; its domain is
@@ -545,5 +567,27 @@ ERROR_REASON_CONSUMER_TAKEN: ErrorReason.ValueType  # 63
 """PERMISSION_DENIED. The consumer's name is another principal's.
 
 Example: `{"consumer": "mail"}`
+"""
+ERROR_REASON_BUDGET_EXCEEDED: ErrorReason.ValueType  # 120
+"""RESOURCE_EXHAUSTED, with RetryInfo at the end of the period. A question would cost more than is left of the privacy
+budget: `budget` says of which, the contract's (or the company's own) or everybody's.
+
+Example: `{"contract": "C-2026-0001", "budget": "contract", "left_micro": "250000", "cost_micro": "750000"}`
+"""
+ERROR_REASON_TECHNICAL_IDENTIFIER: ErrorReason.ValueType  # 121
+"""INVALID_ARGUMENT. An attribute is named like something that identifies a device (IP address, cookie, device code):
+it can't be recorded with an event, nor asked for.
+
+Example: `{"field": "attributes.ip_address"}`
+"""
+ERROR_REASON_PERIOD_NOT_CLOSED: ErrorReason.ValueType  # 122
+"""FAILED_PRECONDITION, with RetryInfo. A question is about days that are not over and closed yet.
+
+Example: `{"last_closed_day": "2026-11-23"}`
+"""
+ERROR_REASON_AGGREGATES_NOT_INSTALLED: ErrorReason.ValueType  # 123
+"""UNIMPLEMENTED. This broker is installed without what answers questions about usage (the extra `aggregate`).
+
+Example: `{"extra": "aggregate"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

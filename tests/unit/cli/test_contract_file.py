@@ -23,7 +23,11 @@ def test_example_parses_to_the_terms_that_it_describes():
     terms = parse_contract(EXAMPLE)
     assert terms.subcontractor == "subcontractor/acme-pay"
     assert (terms.valid_from, terms.valid_until) == ("2026-01-01", "2030-12-31")
-    billing, delivery = terms.grants
+    billing, delivery, counted = terms.grants
+    assert (counted.purpose, counted.population.everyone, counted.fields) == ("anonymous.advertising", True, [])
+    (granted,) = counted.aggregate.events
+    assert (granted.event, list(granted.dimensions)) == ("advertisement.visited", ["advertisement", "country"])
+    assert (counted.aggregate.min_persons, counted.aggregate.budget_micro) == (50, 1_500_000)
     assert [(f.field, f.transform) for f in billing.fields] == [
         ("email", "full"),
         ("name.display", "full"),

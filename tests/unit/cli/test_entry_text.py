@@ -107,6 +107,27 @@ ENTRIES = {
         entry.trace(NOW, 250, 1, "legal/anna", "a list on a forum"),
         ["250 values", "1 recipient", "legal/anna", "a list on a forum"],
     ),
+    "aggregate": (
+        entry.aggregate(
+            NOW,
+            contract="C-2026-0001",
+            contract_version=2,
+            recipient="subcontractor/a",
+            purpose="anonymous.advertising",
+            event="advertisement.visited",
+            question=D,
+            answer=D,
+            cells=4,
+            suppressed=2,
+            min_persons=50,
+            noise="laplace",
+            epsilon_micro=750_000,
+            spent_micro=1_500_000,
+            period="2026-11",
+            policy="2026-01",
+        ),
+        ["subcontractor/a", "4 anonymous counts", "advertisement.visited", "C-2026-0001", "50 persons", "0.75", "1.5"],
+    ),
     "genesis": (entry.genesis(NOW, "example.com/sluss", D, bytes(1312)), ["example.com/sluss", "began"]),
 }
 

@@ -1,0 +1,93 @@
+"""Privacy budgets: what was spent in a period, exact over processes and machines, since spent under the head's lock.
+
+Spendings are kept by calendar month, and a quarter is the sum of its months: whoever changes from one to the other
+begins nothing anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from broker.catalogue.usage import Period
+from broker.clock import SECOND
+from broker.errors import Reason, SlussError
+from broker.store.driver import change as write
+from broker.store.driver import fetch
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from broker.aggregates.rules import Limit, Permit
+
+_READ: Final = "SELECT COALESCE(SUM(micro), 0) FROM aggregate_spent WHERE owner = ? AND start >= ? AND start < ?"
+_SPEND: Final = (
+    "INSERT INTO aggregate_spent (owner, start, micro) VALUES (?, ?, ?) "
+    "ON CONFLICT (owner, start) DO UPDATE SET micro = aggregate_spent.micro + excluded.micro"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A budget as it stands; `began` and `ends` in seconds since 1970 UTC, `name` is the period's, as `2026-11`."""
+
+    limit: Limit
+    name: str
+    began: int
+    ends: int
+    spent: int
+
+    @property
+    def left(self) -> int:
+        """What may still be spent in this period."""
+        return max(self.limit.micro - self.spent, 0)
+
+
+def bounds(period: Period, now_us: int) -> tuple[str, int, int]:
+    """The period's name, and its start and end in seconds since 1970 UTC."""
+    now = datetime.fromtimestamp(now_us // SECOND, UTC)
+    months = 3 if period is Period.QUARTER else 1
+    first = (now.month - 1) // months * months
+    name = f"{now.year}-Q{first // 3 + 1}" if period is Period.QUARTER else f"{now.year}-{now.month:02d}"
+    after = now.year * 12 + first + months
+    return name, _start(now.year * 12 + first), _start(after)
+
+
+def _start(month: int) -> int:
+    return int(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp())
+
+
+def standing(connection: Connection, limit: Limit, now_us: int) -> Standing:
+    """A budget as it stands."""
+    name, began, ends = bounds(limit.period, now_us)
+    spent = int(fetch(connection, _READ, (limit.owner, began, ends))[0][0])
+    return Standing(limit, name, began, ends, spent)
+
+
+def require(found: Standing, cost: int, permit: Permit, now_us: int) -> None:
+    """A budget covers a cost.
+
+    Raises:
+        SlussError: BUDGET_EXCEEDED, to be tried again when the period is over.
+    """
+    if cost > found.left:
+        own = found.limit.owner == permit.own.owner
+        told = {"contract": permit.contract} if permit.contract else {}
+        raise SlussError(
+            Reason.BUDGET_EXCEEDED,
+            **told,
+            purpose=permit.purpose,
+            budget=("contract" if permit.contract else "analysis") if own else "everybody",
+            # What others have spent is not the caller's to know.
+            **({"left_micro": str(found.left)} if own else {}),
+            cost_micro=str(cost),
+            retry_after_s=str(max(found.ends - now_us // SECOND, 1)),
+        )
+
+
+def spend(connection: Connection, limit: Limit, micro: int, now_us: int) -> None:
+    """Spend, under the head's lock."""
+    if micro:
+        month = bounds(Period.MONTH, now_us)[1]
+        write(connection, _SPEND, [(limit.owner, month, micro)])

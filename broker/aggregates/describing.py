@@ -1,0 +1,158 @@
+"""What may be asked about usage, what it costs, and what is left of a budget. No personal data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from broker.aggregates import budget
+from broker.aggregates.question import last_closed_day, required_rules
+from broker.aggregates.rules import everybody, limit_of
+from broker.catalogue import Kind
+from broker.contracts import find_grant, require_live
+from broker.errors import Reason, SlussError
+from broker.rights import own
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from broker.aggregates.budget import Standing
+    from broker.catalogue import Attribute, Event, Purpose
+    from broker.contracts import AggregateTerms, ContractFacts
+    from broker.desk import View
+
+
+@dataclass(frozen=True, slots=True)
+class EventScope:
+    """An event that may be asked about, and what it can be grouped and filtered by."""
+
+    event: Event
+    dimensions: tuple[Attribute, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PurposeScope:
+    """A purpose of class anonymous that may be named, and the events for it."""
+
+    purpose: Purpose
+    events: tuple[EventScope, ...]
+    min_persons: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What may be asked now; `not_live_reason` is empty where questions are answered."""
+
+    scopes: tuple[PurposeScope, ...]
+    budget: Standing
+    last_closed_day: date
+    epsilon_micro: int
+    not_live_reason: str
+
+
+def describe(view: View, contract: str) -> Scope:
+    """What may be asked under a contract; without one, by the company's own people.
+
+    Raises:
+        SlussError: NOT_YOUR_CONTRACT, CONTRACT_UNKNOWN, CONTRACT_NOT_ACCEPTED; PURPOSE_OUT_OF_SCOPE for a contract
+            that grants nothing to count.
+    """
+    rules = required_rules(view.snapshot.catalogue)
+    facts = contract_facts(view, contract)
+    return Scope(
+        scopes=tuple(_purposes(view, facts)),
+        budget=own_budget(view, facts),
+        last_closed_day=last_closed_day(view.now_us, rules.closing_days),
+        epsilon_micro=rules.epsilon_micro,
+        not_live_reason=_not_live(facts, view.now_us) if facts else "",
+    )
+
+
+def contract_facts(view: View, contract: str) -> ContractFacts | None:
+    """The contract, if the caller may see it; None for the company's own analysis.
+
+    Raises:
+        SlussError: NOT_YOUR_CONTRACT, CONTRACT_UNKNOWN.
+    """
+    if view.principal.kind != "subcontractor":
+        return view.snapshot.contract(view.connection, contract).facts if contract else None
+    facts = own(lambda: view.snapshot.contract(view.connection, contract), contract).facts
+    if facts.subcontractor != view.principal.name:
+        raise SlussError(Reason.NOT_YOUR_CONTRACT, contract=facts.id)
+    return facts
+
+
+def own_budget(view: View, facts: ContractFacts | None) -> Standing:
+    """The budget of a contract, or of the company's own analysis, as it stands.
+
+    A contract may have several grants to count by, each with a limit of its own on the one budget: the largest is told.
+
+    Raises:
+        SlussError: CONTRACT_NOT_ACCEPTED; PURPOSE_OUT_OF_SCOPE for a contract that grants nothing to count.
+    """
+    catalogue = view.snapshot.catalogue
+    if facts is None:
+        limit = limit_of("", None, catalogue)
+    else:
+        limits = [limit_of(facts.id, terms, catalogue) for terms in _granted(facts).values()]
+        if not limits:
+            raise SlussError(
+                Reason.PURPOSE_OUT_OF_SCOPE, "the contract grants nothing that is counted", contract=facts.id
+            )
+        limit = max(limits, key=lambda each: each.micro)
+    return budget.standing(view.connection, limit, view.now_us)
+
+
+def everybodys_budget(view: View) -> Standing | None:
+    """The budget of all together; not for a subcontractor, who could see in it what others ask."""
+    if view.principal.kind == "subcontractor":
+        return None
+    return budget.standing(view.connection, everybody(view.snapshot.catalogue), view.now_us)
+
+
+def _granted(facts: ContractFacts) -> Mapping[str, AggregateTerms]:
+    if facts.terms is None:
+        raise SlussError(Reason.CONTRACT_NOT_ACCEPTED, contract=facts.id)
+    return {grant.purpose: grant.aggregate for grant in facts.terms.grants if grant.aggregate}
+
+
+def _not_live(facts: ContractFacts, now_us: int) -> str:
+    try:
+        require_live(facts, now_us)
+    except SlussError as error:
+        return str(error.reason)
+    return ""
+
+
+def _purposes(view: View, facts: ContractFacts | None) -> list[PurposeScope]:
+    catalogue = view.snapshot.catalogue
+    found = []
+    for code, purpose in sorted(catalogue.purposes.items()):
+        if purpose.kind is not Kind.ANONYMOUS:
+            continue
+        terms = None
+        if facts is not None and facts.terms is not None:
+            try:
+                terms = find_grant(facts.terms, facts.id, code).aggregate
+            except SlussError:
+                continue
+        found.append(_purpose(view, purpose, terms))
+    return found
+
+
+def _purpose(view: View, purpose: Purpose, terms: AggregateTerms | None) -> PurposeScope:
+    catalogue = view.snapshot.catalogue
+    if terms is None:
+        names = {name: event.attributes for name, event in sorted(catalogue.events.items())}
+    else:
+        names = {each.event: tuple(sorted(each.dimensions)) for each in terms.events if each.event in catalogue.events}
+    events = tuple(
+        EventScope(
+            catalogue.events[name],
+            tuple(catalogue.attributes[each] for each in dimensions if each in catalogue.events[name].attributes),
+        )
+        for name, dimensions in names.items()
+    )
+    least = required_rules(catalogue).min_persons
+    return PurposeScope(purpose, events, max(least, terms.min_persons if terms else 0))

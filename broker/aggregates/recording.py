@@ -1,0 +1,277 @@
+"""Usage events in the store: what a person used on which day, and nothing that identifies a device (POLICY 8).
+
+A row names its person by a tag, HMAC-SHA256(person secret, USAGE_LABEL) cut to 62 bits. The tag goes with the
+person's keys: once they are destroyed, nobody can tell whose a row in an old backup was. Of the time only the day is
+kept, as questions are about days. Everything here happens under the head's lock, so no event is stored for a person
+whose erasure has begun.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import orjson
+from sqlalchemy import delete, func, select
+
+from broker import requests
+from broker.aggregates.question import DAY_S
+from broker.catalogue.forbidden import is_technical_identifier
+from broker.clock import SECOND
+from broker.errors import Reason, SlussError
+from broker.persons.model import ACTIVE
+from broker.store import tables
+from broker.store.driver import change as write
+from broker.store.driver import fetch
+from broker.store.queries import read_persons
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from broker.catalogue import Catalogue
+    from broker.desk import Change, View
+    from broker.vault import PersonRow, Vault
+
+USAGE_LABEL: Final = b"sluss/v1 usage\x00"
+COMBINATION = tables.core(tables.UsageCombination)
+EVENT = tables.core(tables.UsageEvent)
+MAX_SECONDS: Final = 86_400
+MAX_SKEW_US: Final = 300 * SECOND
+"""How far an event's time may lie ahead: the clocks of machines differ."""
+FORGET: Final = 5_000
+"""Rows that one transaction of the maintenance takes away."""
+_INSERT: Final = "INSERT INTO usage_event (person, combination, day, id, seconds) VALUES (?, ?, ?, ?, ?)"
+_ADD: Final = "INSERT INTO usage_combination (id, event, attributes) VALUES (?, ?, ?)"
+_FIND: Final = "SELECT id FROM usage_combination WHERE event = ? AND attributes = ?"
+_FORGOT: Final = (
+    "INSERT INTO usage_state (id, forgotten) VALUES (1, 1) "
+    "ON CONFLICT (id) DO UPDATE SET forgotten = usage_state.forgotten + 1"
+)
+_HELD: Final = (
+    "SELECT c.event, e.day, c.attributes, COUNT(*), SUM(e.seconds) FROM usage_event e "
+    "JOIN usage_combination c ON c.id = e.combination WHERE e.person = ? "
+    "GROUP BY e.day, c.event, c.attributes ORDER BY e.day, c.event, c.attributes"
+)
+_EXPIRE: Final = (
+    "DELETE FROM usage_event WHERE (person, combination, day, id) IN "
+    "(SELECT person, combination, day, id FROM usage_event WHERE day < ? LIMIT ?)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """An event to record; `person` None is nobody known, `at_us` in microseconds since 1970 UTC."""
+
+    person: int | None
+    event: str
+    at_us: int
+    seconds: int
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Usage of a person on a day, as it is on record: so many events with the same attributes."""
+
+    event: str
+    day: date
+    attributes: Mapping[str, str]
+    events: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why the event at `index` is not stored; repeats no value."""
+
+    index: int
+    reason: str
+    detail: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a batch."""
+
+    recorded: int
+    without_person: int
+    faults: tuple[Fault, ...]
+
+
+def record(change: Change, request_id: bytes, events: Sequence[Used | SlussError], retention_months: int) -> Recorded:
+    """Store what can be stored; the same request stores once.
+
+    Args:
+        change: a transaction of an internal service.
+        request_id: 16 bytes.
+        events: what to record, or what is wrong with it already.
+        retention_months: how long events are kept.
+
+    Raises:
+        SlussError: REQUEST_ID_REUSED.
+    """
+    body = _body(events)
+    name = change.principal.name
+    known = requests.find_one(change.connection, name, request_id, body)
+    if known is not None:
+        told = orjson.loads(known.reply)
+        return Recorded(told[0], told[1], tuple(Fault(*fault) for fault in told[2]))
+    oldest = oldest_day(change.now_us, retention_months)
+    tags = tags_of(change, {each.person for each in events if isinstance(each, Used) and each.person is not None})
+    rows, faults, nobody = [], [], 0
+    for index, each in enumerate(events):
+        try:
+            used = _checked(each, change.snapshot.catalogue, change.now_us, oldest)
+            if used.person is None:
+                nobody += 1
+                continue
+            rows.append((_tag(tags, used.person), used))
+        except SlussError as error:
+            faults.append(Fault(index, str(error.reason), error.detail, error.metadata.get("field", "")))
+    _insert(change.connection, rows)
+    done = Recorded(len(rows), nobody, tuple(faults))
+    reply = orjson.dumps([done.recorded, nobody, [[f.index, f.reason, f.detail, f.field] for f in faults]])
+    requests.remember(
+        change.connection, [((name, request_id), requests.Known(body, change.tx.size, 0, reply))], change.now_us
+    )
+    return done
+
+
+def tag_of(vault: Vault, row: PersonRow) -> int:
+    """The tag of a person who is on record.
+
+    Raises:
+        SlussError: PERSON_UNAVAILABLE for an erased person.
+    """
+    made = hmac.digest(vault.person_secret(row), USAGE_LABEL, "sha256")
+    return int.from_bytes(made[:8], "big") >> 2
+
+
+def tags_of(view: View, persons: set[int]) -> dict[int, int]:
+    """The tags of those of the persons who are on record."""
+    rows = read_persons(view.connection, sorted(persons)) if persons else []
+    return {row.id: tag_of(view.snapshot.vault, row) for row in rows if row.state == ACTIVE}
+
+
+def forget(change: Change, person: int) -> int:
+    """Take away all usage events of a person, before the person's keys are destroyed; how many there were.
+
+    An answer that is being counted meanwhile is counted anew. Answers that were given stay: they are anonymous.
+    """
+    tags = tags_of(change, {person})
+    gone = 0
+    for tag in tags.values():
+        gone += change.connection.execute(delete(EVENT).where(EVENT.c.person == tag)).rowcount
+    if gone:
+        write(change.connection, _FORGOT, [()])
+    return gone
+
+
+def held(view: View, person: int) -> list[Held]:
+    """What is on record of a person's usage, by day, for the person's own access (POLICY 3); empty for nobody known."""
+    found: list[Held] = []
+    for tag in tags_of(view, {person}).values():
+        for event, day, attributes, events, seconds in fetch(view.connection, _HELD, (tag,)):
+            used = date(1970, 1, 1) + timedelta(days=day)
+            found.append(Held(event, used, orjson.loads(attributes), int(events), int(seconds)))
+    return found
+
+
+def forgotten(connection: Connection) -> int:
+    """How often events were taken away from a person's record so far."""
+    found = fetch(connection, "SELECT forgotten FROM usage_state WHERE id = 1")
+    return int(found[0][0]) if found else 0
+
+
+def oldest_day(now_us: int, retention_months: int) -> int:
+    """The first day that is kept (days since 1970 UTC): that of a month, so that whole months can be asked about."""
+    today = datetime.fromtimestamp(now_us // SECOND, UTC).date()
+    months = max(today.year * 12 + today.month - 1 - retention_months, 12)
+    return day_number(date(months // 12, months % 12 + 1, 1))
+
+
+def expire(connection: Connection, before_day: int) -> int:
+    """Delete some of the events before a day; how many."""
+    found = connection.exec_driver_sql(
+        _EXPIRE if connection.dialect.paramstyle == "qmark" else _EXPIRE.replace("?", "%s"), (before_day, FORGET)
+    )
+    return found.rowcount
+
+
+def day_number(day: date) -> int:
+    """A day as the store counts it: days since 1970."""
+    return (day - date(1970, 1, 1)).days
+
+
+def _checked(each: Used | SlussError, catalogue: Catalogue, now_us: int, oldest: int) -> Used:
+    if isinstance(each, SlussError):
+        raise each
+    for name in sorted(each.attributes):
+        if is_technical_identifier(name):
+            raise _wrong(Reason.TECHNICAL_IDENTIFIER, f"attributes.{_shown(name)}", "identifies a device: not recorded")
+    event = catalogue.event(each.event)
+    if each.attributes.keys() != set(event.attributes):
+        told = f"{event.name} has exactly the attributes {', '.join(event.attributes) or 'none'}"
+        raise _wrong(Reason.FIELD_UNKNOWN, "attributes", told)
+    for name, value in each.attributes.items():
+        if value not in catalogue.attributes[name].values:
+            raise _wrong(Reason.INVALID_VALUE, f"attributes.{name}", "not one of the catalogue's values")
+    if each.seconds > (MAX_SECONDS if event.max_seconds else 0):
+        raise _wrong(Reason.INVALID_VALUE, "seconds", f"at most {MAX_SECONDS:,}, and 0 for an event without a duration")
+    if each.at_us > now_us + MAX_SKEW_US or each.at_us // SECOND // DAY_S < oldest:
+        raise _wrong(Reason.INVALID_VALUE, "at", "in the future, or before what is kept")
+    return each
+
+
+def _shown(name: str) -> str:
+    return name if name.isascii() and name.replace("_", "").replace(".", "").isalnum() and len(name) <= 64 else "(name)"  # noqa: PLR2004 - a name's length
+
+
+def _tag(tags: Mapping[int, int], person: int) -> int:
+    if person not in tags:
+        raise _wrong(Reason.PERSON_UNKNOWN, "person_id", "no such person")
+    return tags[person]
+
+
+def _wrong(reason: Reason, field: str, why: str) -> SlussError:
+    return SlussError(reason, f"{field}: {why}", field=field)
+
+
+def _body(events: Sequence[Used | SlussError]) -> bytes:
+    """A digest of what was asked; names of persons are random, so a plain one tells nothing."""
+    told = [
+        [str(each.person), each.event, each.at_us, each.seconds, dict(each.attributes)]
+        if isinstance(each, Used)
+        else [str(each)]
+        for each in events
+    ]
+    return hashlib.sha256(b"usage\x00" + orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _insert(connection: Connection, rows: Sequence[tuple[int, Used]]) -> None:
+    numbers: dict[tuple[str, str], int] = {}
+    made = []
+    for tag, used in rows:
+        text = orjson.dumps(dict(used.attributes), option=orjson.OPT_SORT_KEYS).decode()
+        name = used.event, text
+        if name not in numbers:
+            numbers[name] = _number(connection, *name)
+        day = used.at_us // SECOND // DAY_S
+        made.append((tag, numbers[name], day, secrets.randbits(62), used.seconds))
+    write(connection, _INSERT, made)
+
+
+def _number(connection: Connection, event: str, attributes: str) -> int:
+    found = fetch(connection, _FIND, (event, attributes))
+    if found:
+        return int(found[0][0])
+    number = int(connection.execute(select(func.coalesce(func.max(COMBINATION.c.id), 0) + 1)).scalar_one())
+    write(connection, _ADD, [(number, event, attributes)])
+    return number

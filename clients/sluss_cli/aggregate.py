@@ -1,0 +1,403 @@
+"""`sluss aggregate`: anonymous counts for subcontractors and the company's own analysis, and what they are made of."""
+
+import csv
+import hashlib
+import io
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sluss.v1 import aggregate_pb2 as pb
+from sluss_client.aggregates import MEASURES, NOISES, Counted, proven, question
+from sluss_client.errors import InvalidRequest
+from sluss_client.files import SECRET, write_atomic
+from sluss_legal.cells import cell
+from sluss_legal.charts import Chart, chart, svg
+from sluss_legal.dates import is_day
+
+from broker.ledger.checkpoint import open_checkpoint
+from broker.ledger.receipt import parse_receipt
+from sluss_cli.entry_text import moment
+from sluss_cli.exits import Exit
+from sluss_cli.given_file import LIST, read_text
+from sluss_cli.problems import usage
+from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.verb import group, verb
+from sluss_cli.watching import Watch
+
+app = group("Anonymous counts: describe, query, budget; record what they are made of.")
+
+ContractOption = Annotated[
+    str, typer.Option("--contract", help="The contract; left out for the company's own analysis.", metavar="CONTRACT")
+]
+OptionalContract = Annotated[
+    str, typer.Argument(help="The contract; left out for the company's own analysis.", metavar="CONTRACT")
+]
+COUNT_S = 60.0
+"""Seconds that a question may take."""
+_BATCH = 1_000
+_COLUMNS = ("person", "event", "at", "seconds")
+_SHOWN = 12
+_QUESTIONS = [
+    f"sluss aggregate query {line}"
+    for line in (
+        "anonymous.advertising advertisement.visited --contract C-2026-0001 --from 2026-10-01 --until 2026-10-31",
+        "anonymous.improvement meeting.joined --by month --from 2026-07-01 --until 2026-09-30 --chart minutes.svg",
+        "anonymous.improvement meeting.joined --measure seconds --from 2026-07-01 --until 2026-07-31 --csv",
+    )
+]
+_DIGITS, _DIGIT_WIDTH = 6, 10
+_CHARTS = (".svg", ".png")
+
+
+@verb(app, "describe", examples=("sluss aggregate describe C-2026-0001", "sluss aggregate describe --json"))
+def describe(session: Session, contract: OptionalContract = "") -> None:
+    """Show what may be asked, what it costs and what is left. No personal data."""
+    reply = session.aggregates.DescribeAggregates(
+        pb.DescribeAggregatesRequest(contract_id=contract), timeout=DEADLINE_S
+    )
+    session.output.result(_scope_document(reply))
+    if reply.not_live_reason:
+        session.output.line(f"Every question is refused now: {reply.not_live_reason}.")
+    for scope in reply.scopes:
+        session.output.heading(f"{scope.purpose}: {scope.label_en}")
+        session.output.line(f"At least {scope.min_persons} distinct persons behind a published number.")
+        session.output.table(
+            ("event", "by", "costs per measure", "of a person at most"),
+            [(e.event, _by(e), _epsilon(e.epsilon_micro), _bounds(e)) for e in scope.events],
+            empty="nothing to count",
+        )
+        session.output.line()
+    session.output.line(f"Days up to {reply.last_closed_day} may be asked about.")
+    _print_budget(session, reply.budget)
+
+
+def _by(event: pb.AggregateEvent) -> str:
+    return "; ".join(["day or month", *(_dimension(each) for each in event.dimensions)])
+
+
+def _dimension(dimension: pb.Dimension) -> str:
+    values = dimension.values
+    shown = ", ".join(values[:_SHOWN]) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
+    return f"{dimension.name} ({shown})"
+
+
+def _bounds(event: pb.AggregateEvent) -> str:
+    seconds = f", {event.max_seconds} s" if event.max_seconds else ""
+    return f"{event.cells_per_person} cells; in each {event.max_events} events{seconds}"
+
+
+def _epsilon(micro: int) -> str:
+    return f"{micro / 1_000_000:g}"
+
+
+@verb(
+    app,
+    "query",
+    examples=_QUESTIONS,
+)
+def query(
+    session: Session,
+    purpose: Annotated[str, typer.Argument(help="The purpose, of class anonymous.", metavar="PURPOSE")],
+    event: Annotated[str, typer.Argument(help="The event to count.", metavar="EVENT")],
+    *,
+    first: Annotated[str, typer.Option("--from", help="The first day.", metavar="DAY")],
+    last: Annotated[str, typer.Option("--until", help="The last day; it must be over and closed.", metavar="DAY")],
+    contract: ContractOption = "",
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--measure",
+            help="persons, events, seconds or mean_seconds; repeatable; default: persons.",
+            metavar="MEASURE",
+            autocompletion=lambda: list(MEASURES),
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", help="Group by a dimension, day or month; repeatable.", metavar="DIMENSION"),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="Look at these values only; repeatable.", metavar="DIMENSION=VALUES"),
+    ] = None,
+    noise: Annotated[
+        str, typer.Option("--noise", help="laplace or gaussian; default: as the catalogue says.", metavar="NOISE")
+    ] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the cells as CSV.")] = False,
+    chart_file: Annotated[
+        Path | None, typer.Option("--chart", help="Draw the cells into FILE.svg or FILE.png.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Ask a question; the same question gets the same answer and costs once. What comes back is proven."""
+    if as_csv and session.output.as_json:
+        raise usage("--csv or --json, not both")
+    if chart_file is not None and chart_file.suffix.lower() not in _CHARTS:
+        raise usage("a chart is a file that ends in .svg or .png")
+    if noise not in NOISES:
+        raise usage("--noise is laplace or gaussian")
+    try:
+        asked = question(
+            contract,
+            purpose,
+            event,
+            list(dict.fromkeys(measure or ["persons"])),
+            first_day=_day(first, "--from"),
+            last_day=_day(last, "--until"),
+            by=by or (),
+            where=_filters(where or ()),
+            noise=noise,
+        )
+    except InvalidRequest as error:
+        raise usage(str(error)) from None
+    reply = session.aggregates.QueryAggregate(asked, timeout=COUNT_S)
+    counted, _ = proven(reply, asked, session.profile.principal, session.profile.verifier())
+    note = parse_receipt(reply.receipt).note
+    Watch(session).meet([open_checkpoint(note, session.profile.verifier())])
+    if chart_file is not None:
+        _draw(counted, chart_file)
+    if as_csv:
+        sys.stdout.write(_csv(counted))
+        return
+    session.output.result(_answer_document(counted))
+    _print_answer(session, counted, reply.budget)
+
+
+def _day(text: str, option: str) -> str:
+    if not is_day(text):
+        raise usage(f"{option} takes a day such as 2026-10-31")
+    return text
+
+
+def _filters(items: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for item in items:
+        name, equals, values = item.partition("=")
+        if not equals or not name or not all(values.split(",")) or name in found:
+            raise usage("--where takes DIMENSION=VALUE,VALUE, each dimension once")
+        found[name] = values.split(",")
+    return found
+
+
+def _columns(counted: Counted) -> tuple[list[str], list[str]]:
+    names = [str(name) for name in counted.question["group_by"]]
+    values = [str(name) for name in counted.question["quantities"]]
+    mean = ["mean_milliseconds"] if {"events", "seconds"} <= set(values) else []
+    return names, [*values, *mean]
+
+
+def _print_answer(session: Session, counted: Counted, budget: pb.Budget) -> None:
+    names, values = _columns(counted)
+    published = [each for each in counted.cells if not each.suppressed]
+    rows = [(*(each.key[name] for name in names), *(each.values.get(v, "") for v in values)) for each in published]
+    session.output.table((*names, *values), rows, empty="no cell is published")
+    hidden = len(counted.cells) - len(published)
+    session.output.line()
+    if hidden:
+        session.output.line(
+            f"{hidden} of {len(counted.cells)} cells are not published: fewer than {counted.question['min_persons']}"
+            " persons may be behind them."
+        )
+    noise = ", ".join(f"{name} {float(scale):.1f}" for name, scale in sorted(counted.scales.items()))
+    session.output.line(f"Noise: discrete {counted.question['noise']}, scale: {noise}.")
+    session.output.line(f"Proven: ledger entry {counted.entry_index}.")
+    cost = f"epsilon {_epsilon(counted.spent_micro)}" if counted.spent_micro else "nothing: it was answered before"
+    session.output.line(f"It has cost {cost}.")
+    _print_budget(session, budget)
+
+
+def _answer_document(counted: Counted) -> dict[str, Any]:
+    return {
+        "cells": [{"key": dict(each.key), "suppressed": each.suppressed, **each.values} for each in counted.cells],
+        "question": dict(counted.question),
+        "threshold": counted.threshold,
+        "scales": dict(counted.scales),
+        "answer_sha256": hashlib.sha256(counted.sealed).hexdigest(),
+        "entry_index": counted.entry_index,
+        "spent_micro": counted.spent_micro,
+        "left_micro": counted.left_micro,
+        "proven": True,
+    }
+
+
+def _csv(counted: Counted) -> str:
+    names, values = _columns(counted)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow([*names, "published", *values])
+    for each in counted.cells:
+        key = [cell(each.key[name]) for name in names]
+        writer.writerow([*key, "no" if each.suppressed else "yes", *(each.values.get(value, "") for value in values)])
+    return text.getvalue()
+
+
+def _draw(counted: Counted, path: Path) -> None:
+    """The last measure of each published cell as a bar; durations in minutes."""
+    names, values = _columns(counted)
+    measure = next(name for name in ("seconds", "events", "persons") if name in values)
+    shown = "minutes" if measure == "seconds" else measure
+    rows = [
+        (", ".join(each.key[name] for name in names) or "all", [_bar(each.values[measure], measure)])
+        for each in counted.cells
+        if not each.suppressed
+    ]
+    said = counted.question
+    drawn = chart("cells", f"{said['event']}: {shown}, {said['first_day']} to {said['last_day']}", [shown], rows)
+    digits = max((len(str(bar.total)) for bar in drawn.bars), default=0)
+    drawn = replace(drawn, width=drawn.width + max(digits - _DIGITS, 0) * _DIGIT_WIDTH)
+    text = svg(drawn, heading=True)
+    write_atomic(path, text.encode() if path.suffix.lower() == ".svg" else _png(drawn, text), SECRET)
+
+
+def _bar(value: int, measure: str) -> int:
+    return round(value / 60) if measure == "seconds" else value
+
+
+def _png(drawn: Chart, text: str) -> bytes:
+    try:
+        import typst  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise usage("a chart as PNG needs typst: pip install 'sluss[legal]', or draw FILE.svg") from None
+    source = (
+        f"#set page(width: {drawn.width + 24}pt, height: auto, margin: 12pt)\n"
+        '#image(bytes(sys.inputs.chart), format: "svg", width: 100%)\n'
+    )
+    made = typst.compile(source.encode(), format="png", ppi=144.0, sys_inputs={"chart": text})
+    if not isinstance(made, bytes):
+        raise TypeError("typst gave no PNG")
+    return made
+
+
+@verb(app, "budget", examples=("sluss aggregate budget C-2026-0001", "sluss aggregate budget"))
+def budget(session: Session, contract: OptionalContract = "") -> None:
+    """Show what has been spent of a privacy budget in the present period."""
+    reply = session.aggregates.GetBudget(pb.GetBudgetRequest(contract_id=contract), timeout=DEADLINE_S)
+    everybody = reply.HasField("everybody")
+    session.output.result(
+        {
+            "budget": _budget_document(reply.budget),
+            **({"everybody": _budget_document(reply.everybody)} if everybody else {}),
+        }
+    )
+    _print_budget(session, reply.budget)
+    if everybody:
+        session.output.line("All contracts and the company's own analysis together:")
+        _print_budget(session, reply.everybody)
+
+
+def _print_budget(session: Session, found: pb.Budget) -> None:
+    left = max(found.limit_micro - found.spent_micro, 0)
+    session.output.line(
+        f"Privacy budget: epsilon {_epsilon(found.spent_micro)} of {_epsilon(found.limit_micro)} spent,"
+        f" {_epsilon(left)} left until {moment(found.ends)}."
+    )
+
+
+def _budget_document(found: pb.Budget) -> dict[str, Any]:
+    return {
+        "period": found.period,
+        "began": found.began,
+        "ends": found.ends,
+        "limit_micro": found.limit_micro,
+        "spent_micro": found.spent_micro,
+    }
+
+
+def _scope_document(reply: pb.DescribeAggregatesResponse) -> dict[str, Any]:
+    return {
+        "scopes": [
+            {
+                "purpose": scope.purpose,
+                "label_en": scope.label_en,
+                "label_sv": scope.label_sv,
+                "min_persons": scope.min_persons,
+                "events": [
+                    {
+                        "event": event.event,
+                        "label_en": event.label_en,
+                        "label_sv": event.label_sv,
+                        "dimensions": {each.name: list(each.values) for each in event.dimensions},
+                        "max_events": event.max_events,
+                        "max_seconds": event.max_seconds,
+                        "cells_per_person": event.cells_per_person,
+                        "epsilon_micro": event.epsilon_micro,
+                    }
+                    for event in scope.events
+                ],
+            }
+            for scope in reply.scopes
+        ],
+        "budget": _budget_document(reply.budget),
+        "last_closed_day": reply.last_closed_day,
+        "not_live_reason": reply.not_live_reason,
+    }
+
+
+@verb(app, "record", examples=("sluss aggregate record usage.csv",))
+def record(
+    session: Session,
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV: person, event, at, seconds, and a column for each attribute.", metavar="FILE"),
+    ],
+) -> None:
+    """Record usage events. The same file sent again within a day records nothing twice."""
+    text = read_text(file, LIST)
+    recorded, nobody, faults = 0, 0, []
+    for number, rows in enumerate(_batches(text)):
+        request = pb.RecordUsageRequest(request_id=_request_id(text, number), events=[_event(row) for _, row in rows])
+        reply = session.aggregates.RecordUsage(request, timeout=DEADLINE_S)
+        recorded, nobody = recorded + reply.recorded, nobody + reply.without_person
+        faults += [(rows[fault.index][0], fault.reason, fault.detail) for fault in reply.faults]
+    session.output.result(
+        {
+            "recorded": recorded,
+            "without_person": nobody,
+            "faults": [{"line": line, "reason": reason, "detail": detail} for line, reason, detail in faults],
+        }
+    )
+    session.output.line(f"{recorded} recorded, {nobody} of nobody known and not kept, {len(faults)} faulty.")
+    if faults:
+        session.output.table(("line", "reason", "what is wrong"), faults)
+        raise typer.Exit(int(Exit.FOUND_WRONG))
+
+
+def _batches(text: str) -> Iterator[list[tuple[int, Mapping[str, str]]]]:
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
+    try:
+        names = reader.fieldnames or []
+        missing = [name for name in _COLUMNS if name not in names]
+        if missing or len(set(names)) < len(names):
+            raise usage(f"the file needs the columns {', '.join(_COLUMNS)}, each once")
+        rows: list[tuple[int, Mapping[str, str]]] = []
+        for row in reader:
+            if None in row or None in row.values():
+                raise usage(f"line {reader.line_num} has not as many cells as the first line")
+            rows.append((reader.line_num, row))
+            if len(rows) == _BATCH:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
+    except csv.Error:
+        raise usage(f"line {reader.line_num} is not CSV") from None
+
+
+def _event(row: Mapping[str, str]) -> pb.UsageEvent:
+    seconds = row["seconds"].strip() or "0"
+    if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 9):  # noqa: PLR2004 - fits 32 bits
+        raise usage("a cell under `seconds` is not a whole number")
+    attributes = {name: value for name, value in row.items() if name not in _COLUMNS and value}
+    return pb.UsageEvent(
+        person_id=row["person"], event=row["event"], at=row["at"], seconds=int(seconds), attributes=attributes
+    )
+
+
+def _request_id(text: str, number: int) -> str:
+    """A request id that the same batch of the same file gets again."""
+    digest = hashlib.sha256(number.to_bytes(8, "big") + text.encode("utf-8", "surrogatepass")).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))

@@ -1,0 +1,411 @@
+"""AggregateService over real gRPC and mutual TLS: recording, asking, budgets, refusals, retries, a killed broker."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from sluss.v1 import aggregate_pb2 as pb
+from sluss.v1 import aggregate_pb2_grpc, contract_pb2, person_pb2
+from sluss_cli import main
+from typer.testing import CliRunner
+
+from broker.ledger.receipt import verify_receipt
+from tests.faults.siege import verifier_of
+from tests.integration.bad_input import refused
+from tests.support.broker import BrokerProcess
+
+PEOPLE = 300
+EVENT = "advertisement.visited"
+PURPOSE = "anonymous.advertising"
+ACME = "subcontractor/acme"
+
+
+def last_month():
+    """The first and the last day of the last month that is closed for good."""
+    today = datetime.now(UTC).date()
+    last = (today - timedelta(days=3)).replace(day=1) - timedelta(days=1)
+    return last.replace(day=1), last
+
+
+FIRST, LAST = last_month()
+
+
+def at(day, hour=12):
+    return f"{day.isoformat()}T{hour:02d}:00:00.000000Z"
+
+
+def counted(budget=4_000_000, min_persons=20, dimensions=("advertisement", "country"), purpose=PURPOSE):
+    """A grant to count."""
+    return contract_pb2.Grant(
+        purpose=purpose,
+        population=contract_pb2.Population(everyone=True),
+        aggregate=contract_pb2.AggregateTerms(
+            events=[contract_pb2.EventGrant(event=EVENT, dimensions=dimensions)],
+            min_persons=min_persons,
+            budget_micro=budget,
+            period="month",
+        ),
+    )
+
+
+def stub(broker, name=ACME):
+    return aggregate_pb2_grpc.AggregateServiceStub(broker.channel(name))
+
+
+def used(person, *, day=FIRST, event=EVENT, seconds=30, **attributes):
+    named = {"advertisement": "spring_trial", "country": "SE", **attributes}
+    return pb.UsageEvent(person_id=person, event=event, at=at(day), seconds=seconds, attributes=named)
+
+
+def record(broker, events, request_id=""):
+    request = pb.RecordUsageRequest(request_id=request_id or str(uuid.uuid4()), events=events)
+    return stub(broker, "internal/import").RecordUsage(request, timeout=30)
+
+
+def question(contract="", **changes):
+    asked = {
+        "contract_id": contract,
+        "purpose": PURPOSE,
+        "event": EVENT,
+        "measures": [pb.MEASURE_PERSONS],
+        "group_by": ["advertisement"],
+        "first_day": FIRST.isoformat(),
+        "last_day": LAST.isoformat(),
+    }
+    return pb.QueryAggregateRequest(**{**asked, **changes})
+
+
+def sign(broker, *grants):
+    """A live contract with these grants; no encryption key is needed for it."""
+    contract = broker.propose(*grants)
+    broker.subcontractor().accept_contract(contract)
+    return contract
+
+
+def registered(broker, count):
+    """So many persons."""
+    rows = [
+        person_pb2.ImportRow(
+            line=n + 1, values=[person_pb2.FieldValue(field="customer_number", value=f"U-{uuid.uuid4().hex[:12]}")]
+        )
+        for n in range(count)
+    ]
+    (answer,) = broker.persons().ImportPersons(
+        iter([person_pb2.ImportPersonsRequest(source="registration", rows=rows)]), timeout=60
+    )
+    return [found.person_id for found in answer.results]
+
+
+def fill(broker):
+    """`PEOPLE` persons who saw an advertisement in spring, a third of them in Norway, and three who saw another."""
+    people = registered(broker, PEOPLE)
+    events = [used(person, country="NO" if n % 3 == 0 else "SE") for n, person in enumerate(people)]
+    events += [used(person, advertisement="webinar_week") for person in people[:3]]
+    for start in range(0, len(events), 1000):
+        assert record(broker, events[start : start + 1000]).recorded == len(events[start : start + 1000])
+    return people
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    with BrokerProcess(tmp_path_factory.mktemp("broker") / "home") as running:
+        running.people = fill(running)
+        running.contract = sign(running, counted())
+        yield running
+
+
+def by(reply, *names):
+    return {tuple(cell.key[name] for name in names): cell for cell in reply.cells}
+
+
+def test_an_answer_is_near_the_truth_and_proves_itself(broker):
+    reply = stub(broker).QueryAggregate(question(broker.contract), timeout=30)
+    cells = by(reply, "advertisement")
+    assert len(cells) == 5
+    assert abs(cells["spring_trial",].persons - PEOPLE) < 150
+    assert all(cell.suppressed for key, cell in cells.items() if key != ("spring_trial",))
+    assert (reply.spent_micro, reply.budget.spent_micro) == (250_000, 250_000)
+    entry = json.loads(reply.entry)
+    assert (entry["type"], entry["contract"], entry["recipient"]) == ("aggregate", broker.contract, ACME)
+    assert (entry["cells"], entry["suppressed"], entry["epsilon_micro"]) == (1, 4, 250_000)
+    verify_receipt(reply.receipt, reply.entry, verifier_of(broker.home))
+
+
+def test_the_same_question_gets_the_same_bytes_and_costs_once_in_whatever_order(broker):
+    contract = sign(broker, counted())
+    asked = question(
+        contract,
+        measures=[pb.MEASURE_MEAN_SECONDS],
+        group_by=["month", "advertisement"],
+        filters=[pb.AggregateFilter(dimension="country", values=["SE", "NO"])],
+    )
+    first = stub(broker).QueryAggregate(asked, timeout=30)
+    assert first.spent_micro == 750_000
+    again = question(
+        contract,
+        measures=[pb.MEASURE_SECONDS, pb.MEASURE_EVENTS, pb.MEASURE_PERSONS],
+        group_by=["advertisement", "month"],
+        filters=[pb.AggregateFilter(dimension="country", values=["NO", "SE"])],
+    )
+    second = stub(broker).QueryAggregate(again, timeout=30)
+    assert (second.answer, second.entry, second.spent_micro) == (first.answer, first.entry, 0)
+    assert second.budget.spent_micro == 750_000
+    # Events that come late change no answer that was given.
+    assert record(broker, [used(person, advertisement="webinar_week") for person in broker.people]).recorded == PEOPLE
+    assert stub(broker).QueryAggregate(again, timeout=30).answer == first.answer
+
+
+def test_another_contract_gets_the_same_noise_and_pays_from_its_own_budget(broker):
+    ours, theirs = sign(broker, counted()), sign(broker, counted())
+    asked = {"group_by": ["country"], "filters": [pb.AggregateFilter(dimension="country", values=["SE", "NO", "FI"])]}
+    one = stub(broker).QueryAggregate(question(ours, **asked), timeout=30)
+    other = stub(broker).QueryAggregate(question(theirs, **asked), timeout=30)
+    assert (one.answer, one.spent_micro) == (other.answer, other.spent_micro)
+    assert one.entry != other.entry
+
+
+def test_the_companys_own_analysis_is_counted_in_the_same_way(broker):
+    internal = stub(broker, "internal/import")
+    reply = internal.QueryAggregate(question(purpose="anonymous.improvement"), timeout=30)
+    entry = json.loads(reply.entry)
+    assert (entry["contract"], entry["contract_version"], entry["recipient"]) == ("", 0, "internal/import")
+    budget = internal.GetBudget(pb.GetBudgetRequest(), timeout=10)
+    assert budget.budget.spent_micro >= 250_000
+    assert budget.everybody.spent_micro >= budget.budget.spent_micro
+    privacy = stub(broker, "privacy/team").QueryAggregate(question(purpose="anonymous.improvement"), timeout=30)
+    assert (privacy.answer, privacy.spent_micro) == (reply.answer, 0)
+    assert json.loads(privacy.entry)["recipient"] == "privacy/team"
+
+
+def test_a_budget_is_never_overspent_and_says_when_the_next_begins(broker):
+    contract = sign(broker, counted(budget=600_000))
+    asked = [
+        question(contract, filters=[pb.AggregateFilter(dimension="country", values=[c])]) for c in ("SE", "NO", "FI")
+    ]
+    for each in asked[:2]:
+        stub(broker).QueryAggregate(each, timeout=30)
+    told = refused(stub(broker).QueryAggregate, asked[2])
+    assert (told.code, told.reason) == ("RESOURCE_EXHAUSTED", "BUDGET_EXCEEDED")
+    assert told.metadata["left_micro"] == "100000"
+    now = datetime.now(UTC)
+    ends = (now.replace(day=28) + timedelta(days=4)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    assert abs(told.retry_s - (ends - now).total_seconds()) < 30
+    assert stub(broker).QueryAggregate(asked[0], timeout=30).spent_micro == 0, "what was answered stays so"
+
+
+def test_what_may_be_asked_is_told_as_it_is_kept(broker):
+    contract = sign(broker, counted(dimensions=("advertisement",), min_persons=77))
+    found = stub(broker).DescribeAggregates(pb.DescribeAggregatesRequest(contract_id=contract), timeout=10)
+    (scope,) = found.scopes
+    assert (scope.purpose, scope.min_persons, found.not_live_reason) == (PURPOSE, 77, "")
+    (event,) = scope.events
+    assert ([d.name for d in event.dimensions], event.epsilon_micro) == (["advertisement"], 250_000)
+    assert found.budget.limit_micro == 4_000_000
+    stub(broker).QueryAggregate(question(contract), timeout=30)
+    assert json.loads(stub(broker).QueryAggregate(question(contract), timeout=30).entry)["min_persons"] == 77
+
+
+OPEN = datetime.now(UTC).date().isoformat()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"contract_id": "C-2026-9999"}, "NOT_YOUR_CONTRACT"),
+        ({"contract_id": ""}, "NOT_YOUR_CONTRACT"),
+        ({"purpose": "billing"}, "PURPOSE_OUT_OF_SCOPE"),
+        ({"purpose": "anonymous.improvement"}, "PURPOSE_OUT_OF_SCOPE"),
+        ({"purpose": "anonymous.unheard"}, "PURPOSE_UNKNOWN"),
+        ({"purpose": "NOT A CODE"}, "INVALID_REQUEST"),
+        ({"event": "meeting.joined", "group_by": []}, "FIELD_OUT_OF_SCOPE"),
+        ({"event": "unheard.of"}, "FIELD_UNKNOWN"),
+        ({"group_by": ["ip_address"]}, "TECHNICAL_IDENTIFIER"),
+        ({"last_day": OPEN}, "PERIOD_NOT_CLOSED"),
+        ({"first_day": "2026-13-01"}, "INVALID_REQUEST"),
+        ({"measures": []}, "INVALID_REQUEST"),
+        ({"measures": [9]}, "INVALID_REQUEST"),
+        ({"noise": 9}, "INVALID_REQUEST"),
+    ],
+)
+def test_what_is_out_of_scope_is_refused_by_name(broker, changes, reason):
+    told = refused(stub(broker).QueryAggregate, question(**{"contract_id": broker.contract, **changes}))
+    assert told.reason == reason
+
+
+def test_a_dimension_that_the_contract_does_not_grant_is_out_of_scope(broker):
+    contract = sign(broker, counted(dimensions=("advertisement",)))
+    for changes in (
+        {"group_by": ["country"]},
+        {"filters": [pb.AggregateFilter(dimension="country", values=["SE"])]},
+    ):
+        told = refused(stub(broker).QueryAggregate, question(contract, **changes))
+        assert (told.reason, told.metadata["field"]) == ("FIELD_OUT_OF_SCOPE", "country")
+
+
+def test_a_suspended_contract_gets_nothing_not_even_what_was_answered(broker):
+    contract = sign(broker, counted())
+    stub(broker).QueryAggregate(question(contract), timeout=30)
+    step = contract_pb2.SuspendContractRequest(contract_id=contract, reason="a test")
+    broker.contracts().SuspendContract(step, timeout=10)
+    assert refused(stub(broker).QueryAggregate, question(contract)).reason == "CONTRACT_SUSPENDED"
+
+
+def test_an_operator_asks_nothing_and_a_subcontractor_records_nothing(broker):
+    operator = stub(broker, "operator/admin")
+    assert refused(operator.QueryAggregate, question()).reason == "ROLE_NOT_ALLOWED"
+    events = [used(broker.people[0])]
+    request = pb.RecordUsageRequest(request_id=str(uuid.uuid4()), events=events)
+    assert refused(stub(broker).RecordUsage, request).reason == "ROLE_NOT_ALLOWED"
+
+
+def test_a_grant_of_fields_opens_no_counts_and_a_grant_of_counts_no_fields(broker):
+    contract = sign(broker, counted())
+    scope = broker.subcontractor().describe_scope(contract)
+    assert not scope.purposes
+    with pytest.raises(Exception, match="PURPOSE_OUT_OF_SCOPE"):
+        broker.subcontractor().dry_run(contract, PURPOSE, ["email"], ["h_" + "A" * 22])
+
+
+# --- recording ------------------------------------------------------------------------------------------
+
+
+def test_each_event_is_stored_or_has_a_fault_and_a_retry_stores_nothing_twice(broker):
+    person = broker.people[0]
+    events = [
+        used(person),
+        used(person, ip_address="10.0.0.1"),
+        used(person, cookie="abc"),
+        used(""),
+        used("P-0000000000001"),
+        used("nobody"),
+        used(person, country="Sweden"),
+        used(person, event="unheard.of"),
+        used(person, seconds=86_401),
+        used(person, day=date(2010, 1, 1)),
+        used(person, day=datetime.now(UTC).date() + timedelta(days=2)),
+        pb.UsageEvent(person_id=person, event=EVENT, at="yesterday", attributes={}),
+        pb.UsageEvent(person_id=person, event=EVENT, at=at(FIRST), attributes={"country": "SE"}),
+    ]
+    request_id = str(uuid.uuid4())
+    done = record(broker, events, request_id)
+    assert (done.recorded, done.without_person) == (1, 1)
+    assert [(fault.index, fault.reason) for fault in done.faults] == [
+        (1, "TECHNICAL_IDENTIFIER"),
+        (2, "TECHNICAL_IDENTIFIER"),
+        (4, "PERSON_UNKNOWN"),
+        (5, "INVALID_REQUEST"),
+        (6, "INVALID_VALUE"),
+        (7, "FIELD_UNKNOWN"),
+        (8, "INVALID_VALUE"),
+        (9, "INVALID_VALUE"),
+        (10, "INVALID_VALUE"),
+        (11, "INVALID_VALUE"),
+        (12, "FIELD_UNKNOWN"),
+    ]
+    assert done.faults[0].field == "attributes.ip_address"
+    assert "10.0.0.1" not in str(done)
+    assert "Sweden" not in str(done)
+    assert record(broker, events, request_id) == done
+    request = pb.RecordUsageRequest(request_id=request_id, events=events[:1])
+    assert refused(stub(broker, "internal/import").RecordUsage, request).reason == "REQUEST_ID_REUSED"
+    for events in ([], [used(person)] * 1001):
+        request = pb.RecordUsageRequest(request_id=str(uuid.uuid4()), events=events)
+        assert refused(stub(broker, "internal/import").RecordUsage, request).reason == "INVALID_REQUEST"
+
+
+# --- the SDK and the command ----------------------------------------------------------------------------
+
+
+def test_the_sdk_proves_an_answer(broker):
+    contract = sign(broker, counted())
+    client = broker.subcontractor()
+    asked = {"by": ["advertisement"], "first_day": FIRST.isoformat(), "last_day": LAST.isoformat()}
+    found = client.aggregate(contract, PURPOSE, EVENT, ["persons"], **asked)
+    assert (found.spent_micro, found.left_micro) == (250_000, 3_750_000)
+    (shown,) = [cell for cell in found.cells if cell.key == {"advertisement": "spring_trial"}]
+    assert shown.values["persons"] >= found.threshold
+    assert client.aggregate(contract, PURPOSE, EVENT, ["persons"], **asked).sealed == found.sealed
+
+
+@pytest.fixture(scope="module")
+def run(broker):
+    app = main.build(plugins="")
+
+    def sluss(*words, by=ACME):
+        result = CliRunner().invoke(app, ["aggregate", *map(str, words), "--profile", str(broker.profile(by))])
+        assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+        return result
+
+    return sluss
+
+
+PERIOD = ("--from", FIRST.isoformat(), "--until", LAST.isoformat())
+
+
+def test_the_command_asks_and_draws(broker, run, tmp_path):
+    contract = sign(broker, counted())
+    words = (
+        "query",
+        PURPOSE,
+        EVENT,
+        "--contract",
+        contract,
+        "--by",
+        "advertisement",
+        "--measure",
+        "mean_seconds",
+        *PERIOD,
+    )
+    shown = run(*words)
+    assert shown.exit_code == 0, shown.output
+    assert "spring_trial" in shown.stdout
+    assert "not published: fewer than 20 persons" in shown.stdout
+    assert "epsilon 0.75 of 4 spent" in shown.stdout
+    found = json.loads(run(*words, "--json").stdout)
+    assert (found["spent_micro"], found["proven"]) == (0, True)
+    rows = run(*words, "--csv").stdout.splitlines()
+    assert rows[0] == "advertisement,published,events,persons,seconds,mean_milliseconds"
+    assert [row for row in rows if row.startswith("spring_trial,yes,")]
+    assert "webinar_week,no,,,," in rows or [row for row in rows if row.startswith("webinar_week,yes")]
+    for name, first in (("chart.svg", b"<svg"), ("chart.png", b"\x89PNG")):
+        assert run(*words, "--chart", tmp_path / name).exit_code == 0
+        assert (tmp_path / name).read_bytes().startswith(first)
+    assert "cells" in run("describe", contract).stdout
+    assert "left until" in run("budget", contract).stdout
+    assert "everybody" in json.loads(run("budget", "--json", by="privacy/team").stdout)
+    assert run(*words[:-1], OPEN).exit_code == 3
+    assert run(*words, "--chart", tmp_path / "chart.gif").exit_code == 2
+
+
+def test_the_command_records_a_file_once(broker, run, tmp_path):
+    file = tmp_path / "usage.csv"
+    line = f"{broker.people[5]},{EVENT},{at(FIRST)},30,spring_trial,SE"
+    file.write_text(f"person,event,at,seconds,advertisement,country\n{line}\n{line.replace('SE', 'XX')}\n")
+    for _ in range(2):
+        done = run("record", file, "--json", by="internal/import")
+        assert done.exit_code == 1
+        told = json.loads(done.stdout)
+        assert (told["recorded"], [fault["line"] for fault in told["faults"]]) == (1, [3])
+    file.write_text("person,event\n")
+    assert run("record", file, by="internal/import").exit_code == 2
+
+
+# --- a broker without the extra -------------------------------------------------------------------------
+
+
+def test_a_broker_without_opendp_names_the_reason_and_does_the_rest(tmp_path):
+    hiding = tmp_path / "hiding"
+    hiding.mkdir()
+    (hiding / "sitecustomize.py").write_text('import sys\nsys.modules["opendp"] = None\n')
+    paths = ":".join([str(hiding), *filter(None, sys.path)])
+    with BrokerProcess(tmp_path / "home", environment={"PYTHONPATH": paths}) as bare:
+        contract = sign(bare, counted())
+        told = refused(stub(bare).QueryAggregate, question(contract))
+        assert (told.code, told.reason) == ("UNIMPLEMENTED", "AGGREGATES_NOT_INSTALLED")
+        assert stub(bare).DescribeAggregates(pb.DescribeAggregatesRequest(contract_id=contract), timeout=10).scopes
+        assert stub(bare).GetBudget(pb.GetBudgetRequest(contract_id=contract), timeout=10).budget.spent_micro == 0
+        assert record(bare, [used(bare.register())]).recorded == 1
