@@ -223,6 +223,8 @@ ENTRY_TYPES = {
     "key": N_("Key"),
     "certificate": N_("Certificate"),
     "choice": N_("Choice"),
+    "obligation": N_("Obligation"),
+    "owed": N_("Obligations of a request"),
     "catalogue": N_("Field catalogue"),
     "policy": N_("Policy version"),
     "genesis": N_("Beginning of the ledger"),
