@@ -119,6 +119,7 @@ SHAPES: dict[str, dict[str, type]] = {
         "type": str,
         "v": int,
     },
+    "erasure": {"at": str, "by": str, "cause": str, "person": str, "ties": int, "type": str, "v": int},
     "sealed": {"at": str, "commitment": str, "type": str, "v": int},
     "obligation": {
         "outcome": str,
@@ -243,6 +244,7 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "key": ("key",),
     "certificate": ("spki",),
     "choice": ("person",),
+    "erasure": ("person",),
     "catalogue": ("sha256",),
     "policy": ("sha256",),
     "case": ("body", "text"),
@@ -261,5 +263,5 @@ NAMES: dict[str, tuple[str, ...]] = {
 """Members that list names."""
 DIGEST_LISTS: dict[str, tuple[str, ...]] = {"release_elsewhere": ("persons",)}
 """Members that list 1 to 256 commitments."""
-ONE_PERSON = frozenset({"choice"})
+ONE_PERSON = frozenset({"choice", "erasure"})
 """Types that speak of one person each, by the commitment `person`; slices and lists speak of several."""

@@ -16,6 +16,7 @@ Given = tuple[str, str]
 
 ACTIVE: Final = "active"
 """The only state in which a person is visible."""
+ERASED_STATE: Final = "erased"
 
 OPTED_IN: Final = "in"
 OPTED_OUT: Final = "out"

@@ -142,6 +142,11 @@ def _owed(entry: Mapping[str, Any]) -> str:
     return f"obligations for {entry['case']} ({entry['kind']}), made by {entry['by']}: {listed}"
 
 
+def _erasure(entry: Mapping[str, Any]) -> str:
+    ties = "1 entry" if entry["ties"] == 1 else f"{entry['ties']} entries"
+    return f"a person was erased for {entry['cause']} by {entry['by']}; {ties} can't be linked to anybody any more"
+
+
 def _genesis(entry: Mapping[str, Any]) -> str:
     return f"the ledger {entry['origin']} began"
 
@@ -163,6 +168,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "case": _case,
     "release": _release,
     "release_elsewhere": _release_elsewhere,
+    "erasure": _erasure,
     "sealed": _sealed,
     "obligation": _obligation,
     "owed": _owed,

@@ -225,6 +225,7 @@ ENTRY_TYPES = {
     "choice": N_("Choice"),
     "obligation": N_("Obligation"),
     "owed": N_("Obligations of a request"),
+    "erasure": N_("Erasure"),
     "catalogue": N_("Field catalogue"),
     "policy": N_("Policy version"),
     "genesis": N_("Beginning of the ledger"),

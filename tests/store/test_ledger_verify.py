@@ -7,10 +7,11 @@ from sqlalchemy import text
 
 from broker.clock import SECOND
 from broker.errors import SlussError
-from broker.ledger import companions, entry, sources
+from broker.ledger import companions, entry, rows, sources
 from broker.ledger.checkpoint import open_checkpoint
 from broker.ledger.findings import MAX_FINDINGS, Kind
 from broker.ledger.merkle import leaf_hash
+from broker.ledger.shapes import ONE_PERSON
 from broker.ledger.tiles import Tree
 from broker.ledger.verify import verify_store
 from tests.unit.ledger.world import ORIGIN, OTHER, SIGNER, START, VERIFIER, disclosure, every_type, fill, new_ledger
@@ -270,8 +271,10 @@ def peopled(store_engine):
         for kind in ("release", "release_elsewhere"):
             tx.append(every_type()[kind], persons=[8])
         for kind, data in every_type().items():
-            if kind not in {"genesis", "disclosure", "choice", "release", "release_elsewhere"}:
-                tx.append(data, persons=[9] if kind == "sealed" else [])
+            if kind not in {"genesis", "disclosure", "choice", "release", "release_elsewhere", "erasure"}:
+                tx.append(data, persons=[9] if kind in {"sealed", *ONE_PERSON} else [])
+        erasure = tx.append(entry.erasure(tx.at, bytes(32), 1, "R-2026-0001", "privacy/p"))
+        rows.add_erased(tx.connection, [erasure])
         size = tx.size
     ledger.publish()
     return size

@@ -6,6 +6,7 @@ assigns every key), no server-side defaults, times as integer microseconds since
 
 from broker.store.tables.columns import core
 from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
+from broker.store.tables.erasure import Erasure, LedgerErased
 from broker.store.tables.ledger import (
     CASES,
     RIGHTS,
@@ -31,9 +32,11 @@ __all__ = [
     "Contract",
     "ContractVersion",
     "Epoch",
+    "Erasure",
     "Head",
     "LedgerCheckpoint",
     "LedgerEntry",
+    "LedgerErased",
     "LedgerPerson",
     "LedgerTile",
     "LegalCase",

@@ -110,6 +110,10 @@ ENTRIES = {
         ),
         ["L-2026-0001", "2026-11-20", "paper", "legal/anna", "email"],
     ),
+    "erasure": (
+        entry.erasure(NOW, D, 4, "R-2026-0001", "privacy/eva"),
+        ["R-2026-0001", "privacy/eva", "4 entries"],
+    ),
     "sealed": (entry.sealed(NOW, D), ["sealed"]),
     "genesis": (entry.genesis(NOW, "example.com/sluss", D, bytes(1312)), ["example.com/sluss", "began"]),
 }

@@ -81,6 +81,7 @@ def every_type() -> dict[str, bytes]:
         entry.release_elsewhere(
             START, "L-2026-0001", "legal.process", "legal/anna", ["email"], [digest], "paper", "2026-11-20"
         ),
+        entry.erasure(START, digest, 4, "R-2026-0001", "privacy/p"),
         entry.sealed(START, digest),
         entry.obligation(
             START,

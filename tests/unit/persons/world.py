@@ -11,6 +11,7 @@ import uuid
 
 import orjson
 from sqlalchemy import insert, select, update
+from sqlmodel import SQLModel
 
 from broker import catalogue
 from broker.clock import rfc3339, system_clock
@@ -42,6 +43,7 @@ ALLOWED = {
     "GetHandles": {"internal", "privacy"},
     "RecordChoice": {"internal", "privacy"},
     "ImportPersons": {"internal"},
+    "ErasePerson": {"privacy"},
 }
 CANARIES = {
     "customer_number": "KX-774411-CANARY",
@@ -140,7 +142,7 @@ class World:
 
     @staticmethod
     def table_of(name):
-        return tables.SQLModel.metadata.tables[name]
+        return SQLModel.metadata.tables[name]
 
     def table(self, name):
         """All rows of a table in order of key."""
@@ -161,6 +163,8 @@ class World:
         text = catalogue.default_catalogue()
         indexes, numbers = set(), set()
         for row in self.table("person"):
+            if row.state != "active":
+                continue
             values = {name: value.text for name, value in self.vault.open_record(row).items()}
             for field, value in values.items():
                 kind = text.fields[field].index if field in text.fields else ""
