@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from broker.ledger.log import Tx
+    from broker.ledger.rows import EntryRow
     from broker.obligations.rules import Kind
 
 OBLIGATION: Final = tables.core(tables.Obligation)
@@ -219,3 +220,9 @@ def _held(row: Row[Any], account: Account) -> Held:
     if (row.kind, row.contract, row.recipient) != (account.kind, account.contract, account.recipient):
         raise differs("obligation", obligation=row.id)
     return Held(account, row.number, row.person, bytes(row.handle), bytes(row.salt), row.first, row.cause)
+
+
+def entries_of(connection: Connection, obligation: str) -> list[EntryRow]:
+    """The entries about an obligation, oldest first."""
+    indexes = connection.execute(select(EVENT.c.entry).where(EVENT.c.obligation == obligation)).scalars()
+    return sorted(stored_entries(connection, list(indexes)), key=lambda row: row.index)

@@ -66,6 +66,7 @@ class Account:
     moved: int
     state: State = State.OPEN
     acknowledged_at: str = ""
+    acknowledged_entry: int = 0
     answer: str = ""
     answered_at: str = ""
     answer_entry: int = 0
@@ -73,6 +74,7 @@ class Account:
     through: int = 0
     delay: str = ""
     delay_reason: str = ""
+    delay_entry: int = 0
     delay_refused: str = ""
     reminders: tuple[tuple[str, str], ...] = ()
     escalated_at: str = ""
@@ -138,9 +140,9 @@ def _created(index: int, said: Mapping[str, Any]) -> Account:
     )
 
 
-def _acknowledged(now: Account, _index: int, said: Mapping[str, Any]) -> Account:
+def _acknowledged(now: Account, index: int, said: Mapping[str, Any]) -> Account:
     state = State.ACKNOWLEDGED if now.state is State.OPEN else now.state
-    return replace(now, state=state, acknowledged_at=now.acknowledged_at or said["at"])
+    return replace(now, state=state, acknowledged_at=said["at"], acknowledged_entry=index)
 
 
 def _attested(now: Account, index: int, said: Mapping[str, Any]) -> Account:
@@ -158,9 +160,11 @@ def _attested(now: Account, index: int, said: Mapping[str, Any]) -> Account:
     )
 
 
-def _delay_asked(now: Account, _index: int, said: Mapping[str, Any]) -> Account:
+def _delay_asked(now: Account, index: int, said: Mapping[str, Any]) -> Account:
     state = State.ACKNOWLEDGED if now.state is State.OPEN else now.state
-    return replace(now, state=state, delay=said["until"], delay_reason=said["reason"], delay_refused="")
+    return replace(
+        now, state=state, delay=said["until"], delay_reason=said["reason"], delay_entry=index, delay_refused=""
+    )
 
 
 def _delay_granted(now: Account, _index: int, said: Mapping[str, Any]) -> Account:
