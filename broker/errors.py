@@ -86,6 +86,9 @@ class Reason(StrEnum):
     CASE_WRONG_STATE = "CASE_WRONG_STATE"
     SECOND_PERSON_NEEDED = "SECOND_PERSON_NEEDED"
     SCOPE_WIDENED = "SCOPE_WIDENED"
+    OBLIGATION_UNKNOWN = "OBLIGATION_UNKNOWN"
+    OBLIGATION_WRONG_STATE = "OBLIGATION_WRONG_STATE"
+    CORRECTION_NOT_FETCHED = "CORRECTION_NOT_FETCHED"
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,11 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.CASE_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the case's state does not allow this step"),
     Reason.SECOND_PERSON_NEEDED: Kind(Code.PERMISSION_DENIED, "this needs a second person"),
     Reason.SCOPE_WIDENED: Kind(Code.PERMISSION_DENIED, "a scope only ever gets narrower"),
+    Reason.OBLIGATION_UNKNOWN: Kind(Code.NOT_FOUND, "no such obligation"),
+    Reason.OBLIGATION_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the obligation's state does not allow this"),
+    Reason.CORRECTION_NOT_FETCHED: Kind(
+        Code.FAILED_PRECONDITION, "no disclosure since says that the corrected values were fetched"
+    ),
 }
 
 

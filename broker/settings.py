@@ -107,6 +107,9 @@ class Settings(BaseSettings):
         epoch_s: how long an epoch secret serves.
         epoch_disclosures: how many disclosures it serves.
         emergency_confirm_s: within which a second person must answer for an emergency release.
+        obligation_remind_days: when recipients are reminded, in days from the day when they owe, such as -7 for a week
+            before.
+        obligation_escalate_days: how many days after it the privacy team is told.
         refusal_window_s: refusals of one caller are counted per window of this length, in whole seconds.
         refusal_entries: refusals per window that get an entry of their own; the rest is counted.
     """
@@ -138,6 +141,10 @@ class Settings(BaseSettings):
     epoch_s: float = Field(default=3600.0, gt=0, le=3600.0)
     epoch_disclosures: int = Field(default=1 << 20, ge=1, le=1 << 20)
     emergency_confirm_s: Seconds = 86_400.0
+    obligation_remind_days: tuple[Annotated[int, Field(ge=-90, le=365)], ...] = Field(
+        default=(-7, -1, 1, 7), max_length=12
+    )
+    obligation_escalate_days: int = Field(default=7, ge=0, le=365)
     refusal_window_s: float = Field(default=60.0, ge=1, le=366 * 86_400, allow_inf_nan=False)
     refusal_entries: int = Field(default=20, ge=1, le=10_000)
 

@@ -19,6 +19,7 @@ from sqlalchemy import delete, insert, select, update
 from broker.clock import rfc3339
 from broker.ledger import entry
 from broker.ledger.rows import add_erased
+from broker.obligations.owing import owe
 from broker.persons import rows
 from broker.persons.model import ERASED_STATE
 from broker.store import tables
@@ -53,6 +54,7 @@ def erase(change: Change, person: int, cause: str) -> int:
     """
     row = rows.active(change.connection, person)
     secret = change.snapshot.vault.person_secret(row)
+    owe(change, person, "erase", (), cause)
     for forget in FORGETTERS:
         forget(change.connection, person)
     untied = _untie(change, person)

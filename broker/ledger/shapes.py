@@ -121,6 +121,28 @@ SHAPES: dict[str, dict[str, type]] = {
     },
     "erasure": {"at": str, "by": str, "cause": str, "person": str, "ties": int, "type": str, "v": int},
     "sealed": {"at": str, "commitment": str, "type": str, "v": int},
+    "obligation": {
+        "outcome": str,
+        "at": str,
+        "by": str,
+        "contract": str,
+        "due": str,
+        "event": str,
+        "fields": list,
+        "key": str,
+        "kind": str,
+        "obligation": str,
+        "owed": str,
+        "reason": str,
+        "recipient": str,
+        "signature": str,
+        "through": int,
+        "time": str,
+        "type": str,
+        "until": str,
+        "v": int,
+    },
+    "owed": {"at": str, "by": str, "case": str, "kind": str, "obligations": list, "type": str, "v": int},
     "genesis": {"at": str, "ed25519": str, "mldsa44": str, "origin": str, "type": str, "v": int},
 }
 TERMS: dict[str, type] = {
@@ -179,6 +201,26 @@ CASE_STATES = frozenset(
         "closed",
     }
 )
+OBLIGATION_KINDS = frozenset({"delete_by", "correct", "erase"})
+"""What a recipient can owe."""
+OBLIGATION_EVENTS = frozenset(
+    {
+        "created",
+        "acknowledged",
+        "attested",
+        "delay_asked",
+        "delay_granted",
+        "delay_refused",
+        "reminded",
+        "escalated",
+        "unanswered",
+        "close_proposed",
+        "not_confirmed",
+    }
+)
+"""What can happen to an obligation."""
+OBLIGATION_OUTCOMES = frozenset({"", "deleted", "corrected", "never_held_any_more"})
+"""What a recipient can attest; empty in every other event."""
 MEDIA = frozenset({"paper", "court", "oral", "other_system", "other"})
 """How a release was made elsewhere."""
 WORDS: dict[tuple[str, str], frozenset[str]] = {
@@ -192,6 +234,10 @@ WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("release", "ground"): GROUNDS,
     ("release_elsewhere", "ground"): GROUNDS,
     ("release_elsewhere", "medium"): MEDIA,
+    ("obligation", "kind"): OBLIGATION_KINDS,
+    ("obligation", "event"): OBLIGATION_EVENTS,
+    ("obligation", "outcome"): OBLIGATION_OUTCOMES,
+    ("owed", "kind"): OBLIGATION_KINDS,
 }
 DIGESTS: dict[str, tuple[str, ...]] = {
     "contract": ("terms_sha256",),
@@ -203,11 +249,17 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "policy": ("sha256",),
     "case": ("body", "text"),
     "sealed": ("commitment",),
+    "obligation": ("owed",),
 }
 """Members of 32 bytes in base64url without padding."""
 OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"case": ("document",)}
 """Likewise, or empty."""
-NAMES: dict[str, tuple[str, ...]] = {"refusal": ("fields",), "release_elsewhere": ("fields",)}
+NAMES: dict[str, tuple[str, ...]] = {
+    "refusal": ("fields",),
+    "release_elsewhere": ("fields",),
+    "obligation": ("fields",),
+    "owed": ("obligations",),
+}
 """Members that list names."""
 DIGEST_LISTS: dict[str, tuple[str, ...]] = {"release_elsewhere": ("persons",)}
 """Members that list 1 to 256 commitments."""

@@ -223,6 +223,8 @@ ENTRY_TYPES = {
     "key": N_("Key"),
     "certificate": N_("Certificate"),
     "choice": N_("Choice"),
+    "obligation": N_("Obligation"),
+    "owed": N_("Obligations of a request"),
     "erasure": N_("Erasure"),
     "catalogue": N_("Field catalogue"),
     "policy": N_("Policy version"),

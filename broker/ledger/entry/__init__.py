@@ -22,6 +22,7 @@ from broker.ledger.entry.form import (
     parse,
 )
 from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsewhere, sealed, sealed_commitment
+from broker.ledger.entry.obligations import obligation, owed
 from broker.ledger.entry.persons import erasure
 from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key, policy
 
@@ -48,6 +49,8 @@ __all__ = [
     "genesis",
     "good_fields",
     "key",
+    "obligation",
+    "owed",
     "parse",
     "policy",
     "refusal",

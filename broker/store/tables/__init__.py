@@ -18,6 +18,7 @@ from broker.store.tables.ledger import (
     SealedEntry,
 )
 from broker.store.tables.legal import LegalCase, LegalDocument, LegalEvent
+from broker.store.tables.obligations import Obligation, ObligationEvent, Retention
 from broker.store.tables.persons import BlindIndex, Choice, Person, UniqueNumber
 from broker.store.tables.spine import Epoch, RefusalCount, Request, Volume
 
@@ -41,11 +42,14 @@ __all__ = [
     "LegalCase",
     "LegalDocument",
     "LegalEvent",
+    "Obligation",
+    "ObligationEvent",
     "Person",
     "PolicyVersion",
     "RecipientKey",
     "RefusalCount",
     "Request",
+    "Retention",
     "SealedEntry",
     "UniqueNumber",
     "Volume",

@@ -260,6 +260,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: `{"idle_s": "60"}`
     """
+    ERROR_REASON_OBLIGATION_UNKNOWN: _ErrorReason.ValueType  # 57
+    """NOT_FOUND. No such obligation, or it is another recipient's: which of the two is not told.
+
+    Example: `{"obligation": "O-2026-0001"}`
+    """
+    ERROR_REASON_OBLIGATION_WRONG_STATE: _ErrorReason.ValueType  # 58
+    """FAILED_PRECONDITION. The obligation's state does not allow what was asked; another answer than the one given, too.
+
+    Example: `{"obligation": "O-2026-0001", "state": "answered"}`
+    """
+    ERROR_REASON_CORRECTION_NOT_FETCHED: _ErrorReason.ValueType  # 59
+    """FAILED_PRECONDITION. `corrected` was attested of values that no disclosure since says to have been fetched. Fetch
+    them under the contract first, or delete the fields and attest `deleted`.
+
+    Example: `{"obligation": "O-2026-0001", "fields": "email, phone"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of `google.rpc.ErrorInfo`, without the prefix `ERROR_REASON_`; its domain is
@@ -503,5 +519,21 @@ ERROR_REASON_STREAM_IDLE: ErrorReason.ValueType  # 51
 """ABORTED. The caller of a stream sent no message, or took none, for too long. What was answered before stands.
 
 Example: `{"idle_s": "60"}`
+"""
+ERROR_REASON_OBLIGATION_UNKNOWN: ErrorReason.ValueType  # 57
+"""NOT_FOUND. No such obligation, or it is another recipient's: which of the two is not told.
+
+Example: `{"obligation": "O-2026-0001"}`
+"""
+ERROR_REASON_OBLIGATION_WRONG_STATE: ErrorReason.ValueType  # 58
+"""FAILED_PRECONDITION. The obligation's state does not allow what was asked; another answer than the one given, too.
+
+Example: `{"obligation": "O-2026-0001", "state": "answered"}`
+"""
+ERROR_REASON_CORRECTION_NOT_FETCHED: ErrorReason.ValueType  # 59
+"""FAILED_PRECONDITION. `corrected` was attested of values that no disclosure since says to have been fetched. Fetch
+them under the contract first, or delete the fields and attest `deleted`.
+
+Example: `{"obligation": "O-2026-0001", "fields": "email, phone"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -83,6 +83,23 @@ def every_type() -> dict[str, bytes]:
         ),
         entry.erasure(START, digest, 4, "R-2026-0001", "privacy/p"),
         entry.sealed(START, digest),
+        entry.obligation(
+            START,
+            "attested",
+            "O-2026-0001",
+            "erase",
+            "C-2026-0001",
+            "subcontractor/a",
+            "subcontractor/a",
+            owed=digest,
+            due="2026-12-07",
+            fields=["email"],
+            outcome="deleted",
+            time="2026-11-23T22:33:57.123456Z",
+            key=b"key",
+            signature=b"sig",
+        ),
+        entry.owed(START, "R-2026-0001", "erase", ["O-2026-0001"], "privacy/p"),
         entry.genesis(START, ORIGIN, SIGNER.ed25519_key.public_key, SIGNER.mldsa44_key.public_key),
     ]
     return {entry.parse(data)["type"]: data for data in made}
