@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, obligation_pb2, person_pb2
+from sluss.v1 import contract_pb2, disclosure_pb2, erasure_pb2, ledger_pb2, legal_pb2, obligation_pb2, person_pb2
 from sqlalchemy import update
 
 from broker import epochs, requests, volumes
@@ -29,6 +29,7 @@ from broker.refusals import RefusalLog
 from broker.rights import Rights
 from broker.rpc.contracts import Contracts
 from broker.rpc.disclosures import Disclosures
+from broker.rpc.erasures import Erasures
 from broker.rpc.ledgers import Ledgers
 from broker.rpc.legal import Legal
 from broker.rpc.obligations import Obligations
@@ -129,6 +130,7 @@ class App:
                     call,
                 ),
             ),
+            (erasure_pb2.DESCRIPTOR.services_by_name["ErasureService"], Erasures(self.desk, cursors, call)),
             (
                 obligation_pb2.DESCRIPTOR.services_by_name["ObligationService"],
                 Obligations(self.desk, self.ledger, cursors, call, Pulse(self._rights_count)),

@@ -89,6 +89,8 @@ class Reason(StrEnum):
     OBLIGATION_UNKNOWN = "OBLIGATION_UNKNOWN"
     OBLIGATION_WRONG_STATE = "OBLIGATION_WRONG_STATE"
     CORRECTION_NOT_FETCHED = "CORRECTION_NOT_FETCHED"
+    LEGAL_HOLD = "LEGAL_HOLD"
+    HOLD_UNKNOWN = "HOLD_UNKNOWN"
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,10 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.CORRECTION_NOT_FETCHED: Kind(
         Code.FAILED_PRECONDITION, "no disclosure since says that the corrected values were fetched"
     ),
+    Reason.LEGAL_HOLD: Kind(
+        Code.FAILED_PRECONDITION, "the person's data must be kept for now, for a legal claim or an obligation under law"
+    ),
+    Reason.HOLD_UNKNOWN: Kind(Code.NOT_FOUND, "no such hold in force"),
 }
 
 

@@ -1,5 +1,6 @@
 """Erasing a person, in the transaction that puts the erasure into the ledger.
 
+    0. nothing forbids it                                       holds.py
     1. whoever got the person's data owes its erasure           (obligations, while the ties still tell who)
     2. each room forgets what it holds                          `FORGETTERS`
     3. ties to the ledger become a number per entry             nobody can tell any more whose they were
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import delete, insert, select, update
 
 from broker.clock import rfc3339
+from broker.erasure import holds
+from broker.ids import person_text
 from broker.ledger import entry
 from broker.ledger.rows import add_erased
 from broker.obligations.owing import owe
@@ -35,9 +38,26 @@ if TYPE_CHECKING:
 
 CHOICE = tables.core(tables.Choice)
 ERASURE = tables.core(tables.Erasure)
+REQUEST = tables.core(tables.Request)
 TIES = tables.core(tables.LedgerPerson)
 
-FORGETTERS: Final[list[Callable[[Connection, int], None]]] = []
+
+def _forget_requests(connection: Connection, person: int) -> None:
+    """Destroy the keyed digests of what the person was registered with and has chosen; they are of values.
+
+    The rows stay as long as others: a retry that comes late must not register the person anew, and is refused.
+    """
+    registered = select(PERSON.c.created_at).where(PERSON.c.id == person)
+    chosen = select(CHOICE.c.at).where(CHOICE.c.person == person)
+    entries = select(CHOICE.c.entry).where(CHOICE.c.person == person)
+    asked = REQUEST.c.at.in_(registered.union(chosen))
+    about = (REQUEST.c.reply == person_text(person).encode()) | (
+        (REQUEST.c.entries == 1) & REQUEST.c.first_entry.in_(entries)
+    )
+    connection.execute(update(REQUEST).where(asked, about).values(body=b""))
+
+
+FORGETTERS: Final[list[Callable[[Connection, int], None]]] = [holds.forget, _forget_requests]
 """What other rooms destroy of a person: each takes the connection and the person's id."""
 
 
@@ -50,7 +70,18 @@ def erase(change: Change, person: int, cause: str) -> int:
         cause: the person request or complaint that it is done for.
 
     Raises:
-        SlussError: PERSON_UNKNOWN, for a person who is erased already too.
+        SlussError: PERSON_UNKNOWN, for a person who is erased already too; LEGAL_HOLD; LEDGER_INCONSISTENT.
+    """
+    rows.active(change.connection, person)
+    holds.require_none(change, person)
+    return erase_regardless(change, person, cause)
+
+
+def erase_regardless(change: Change, person: int, cause: str) -> int:
+    """As `erase`, whatever forbids it: for persons whom a restored backup brings back, holds of then and all.
+
+    Raises:
+        SlussError: PERSON_UNKNOWN.
     """
     row = rows.active(change.connection, person)
     secret = change.snapshot.vault.person_secret(row)

@@ -34,7 +34,7 @@ PATIENCE_S: Final = 2.0
 """How long readers may keep SQLite's log busy before a later run takes over."""
 VACUUM_S: Final = 3600.0
 """One table may take so long; nobody waits for it but the erasure."""
-_TOUCHED: Final = ("person", "blind_index", "unique_number", "choice", "ledger_person")
+_TOUCHED: Final = ("person", "blind_index", "unique_number", "choice", "ledger_person", "legal_hold", "request")
 
 
 class Scrubber:

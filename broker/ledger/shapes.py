@@ -120,6 +120,17 @@ SHAPES: dict[str, dict[str, type]] = {
         "v": int,
     },
     "erasure": {"at": str, "by": str, "cause": str, "person": str, "ties": int, "type": str, "v": int},
+    "hold": {
+        "at": str,
+        "by": str,
+        "event": str,
+        "hold": str,
+        "person": str,
+        "text": str,
+        "type": str,
+        "until": str,
+        "v": int,
+    },
     "sealed": {"at": str, "commitment": str, "type": str, "v": int},
     "obligation": {
         "outcome": str,
@@ -228,6 +239,7 @@ WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("key", "event"): frozenset({"registered", "rotated"}),
     ("certificate", "event"): frozenset({"pinned", "revoked"}),
     ("choice", "state"): frozenset({"in", "out"}),
+    ("hold", "event"): frozenset({"placed", "lifted"}),
     ("case", "event"): CASE_EVENTS,
     ("case", "state"): CASE_STATES,
     ("case", "ground"): GROUNDS,
@@ -245,6 +257,7 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "certificate": ("spki",),
     "choice": ("person",),
     "erasure": ("person",),
+    "hold": ("person", "text"),
     "catalogue": ("sha256",),
     "policy": ("sha256",),
     "case": ("body", "text"),
@@ -263,5 +276,5 @@ NAMES: dict[str, tuple[str, ...]] = {
 """Members that list names."""
 DIGEST_LISTS: dict[str, tuple[str, ...]] = {"release_elsewhere": ("persons",)}
 """Members that list 1 to 256 commitments."""
-ONE_PERSON = frozenset({"choice", "erasure"})
+ONE_PERSON = frozenset({"choice", "erasure", "hold"})
 """Types that speak of one person each, by the commitment `person`; slices and lists speak of several."""

@@ -147,6 +147,11 @@ def _erasure(entry: Mapping[str, Any]) -> str:
     return f"a person was erased for {entry['cause']} by {entry['by']}; {ties} can't be linked to anybody any more"
 
 
+def _hold(entry: Mapping[str, Any]) -> str:
+    until = f", until {entry['until']}" if entry["until"] else ""
+    return f"legal hold {entry['hold']} on a person was {entry['event']} by {entry['by']}{until}"
+
+
 def _genesis(entry: Mapping[str, Any]) -> str:
     return f"the ledger {entry['origin']} began"
 
@@ -169,6 +174,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "release": _release,
     "release_elsewhere": _release_elsewhere,
     "erasure": _erasure,
+    "hold": _hold,
     "sealed": _sealed,
     "obligation": _obligation,
     "owed": _owed,

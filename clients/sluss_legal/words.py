@@ -226,6 +226,7 @@ ENTRY_TYPES = {
     "obligation": N_("Obligation"),
     "owed": N_("Obligations of a request"),
     "erasure": N_("Erasure"),
+    "hold": N_("Legal hold"),
     "catalogue": N_("Field catalogue"),
     "policy": N_("Policy version"),
     "genesis": N_("Beginning of the ledger"),

@@ -23,7 +23,7 @@ from broker.ledger.entry.form import (
 )
 from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsewhere, sealed, sealed_commitment
 from broker.ledger.entry.obligations import obligation, owed
-from broker.ledger.entry.persons import erasure
+from broker.ledger.entry.persons import erasure, hold
 from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key, policy
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "erasure",
     "genesis",
     "good_fields",
+    "hold",
     "key",
     "obligation",
     "owed",

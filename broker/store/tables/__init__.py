@@ -6,7 +6,7 @@ assigns every key), no server-side defaults, times as integer microseconds since
 
 from broker.store.tables.columns import core
 from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
-from broker.store.tables.erasure import Erasure, LedgerErased
+from broker.store.tables.erasure import Erasure, LedgerErased, LegalHold
 from broker.store.tables.ledger import (
     CASES,
     RIGHTS,
@@ -42,6 +42,7 @@ __all__ = [
     "LegalCase",
     "LegalDocument",
     "LegalEvent",
+    "LegalHold",
     "Obligation",
     "ObligationEvent",
     "Person",

@@ -276,6 +276,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: `{"obligation": "O-2026-0001", "fields": "email, phone"}`
     """
+    ERROR_REASON_LEGAL_HOLD: _ErrorReason.ValueType  # 64
+    """FAILED_PRECONDITION. The person can't be erased for now: a legal hold is in force, or a legal case needs the data. Which
+    of them is not told; the answer may be passed on to the person.
+
+    Example: `{}`
+    """
+    ERROR_REASON_HOLD_UNKNOWN: _ErrorReason.ValueType  # 65
+    """NOT_FOUND. No such legal hold, or it is no longer in force.
+
+    Example: `{"hold": "H-2026-0001"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of `google.rpc.ErrorInfo`, without the prefix `ERROR_REASON_`; its domain is
@@ -535,5 +546,16 @@ ERROR_REASON_CORRECTION_NOT_FETCHED: ErrorReason.ValueType  # 59
 them under the contract first, or delete the fields and attest `deleted`.
 
 Example: `{"obligation": "O-2026-0001", "fields": "email, phone"}`
+"""
+ERROR_REASON_LEGAL_HOLD: ErrorReason.ValueType  # 64
+"""FAILED_PRECONDITION. The person can't be erased for now: a legal hold is in force, or a legal case needs the data. Which
+of them is not told; the answer may be passed on to the person.
+
+Example: `{}`
+"""
+ERROR_REASON_HOLD_UNKNOWN: ErrorReason.ValueType  # 65
+"""NOT_FOUND. No such legal hold, or it is no longer in force.
+
+Example: `{"hold": "H-2026-0001"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

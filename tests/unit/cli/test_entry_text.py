@@ -110,6 +110,10 @@ ENTRIES = {
         ),
         ["L-2026-0001", "2026-11-20", "paper", "legal/anna", "email"],
     ),
+    "hold": (
+        entry.hold(NOW, "placed", "H-2026-0001", D, D, "2027-06-30", "legal/anna"),
+        ["H-2026-0001", "placed", "legal/anna", "until 2027-06-30"],
+    ),
     "erasure": (
         entry.erasure(NOW, D, 4, "R-2026-0001", "privacy/eva"),
         ["R-2026-0001", "privacy/eva", "4 entries"],

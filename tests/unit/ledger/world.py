@@ -63,6 +63,7 @@ def every_type() -> dict[str, bytes]:
         entry.key(START, "registered", "subcontractor/a", digest, 2, "subcontractor/a", ""),
         entry.certificate(START, "revoked", "subcontractor/a", digest, "operator/o", "stolen"),
         entry.choice(START, digest, "partners.email", "in", "web", "preferences", "2026-01", "internal/web"),
+        entry.hold(START, "placed", "H-2026-0001", digest, digest, "2027-06-30", "legal/anna"),
         entry.catalogue(START, digest, "operator/o"),
         entry.policy(START, "2026-01", START, digest, "privacy/p"),
         entry.case(
