@@ -91,6 +91,10 @@ class Reason(StrEnum):
     CORRECTION_NOT_FETCHED = "CORRECTION_NOT_FETCHED"
     LEGAL_HOLD = "LEGAL_HOLD"
     HOLD_UNKNOWN = "HOLD_UNKNOWN"
+    POLICY_UNKNOWN = "POLICY_UNKNOWN"
+    POLICY_EXISTS = "POLICY_EXISTS"
+    NOTICE_MISSING = "NOTICE_MISSING"
+    CONSUMER_TAKEN = "CONSUMER_TAKEN"
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,12 @@ CATALOGUE: dict[Reason, Kind] = {
         Code.FAILED_PRECONDITION, "the person's data must be kept for now, for a legal claim or an obligation under law"
     ),
     Reason.HOLD_UNKNOWN: Kind(Code.NOT_FOUND, "no such hold in force"),
+    Reason.POLICY_UNKNOWN: Kind(Code.NOT_FOUND, "no such policy version"),
+    Reason.POLICY_EXISTS: Kind(Code.ALREADY_EXISTS, "the policy version is on record with another text or time"),
+    Reason.NOTICE_MISSING: Kind(
+        Code.FAILED_PRECONDITION, "the person was not told of this policy version, or it is not the one in force"
+    ),
+    Reason.CONSUMER_TAKEN: Kind(Code.PERMISSION_DENIED, "the consumer's name is another principal's"),
 }
 
 

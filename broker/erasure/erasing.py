@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from broker.clock import rfc3339
 from broker.erasure import holds
@@ -23,8 +23,10 @@ from broker.ids import person_text
 from broker.ledger import entry
 from broker.ledger.rows import add_erased
 from broker.obligations.owing import owe
+from broker.outbox import queue
 from broker.persons import rows
 from broker.persons.model import ERASED_STATE
+from broker.policies import acceptances
 from broker.store import tables
 from broker.store.queries import BLIND_INDEX, PERSON, UNIQUE_NUMBER
 from broker.vault import ERASED, commitment
@@ -51,13 +53,19 @@ def _forget_requests(connection: Connection, person: int) -> None:
     chosen = select(CHOICE.c.at).where(CHOICE.c.person == person)
     entries = select(CHOICE.c.entry).where(CHOICE.c.person == person)
     asked = REQUEST.c.at.in_(registered.union(chosen))
-    about = (REQUEST.c.reply == person_text(person).encode()) | (
+    name = person_text(person).encode()
+    about = (func.substr(REQUEST.c.reply, 1, len(name)) == name) | (
         (REQUEST.c.entries == 1) & REQUEST.c.first_entry.in_(entries)
     )
     connection.execute(update(REQUEST).where(asked, about).values(body=b""))
 
 
-FORGETTERS: Final[list[Callable[[Connection, int], None]]] = [holds.forget, _forget_requests]
+FORGETTERS: Final[tuple[Callable[[Connection, int], None], ...]] = (
+    holds.forget,
+    queue.forget,
+    acceptances.forget,
+    _forget_requests,
+)
 """What other rooms destroy of a person: each takes the connection and the person's id."""
 
 

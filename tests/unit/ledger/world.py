@@ -66,6 +66,7 @@ def every_type() -> dict[str, bytes]:
         entry.hold(START, "placed", "H-2026-0001", digest, digest, "2027-06-30", "legal/anna"),
         entry.catalogue(START, digest, "operator/o"),
         entry.policy(START, "2026-01", START, digest, "privacy/p"),
+        entry.acceptance(START, digest, "2026-01", "web", b"", "internal/web"),
         entry.case(
             START, "approved", "L-2026-0001", "legal.process", "SE", "approved", "legal/bo", body=digest, text=digest
         ),
