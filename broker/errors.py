@@ -173,7 +173,7 @@ CATALOGUE: dict[Reason, Kind] = {
         Code.FAILED_PRECONDITION, "no disclosure since says that the corrected values were fetched"
     ),
     Reason.LEGAL_HOLD: Kind(
-        Code.FAILED_PRECONDITION, "the person's data must be kept for now, for a legal claim or an obligation under law"
+        Code.FAILED_PRECONDITION, "the person's data can't be erased yet: a legal claim or a duty under law needs them"
     ),
     Reason.HOLD_UNKNOWN: Kind(Code.NOT_FOUND, "no such hold in force"),
     Reason.POLICY_UNKNOWN: Kind(Code.NOT_FOUND, "no such policy version"),

@@ -277,7 +277,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: `{"obligation": "O-2026-0001", "fields": "email, phone"}`
     """
     ERROR_REASON_LEGAL_HOLD: _ErrorReason.ValueType  # 64
-    """FAILED_PRECONDITION. The person can't be erased for now: a legal hold is in force, or a legal case needs the data. Which
+    """FAILED_PRECONDITION. The person can't be erased yet: a legal hold is in force, or a legal case needs the data. Which
     of them is not told; the answer may be passed on to the person.
 
     Example: `{}`
@@ -569,7 +569,7 @@ them under the contract first, or delete the fields and attest `deleted`.
 Example: `{"obligation": "O-2026-0001", "fields": "email, phone"}`
 """
 ERROR_REASON_LEGAL_HOLD: ErrorReason.ValueType  # 64
-"""FAILED_PRECONDITION. The person can't be erased for now: a legal hold is in force, or a legal case needs the data. Which
+"""FAILED_PRECONDITION. The person can't be erased yet: a legal hold is in force, or a legal case needs the data. Which
 of them is not told; the answer may be passed on to the person.
 
 Example: `{}`
