@@ -8,8 +8,10 @@ from sluss.v1 import (
     aggregate_pb2,
     contract_pb2,
     disclosure_pb2,
+    erasure_pb2,
     ledger_pb2,
     legal_pb2,
+    obligation_pb2,
     outbox_pb2,
     person_pb2,
     policy_pb2,
@@ -31,8 +33,10 @@ from broker.erasure.scrubbing import Scrubber
 from broker.keys.file import FileProvider
 from broker.keys.provider import INDEX
 from broker.ledger.log import Ledger
+from broker.ledger.rows import existing, read_head
 from broker.ledger.signer import LedgerKeys
 from broker.legal.cases import Cases
+from broker.obligations.upkeep import Upkeep
 from broker.outbox import consumers
 from broker.pages import Cursors
 from broker.persons.importing import Importer
@@ -42,11 +46,14 @@ from broker.rights import Rights
 from broker.rpc.aggregates import Aggregates
 from broker.rpc.contracts import Contracts
 from broker.rpc.disclosures import Disclosures
+from broker.rpc.erasures import Erasures
 from broker.rpc.ledgers import Ledgers
 from broker.rpc.legal import Legal
+from broker.rpc.obligations import Obligations
 from broker.rpc.outbox import Outbox
 from broker.rpc.persons import Persons
 from broker.rpc.policies import Policies
+from broker.rpc.pulse import Pulse
 from broker.rpc.threads import Threads
 from broker.rpc.traces import Traces
 from broker.store import tables
@@ -109,6 +116,14 @@ class App:
         self._batches = GroupCommit(self.spine.run, settings.commit_timeout_s)
         self._threads = Threads(THREADS, settings.commit_timeout_s)
         self._counting = Threads(COUNTERS, COUNT_S)
+        self._upkeep = Upkeep(
+            self.engine,
+            self.ledger,
+            self.vault,
+            clock,
+            settings.obligation_remind_days,
+            settings.obligation_escalate_days,
+        )
         self._cursors = Cursors(rings[INDEX].digest(CURSOR_LABEL, b""))
 
     def services(self) -> list[tuple[ServiceDescriptor, object]]:
@@ -165,6 +180,11 @@ class App:
                     self._counting,
                 ),
             ),
+            (erasure_pb2.DESCRIPTOR.services_by_name["ErasureService"], Erasures(self.desk, cursors, call)),
+            (
+                obligation_pb2.DESCRIPTOR.services_by_name["ObligationService"],
+                Obligations(self.desk, self.ledger, cursors, call, Pulse(self._rights_count)),
+            ),
         ]
 
     def authorise(self, caller: Caller) -> Principal:
@@ -174,6 +194,10 @@ class App:
             SlussError: as `identity.authorise`, LEDGER_UNAVAILABLE.
         """
         return self.desk.read(caller, lambda view: view.principal)
+
+    def _rights_count(self) -> int:
+        with reading(self.engine) as connection:
+            return existing(read_head(connection)).rights
 
     def probe(self) -> None:
         """Try whether the ledger can be written: a durable write that changes nothing.
@@ -191,6 +215,7 @@ class App:
             SlussError: LEDGER_UNAVAILABLE.
         """
         self.ledger.run(self._refusals.close)
+        self._upkeep.run()
         now_us = self._clock()
         before_us = now_us - round(self._settings.retry_window_s * SECOND)
         with self.ledger.transaction() as tx:

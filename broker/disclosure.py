@@ -38,6 +38,7 @@ from broker.ids import person_text
 from broker.ledger import entry
 from broker.ledger.log import ATTEMPTS
 from broker.legal.releasing import grant_release
+from broker.obligations.retention import Retentions
 from broker.own_keys import has_accepted
 from broker.plan import Basis, Granted, Plan, Refusing, refusal_of
 from broker.rights import not_yours, own
@@ -319,8 +320,8 @@ class Spine:
             in_batch.add(plan.name)
 
     def _append_disclosures(self, tx: Tx, plans: Sequence[Plan], now_us: int) -> set[bytes]:
-        """Volumes, entries and request ids of what is disclosed; gives the epochs used, by their encapsulations."""
-        volumes = Volumes(tx.connection, now_us)
+        """Volumes, entries, days of deletion and request ids of what is disclosed; the epochs' encapsulations."""
+        volumes, retentions = Volumes(tx.connection, now_us), Retentions(tx.connection)
         remembered: list[tuple[requests.Name, requests.Known]] = []
         used: set[bytes] = set()
         for plan in plans:
@@ -346,11 +347,14 @@ class Spine:
                 continue
             for sealed in answer.sealed:
                 self._append_one(tx, plan, sealed, now_us)
+                if plan.granted.release is None:
+                    retentions.take(sealed.terms, sealed.index)
             used.update(sealed.epoch for sealed in answer.sealed)
             reply = answer.last.to_bytes(8, "big")
             known = requests.Known(plan.ask.digest(), answer.sealed[0].index, len(answer.sealed), reply)
             remembered.append((plan.name, known))
         volumes.save()
+        retentions.save()
         requests.remember(tx.connection, remembered, now_us)
         return used
 

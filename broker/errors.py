@@ -86,6 +86,11 @@ class Reason(StrEnum):
     CASE_WRONG_STATE = "CASE_WRONG_STATE"
     SECOND_PERSON_NEEDED = "SECOND_PERSON_NEEDED"
     SCOPE_WIDENED = "SCOPE_WIDENED"
+    OBLIGATION_UNKNOWN = "OBLIGATION_UNKNOWN"
+    OBLIGATION_WRONG_STATE = "OBLIGATION_WRONG_STATE"
+    CORRECTION_NOT_FETCHED = "CORRECTION_NOT_FETCHED"
+    LEGAL_HOLD = "LEGAL_HOLD"
+    HOLD_UNKNOWN = "HOLD_UNKNOWN"
     POLICY_UNKNOWN = "POLICY_UNKNOWN"
     POLICY_EXISTS = "POLICY_EXISTS"
     NOTICE_MISSING = "NOTICE_MISSING"
@@ -166,6 +171,15 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.CASE_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the case's state does not allow this step"),
     Reason.SECOND_PERSON_NEEDED: Kind(Code.PERMISSION_DENIED, "this needs a second person"),
     Reason.SCOPE_WIDENED: Kind(Code.PERMISSION_DENIED, "a scope only ever gets narrower"),
+    Reason.OBLIGATION_UNKNOWN: Kind(Code.NOT_FOUND, "no such obligation"),
+    Reason.OBLIGATION_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the obligation's state does not allow this"),
+    Reason.CORRECTION_NOT_FETCHED: Kind(
+        Code.FAILED_PRECONDITION, "no disclosure since says that the corrected values were fetched"
+    ),
+    Reason.LEGAL_HOLD: Kind(
+        Code.FAILED_PRECONDITION, "the person's data can't be erased yet: a legal claim or a duty under law needs them"
+    ),
+    Reason.HOLD_UNKNOWN: Kind(Code.NOT_FOUND, "no such hold in force"),
     Reason.POLICY_UNKNOWN: Kind(Code.NOT_FOUND, "no such policy version"),
     Reason.POLICY_EXISTS: Kind(Code.ALREADY_EXISTS, "the policy version is on record with another text or time"),
     Reason.NOTICE_MISSING: Kind(

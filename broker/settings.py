@@ -107,6 +107,9 @@ class Settings(BaseSettings):
         epoch_s: how long an epoch secret serves.
         epoch_disclosures: how many disclosures it serves.
         emergency_confirm_s: within which a second person must answer for an emergency release.
+        obligation_remind_days: when recipients are reminded, in days from the day when they owe, such as -7 for a week
+            before.
+        obligation_escalate_days: how many days after it the privacy team is told.
         outbox_retry_s: after which a message of the outbox that was not delivered comes again; doubled each time.
         usage_retention_months: usage events are kept for so many whole months before the present one.
         refusal_window_s: refusals of one caller are counted per window of this length, in whole seconds.
@@ -140,6 +143,10 @@ class Settings(BaseSettings):
     epoch_s: float = Field(default=3600.0, gt=0, le=3600.0)
     epoch_disclosures: int = Field(default=1 << 20, ge=1, le=1 << 20)
     emergency_confirm_s: Seconds = 86_400.0
+    obligation_remind_days: tuple[Annotated[int, Field(ge=-90, le=365)], ...] = Field(
+        default=(-7, -1, 1, 7), max_length=12
+    )
+    obligation_escalate_days: int = Field(default=7, ge=0, le=365)
     outbox_retry_s: Seconds = 60.0
     usage_retention_months: int = Field(default=25, ge=1, le=120)
     refusal_window_s: float = Field(default=60.0, ge=1, le=366 * 86_400, allow_inf_nan=False)

@@ -1,5 +1,6 @@
 """Erasing a person, in the transaction that puts the erasure into the ledger.
 
+    0. nothing forbids it                                       holds.py
     1. whoever got the person's data owes its erasure           (obligations, while the ties still tell who)
     2. each room forgets what it holds                          `FORGETTERS`; usage events by a tag of the secret's
     3. ties to the ledger become a number per entry             nobody can tell any more whose they were
@@ -14,12 +15,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from broker.aggregates import recording
 from broker.clock import rfc3339
+from broker.erasure import holds
+from broker.ids import person_text
 from broker.ledger import entry
 from broker.ledger.rows import add_erased
+from broker.obligations.owing import owe
 from broker.outbox import queue
 from broker.persons import rows
 from broker.persons.model import ERASED_STATE
@@ -38,12 +42,32 @@ if TYPE_CHECKING:
 
 CHOICE = tables.core(tables.Choice)
 ERASURE = tables.core(tables.Erasure)
+REQUEST = tables.core(tables.Request)
 TIES = tables.core(tables.LedgerPerson)
 
+
+def _forget_requests(connection: Connection, person: int) -> None:
+    """Destroy the keyed digests of what the person was registered with and has chosen; they are of values.
+
+    The rows stay as long as others: a retry that comes late must not register the person anew, and is refused.
+    """
+    registered = select(PERSON.c.created_at).where(PERSON.c.id == person)
+    chosen = select(CHOICE.c.at).where(CHOICE.c.person == person)
+    entries = select(CHOICE.c.entry).where(CHOICE.c.person == person)
+    asked = REQUEST.c.at.in_(registered.union(chosen))
+    name = person_text(person).encode()
+    about = (func.substr(REQUEST.c.reply, 1, len(name)) == name) | (
+        (REQUEST.c.entries == 1) & REQUEST.c.first_entry.in_(entries)
+    )
+    connection.execute(update(REQUEST).where(asked, about).values(body=b""))
+
+
 FORGETTERS: Final[tuple[Callable[[Connection, int], None], ...]] = (
+    holds.forget,
     queue.forget,
     acceptances.forget,
     former.forget,
+    _forget_requests,
 )
 """What other rooms destroy of a person: each takes the connection and the person's id."""
 
@@ -57,11 +81,23 @@ def erase(change: Change, person: int, cause: str) -> int:
         cause: the person request or complaint that it is done for.
 
     Raises:
-        SlussError: PERSON_UNKNOWN, for a person who is erased already too.
+        SlussError: PERSON_UNKNOWN, for a person who is erased already too; LEGAL_HOLD; LEDGER_INCONSISTENT.
+    """
+    rows.active(change.connection, person)
+    holds.require_none(change, person)
+    return erase_regardless(change, person, cause)
+
+
+def erase_regardless(change: Change, person: int, cause: str) -> int:
+    """As `erase`, whatever forbids it: for persons whom a restored backup brings back, holds of then and all.
+
+    Raises:
+        SlussError: PERSON_UNKNOWN.
     """
     row = rows.active(change.connection, person)
     secret = change.snapshot.vault.person_secret(row)
     recording.forget(change, person)
+    owe(change, person, "erase", (), cause)
     for forget in FORGETTERS:
         forget(change.connection, person)
     untied = _untie(change, person)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ERASURE = tables.core(tables.Erasure)
+REQUEST = tables.core(tables.Request)
 PATIENCE_S: Final = 2.0
 """How long readers may keep SQLite's log busy before a later run takes over."""
 VACUUM_S: Final = 3600.0
@@ -100,7 +101,7 @@ class Scrubber:
         try:
             with store_errors(), patient.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 for table in SQLModel.metadata.tables.values():
-                    if table is PERSON or "person" in table.columns:
+                    if table in {PERSON, REQUEST} or "person" in table.columns:
                         connection.execute(text(f"VACUUM {table.name}"))
         finally:
             patient.dispose()

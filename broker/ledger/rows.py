@@ -153,6 +153,17 @@ def read_entries(
     return [EntryRow(index, bytes(entry), *rest) for index, entry, *rest in rows]
 
 
+def stored_entries(connection: Connection, indexes: Sequence[int]) -> list[EntryRow]:
+    """Those of the entries with these indexes that exist, in no particular order."""
+    found: list[EntryRow] = []
+    for start in range(0, len(indexes), MAX_READ):
+        part = indexes[start : start + MAX_READ]
+        marks = ", ".join("?" * len(part))
+        text = f"SELECT id, entry, type, contract, recipient, at FROM ledger_entry WHERE id IN ({marks})"  # noqa: S608 - marks only
+        found += [EntryRow(index, bytes(entry), *rest) for index, entry, *rest in fetch(connection, text, part)]
+    return found
+
+
 def read_standing(
     connection: Connection,
     type: str,  # noqa: A002 - the member's name in the entry

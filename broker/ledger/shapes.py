@@ -130,6 +130,17 @@ SHAPES: dict[str, dict[str, type]] = {
         "v": int,
     },
     "erasure": {"at": str, "by": str, "cause": str, "person": str, "ties": int, "type": str, "v": int},
+    "hold": {
+        "at": str,
+        "by": str,
+        "event": str,
+        "hold": str,
+        "person": str,
+        "text": str,
+        "type": str,
+        "until": str,
+        "v": int,
+    },
     "sealed": {"at": str, "commitment": str, "type": str, "v": int},
     "canary": {
         "at": str,
@@ -162,6 +173,28 @@ SHAPES: dict[str, dict[str, type]] = {
         "type": str,
         "v": int,
     },
+    "obligation": {
+        "outcome": str,
+        "at": str,
+        "by": str,
+        "contract": str,
+        "due": str,
+        "event": str,
+        "fields": list,
+        "key": str,
+        "kind": str,
+        "obligation": str,
+        "owed": str,
+        "reason": str,
+        "recipient": str,
+        "signature": str,
+        "through": int,
+        "time": str,
+        "type": str,
+        "until": str,
+        "v": int,
+    },
+    "owed": {"at": str, "by": str, "case": str, "kind": str, "obligations": list, "type": str, "v": int},
     "genesis": {"at": str, "ed25519": str, "mldsa44": str, "origin": str, "type": str, "v": int},
 }
 TERMS: dict[str, type] = {
@@ -220,6 +253,26 @@ CASE_STATES = frozenset(
         "closed",
     }
 )
+OBLIGATION_KINDS = frozenset({"delete_by", "correct", "erase"})
+"""What a recipient can owe."""
+OBLIGATION_EVENTS = frozenset(
+    {
+        "created",
+        "acknowledged",
+        "attested",
+        "delay_asked",
+        "delay_granted",
+        "delay_refused",
+        "reminded",
+        "escalated",
+        "unanswered",
+        "close_proposed",
+        "not_confirmed",
+    }
+)
+"""What can happen to an obligation."""
+OBLIGATION_OUTCOMES = frozenset({"", "deleted", "corrected", "never_held_any_more"})
+"""What a recipient can attest; empty in every other event."""
 MEDIA = frozenset({"paper", "court", "oral", "other_system", "other"})
 """How a release was made elsewhere."""
 WORDS: dict[tuple[str, str], frozenset[str]] = {
@@ -227,6 +280,7 @@ WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("key", "event"): frozenset({"registered", "rotated"}),
     ("certificate", "event"): frozenset({"pinned", "revoked"}),
     ("choice", "state"): frozenset({"in", "out"}),
+    ("hold", "event"): frozenset({"placed", "lifted"}),
     ("case", "event"): CASE_EVENTS,
     ("case", "state"): CASE_STATES,
     ("case", "ground"): GROUNDS,
@@ -235,6 +289,10 @@ WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("release_elsewhere", "medium"): MEDIA,
     ("canary", "event"): frozenset({"planted", "retired"}),
     ("aggregate", "noise"): frozenset({"laplace", "gaussian"}),
+    ("obligation", "kind"): OBLIGATION_KINDS,
+    ("obligation", "event"): OBLIGATION_EVENTS,
+    ("obligation", "outcome"): OBLIGATION_OUTCOMES,
+    ("owed", "kind"): OBLIGATION_KINDS,
 }
 DIGESTS: dict[str, tuple[str, ...]] = {
     "contract": ("terms_sha256",),
@@ -242,6 +300,7 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "certificate": ("spki",),
     "choice": ("person",),
     "erasure": ("person",),
+    "hold": ("person", "text"),
     "catalogue": ("sha256",),
     "policy": ("sha256",),
     "acceptance": ("person",),
@@ -249,13 +308,19 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "sealed": ("commitment",),
     "canary": ("commitment",),
     "aggregate": ("question", "sha256"),
+    "obligation": ("owed",),
 }
 """Members of 32 bytes in base64url without padding."""
 OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"acceptance": ("evidence",), "case": ("document",)}
 """Likewise, or empty."""
-NAMES: dict[str, tuple[str, ...]] = {"refusal": ("fields",), "release_elsewhere": ("fields",)}
+NAMES: dict[str, tuple[str, ...]] = {
+    "refusal": ("fields",),
+    "release_elsewhere": ("fields",),
+    "obligation": ("fields",),
+    "owed": ("obligations",),
+}
 """Members that list names."""
 DIGEST_LISTS: dict[str, tuple[str, ...]] = {"release_elsewhere": ("persons",)}
 """Members that list 1 to 256 commitments."""
-ONE_PERSON = frozenset({"acceptance", "choice", "erasure"})
+ONE_PERSON = frozenset({"acceptance", "choice", "erasure", "hold"})
 """Types that speak of one person each, by the commitment `person`; slices and lists speak of several."""

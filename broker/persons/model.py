@@ -51,13 +51,19 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """Values to set and fields to remove, based on the record at `etag`."""
+    """Values to set and fields to remove, based on the record at `etag`.
+
+    `rectification` says that what was on record was wrong, so that whoever received it is told (GDPR Art. 19); `cause`
+    is the person's request or complaint that found it so, if there is one.
+    """
 
     person: int
     values: Sequence[Given] = field(repr=False)
     remove: Sequence[str]
     source: str
     etag: str
+    rectification: bool = False
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

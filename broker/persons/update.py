@@ -1,4 +1,8 @@
-"""Rectification: values set, added and removed, on the record that the caller has seen (POLICY 3)."""
+"""Corrections: values set, added and removed, on the record that the caller has seen (POLICY 3).
+
+A person who has moved was not wrong before: such an update tells nobody. A rectification does (GDPR Art. 19): whoever
+received one of the values that it changes or removes owes the correction, from the same transaction on.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from broker.clock import SECOND
 from broker.errors import Reason, SlussError
+from broker.obligations.owing import owe
 from broker.persons import checking, rows
 from broker.tracing.former import going
 from broker.vault import Value
@@ -43,7 +48,10 @@ def update(change: Change, asked: Correction) -> str:
     changed = rows.ChangedPerson(row.id, row.version, sealed, rows.indexes(vault, catalogue, texts), former)
     if not rows.update_persons(change.connection, [changed], change.now_us):
         raise SlussError(Reason.PERSON_EXISTS, field="customer_number")
-    # 4. whatever was decided on the old record is decided anew
+    # 4. who got what was wrong has to correct it
+    if asked.rectification:
+        owe(change, row.id, "correct", [name for name in changes if name in stored], asked.cause)
+    # 5. whatever was decided on the old record is decided anew
     change.tx.bump_rights()
     return str(row.version + 1)
 

@@ -31,7 +31,7 @@ def period(first: str, last: str, now_us: int, *, open_ended: bool) -> tuple[int
         SlussError: INVALID_REQUEST with the field.
     """
     begin = 0 if open_ended and not first else _start_us(day(first, "first_day"))
-    final = _today(now_us) if open_ended and not last else day(last, "last_day")
+    final = today(now_us) if open_ended and not last else day(last, "last_day")
     end = _start_us(final + timedelta(days=1)) if final < date.max else 1 << 62
     if end <= begin:
         raise invalid("last_day", "before the first day")
@@ -91,12 +91,13 @@ def day(text: str, field: str) -> date:
 def past(text: str, field: str, now_us: int) -> date:
     """A date that is not in the future (UTC)."""
     found = day(text, field)
-    if found > _today(now_us):
+    if found > today(now_us):
         raise invalid(field, "in the future")
     return found
 
 
-def _today(now_us: int) -> date:
+def today(now_us: int) -> date:
+    """The day of a moment, UTC."""
     return datetime.fromtimestamp(now_us // SECOND, UTC).date()
 
 

@@ -97,6 +97,7 @@ def correction(message: person_pb2.UpdatePersonRequest) -> Correction:
         list(message.remove),
         message.source,
         message.etag,
+        message.rectification,
     )
 
 

@@ -130,9 +130,40 @@ def _aggregate(entry: Mapping[str, Any]) -> str:
     )
 
 
+_EVENTS: Mapping[str, str] = {
+    "created": "{recipient} owes it ({kind}) until {due}",
+    "acknowledged": "acknowledged by {recipient}",
+    "attested": "{recipient} attests: {outcome}",
+    "delay_asked": "{recipient} asks for time until {until}: {reason}",
+    "delay_granted": "{by} grants time until {until}",
+    "delay_refused": "{by} grants no more time: {reason}",
+    "reminded": "{recipient} was reminded by {by}",
+    "escalated": "overdue, and told to the privacy team",
+    "unanswered": "{recipient} does not answer and its contract is over",
+    "close_proposed": "{by} proposes to close it without an answer: {reason}",
+    "not_confirmed": "closed without an answer of {recipient} by {by}: nothing is confirmed",
+}
+
+
+def _obligation(entry: Mapping[str, Any]) -> str:
+    told = {name: str(value).replace("_", " ") for name, value in entry.items() if name in {"kind", "outcome"}}
+    said = _EVENTS.get(entry["event"], "{event}").format_map({**entry, **told})
+    return f"obligation {entry['obligation']} under {entry['contract']}: {said}"
+
+
+def _owed(entry: Mapping[str, Any]) -> str:
+    listed = ", ".join(entry["obligations"]) or "none, as nobody has the data"
+    return f"obligations for {entry['case']} ({entry['kind']}), made by {entry['by']}: {listed}"
+
+
 def _erasure(entry: Mapping[str, Any]) -> str:
     ties = "1 entry" if entry["ties"] == 1 else f"{entry['ties']} entries"
     return f"a person was erased for {entry['cause']} by {entry['by']}; {ties} can't be linked to anybody any more"
+
+
+def _hold(entry: Mapping[str, Any]) -> str:
+    until = f", until {entry['until']}" if entry["until"] else ""
+    return f"legal hold {entry['hold']} on a person was {entry['event']} by {entry['by']}{until}"
 
 
 def _genesis(entry: Mapping[str, Any]) -> str:
@@ -170,9 +201,12 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "release": _release,
     "release_elsewhere": _release_elsewhere,
     "erasure": _erasure,
+    "hold": _hold,
     "sealed": _sealed,
     "canary": _canary,
     "trace": _trace,
     "aggregate": _aggregate,
+    "obligation": _obligation,
+    "owed": _owed,
     "genesis": _genesis,
 }

@@ -13,6 +13,7 @@ from sluss_cli import (
     console,
     contract,
     disclose,
+    hold,
     imports,
     key,
     ledger,
@@ -46,6 +47,7 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
     for name, group in (
         ("contract", contract.app),
         ("person", person.app),
+        ("hold", hold.app),
         ("key", key.app),
         ("ledger", ledger.app),
         ("legal", legal.app),

@@ -183,6 +183,10 @@ def update(
     file: From = "",
     remove: Annotated[list[str] | None, typer.Option(help="A field to remove; repeatable.", metavar="FIELD")] = None,
     source: Source = "update",
+    rectification: Annotated[
+        bool,
+        typer.Option("--rectification", help="What was on record was wrong: whoever received it has to correct it."),
+    ] = False,
     etag: Annotated[
         str, typer.Option(help="Refuse if the record has changed since this etag of `person show`.", metavar="ETAG")
     ] = "",
@@ -195,7 +199,12 @@ def update(
     on_record = {field.field for field in now.fields}
     absent = sorted(set(remove or ()) - on_record)
     request = pb.UpdatePersonRequest(
-        person_id=person, values=changes, remove=remove or (), source=source, etag=etag or now.etag
+        person_id=person,
+        values=changes,
+        remove=remove or (),
+        source=source,
+        etag=etag or now.etag,
+        rectification=rectification,
     )
     reply = session.persons.UpdatePerson(request, timeout=DEADLINE_S)
     changed = bool(changes) or len(absent) < len(set(remove or ()))

@@ -13,6 +13,7 @@ from sluss.v1 import (
     aggregate_pb2_grpc,
     contract_pb2_grpc,
     disclosure_pb2_grpc,
+    erasure_pb2_grpc,
     ledger_pb2_grpc,
     legal_pb2_grpc,
     outbox_pb2_grpc,
@@ -127,6 +128,11 @@ class Session:
     def aggregates(self) -> aggregate_pb2_grpc.AggregateServiceStub:
         """The aggregate service."""
         return aggregate_pb2_grpc.AggregateServiceStub(self._channel)
+
+    @cached_property
+    def erasure(self) -> erasure_pb2_grpc.ErasureServiceStub:
+        """The erasure service."""
+        return erasure_pb2_grpc.ErasureServiceStub(self._channel)
 
     @cached_property
     def policies(self) -> policy_pb2_grpc.PolicyServiceStub:

@@ -23,7 +23,8 @@ from broker.ledger.entry.form import (
     parse,
 )
 from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsewhere, sealed, sealed_commitment
-from broker.ledger.entry.persons import erasure
+from broker.ledger.entry.obligations import obligation, owed
+from broker.ledger.entry.persons import erasure, hold
 from broker.ledger.entry.policies import acceptance, policy
 from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key
 from broker.ledger.entry.tracing import canary, trace
@@ -53,7 +54,10 @@ __all__ = [
     "erasure",
     "genesis",
     "good_fields",
+    "hold",
     "key",
+    "obligation",
+    "owed",
     "parse",
     "policy",
     "refusal",

@@ -94,7 +94,7 @@ def base64url(data: bytes) -> str:
     return b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
 
 
-def make(kind: str, at: int, **members: Any) -> bytes:
+def make(kind: str, at: int, /, **members: Any) -> bytes:
     """An entry of a type: only the constructors of this package call it.
 
     Raises:

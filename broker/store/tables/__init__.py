@@ -14,7 +14,7 @@ from broker.store.tables.aggregates import (
 )
 from broker.store.tables.columns import core
 from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
-from broker.store.tables.erasure import Erasure, LedgerErased
+from broker.store.tables.erasure import Erasure, LedgerErased, LegalHold
 from broker.store.tables.ledger import (
     CASES,
     RIGHTS,
@@ -26,6 +26,7 @@ from broker.store.tables.ledger import (
     SealedEntry,
 )
 from broker.store.tables.legal import LegalCase, LegalDocument, LegalEvent
+from broker.store.tables.obligations import Obligation, ObligationEvent, Retention
 from broker.store.tables.outbox import OutboxConsumer, OutboxDelivery, OutboxItem
 from broker.store.tables.persons import BlindIndex, Choice, Person, UniqueNumber
 from broker.store.tables.policies import Acceptance, PolicyFanOut, PolicyNotice, PolicyText
@@ -59,6 +60,9 @@ __all__ = [
     "LegalCase",
     "LegalDocument",
     "LegalEvent",
+    "LegalHold",
+    "Obligation",
+    "ObligationEvent",
     "OutboxConsumer",
     "OutboxDelivery",
     "OutboxItem",
@@ -70,6 +74,7 @@ __all__ = [
     "RecipientKey",
     "RefusalCount",
     "Request",
+    "Retention",
     "SealedEntry",
     "UniqueNumber",
     "UsageCombination",

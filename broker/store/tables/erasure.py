@@ -1,8 +1,8 @@
-"""Erasures: what they took from the ledger's ties, and which the key register must still be told of."""
+"""Erasures: what they took from the ledger's ties, and which are not scrubbed yet; legal holds, which forbid them."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Text
+from sqlalchemy import BigInteger, Column, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
 from broker.store.tables.columns import ROW_ID
@@ -28,3 +28,21 @@ class Erasure(SQLModel, table=True):
     cause: str = Field(sa_column=Column(Text, nullable=False, index=True))
     at: int = Field(sa_column=Column(BigInteger, nullable=False))
     scrubbed_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class LegalHold(SQLModel, table=True):
+    """A legal hold on a person. What was written of it is sealed in `body` under `keys`, which go with the person.
+
+    `until` is the moment at which it ends by itself, `lifted_at` that at which it was lifted; 0 is never.
+    """
+
+    __tablename__ = "legal_hold"
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    number: int = Field(sa_column=Column(BigInteger, nullable=False, unique=True))
+    person: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    keys: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    until: int = Field(sa_column=Column(BigInteger, nullable=False))
+    placed_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    lifted_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    entry: int = Field(sa_column=Column(BigInteger, nullable=False))

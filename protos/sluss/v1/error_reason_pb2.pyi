@@ -260,6 +260,33 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: `{"idle_s": "60"}`
     """
+    ERROR_REASON_OBLIGATION_UNKNOWN: _ErrorReason.ValueType  # 57
+    """NOT_FOUND. No such obligation, or it is another recipient's: which of the two is not told.
+
+    Example: `{"obligation": "O-2026-0001"}`
+    """
+    ERROR_REASON_OBLIGATION_WRONG_STATE: _ErrorReason.ValueType  # 58
+    """FAILED_PRECONDITION. The obligation's state does not allow what was asked; another answer than the one given, too.
+
+    Example: `{"obligation": "O-2026-0001", "state": "answered"}`
+    """
+    ERROR_REASON_CORRECTION_NOT_FETCHED: _ErrorReason.ValueType  # 59
+    """FAILED_PRECONDITION. `corrected` was attested of values that no disclosure since says to have been fetched. Fetch
+    them under the contract first, or delete the fields and attest `deleted`.
+
+    Example: `{"obligation": "O-2026-0001", "fields": "email, phone"}`
+    """
+    ERROR_REASON_LEGAL_HOLD: _ErrorReason.ValueType  # 64
+    """FAILED_PRECONDITION. The person can't be erased yet: a legal hold is in force, or a legal case needs the data. Which
+    of them is not told; the answer may be passed on to the person.
+
+    Example: `{}`
+    """
+    ERROR_REASON_HOLD_UNKNOWN: _ErrorReason.ValueType  # 65
+    """NOT_FOUND. No such legal hold, or it is no longer in force.
+
+    Example: `{"hold": "H-2026-0001"}`
+    """
     ERROR_REASON_POLICY_UNKNOWN: _ErrorReason.ValueType  # 60
     """NOT_FOUND. No such policy version, or it has no text yet.
 
@@ -546,6 +573,33 @@ ERROR_REASON_STREAM_IDLE: ErrorReason.ValueType  # 51
 """ABORTED. The caller of a stream sent no message, or took none, for too long. What was answered before stands.
 
 Example: `{"idle_s": "60"}`
+"""
+ERROR_REASON_OBLIGATION_UNKNOWN: ErrorReason.ValueType  # 57
+"""NOT_FOUND. No such obligation, or it is another recipient's: which of the two is not told.
+
+Example: `{"obligation": "O-2026-0001"}`
+"""
+ERROR_REASON_OBLIGATION_WRONG_STATE: ErrorReason.ValueType  # 58
+"""FAILED_PRECONDITION. The obligation's state does not allow what was asked; another answer than the one given, too.
+
+Example: `{"obligation": "O-2026-0001", "state": "answered"}`
+"""
+ERROR_REASON_CORRECTION_NOT_FETCHED: ErrorReason.ValueType  # 59
+"""FAILED_PRECONDITION. `corrected` was attested of values that no disclosure since says to have been fetched. Fetch
+them under the contract first, or delete the fields and attest `deleted`.
+
+Example: `{"obligation": "O-2026-0001", "fields": "email, phone"}`
+"""
+ERROR_REASON_LEGAL_HOLD: ErrorReason.ValueType  # 64
+"""FAILED_PRECONDITION. The person can't be erased yet: a legal hold is in force, or a legal case needs the data. Which
+of them is not told; the answer may be passed on to the person.
+
+Example: `{}`
+"""
+ERROR_REASON_HOLD_UNKNOWN: ErrorReason.ValueType  # 65
+"""NOT_FOUND. No such legal hold, or it is no longer in force.
+
+Example: `{"hold": "H-2026-0001"}`
 """
 ERROR_REASON_POLICY_UNKNOWN: ErrorReason.ValueType  # 60
 """NOT_FOUND. No such policy version, or it has no text yet.

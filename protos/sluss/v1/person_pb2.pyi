@@ -308,12 +308,17 @@ class UpdatePersonRequest(_message.Message):
     REMOVE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    RECTIFICATION_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     """The person."""
     source: _builtins.str
     """Where the new values were collected."""
     etag: _builtins.str
     """The etag that the change is based on."""
+    rectification: _builtins.bool
+    """Says that what was on record was wrong, and has not merely changed: whoever received one of the values concerned
+    then owes the correction (`ObligationService`).
+    """
     @_builtins.property
     def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldValue]:
         """Values to set."""
@@ -330,10 +335,11 @@ class UpdatePersonRequest(_message.Message):
         remove: _abc.Iterable[_builtins.str] | None = ...,
         source: _builtins.str = ...,
         etag: _builtins.str = ...,
+        rectification: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "person_id", b"person_id", "remove", b"remove", "source", b"source", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "person_id", b"person_id", "rectification", b"rectification", "remove", b"remove", "source", b"source", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,26 @@ ENTRIES = {
         ),
         ["subcontractor/a", "refused", "PURPOSE_OUT_OF_SCOPE", "marketing", "email", "C-2026-0001"],
     ),
+    "obligation": (
+        entry.obligation(
+            NOW,
+            "attested",
+            "O-2026-0001",
+            "delete_by",
+            "C-2026-0001",
+            "subcontractor/a",
+            "subcontractor/a",
+            owed=D,
+            due="2026-12-23",
+            fields=[],
+            outcome="never_held_any_more",
+        ),
+        ["O-2026-0001", "C-2026-0001", "subcontractor/a", "never held any more"],
+    ),
+    "owed": (
+        entry.owed(NOW, "R-2026-0001", "erase", ["O-2026-0001", "O-2026-0002"], "privacy/p"),
+        ["R-2026-0001", "erase", "O-2026-0001, O-2026-0002", "privacy/p"],
+    ),
     "refusals": (
         entry.refusals(NOW, NOW - 60_000_000, NOW, "subcontractor/a", {"PURPOSE_UNKNOWN": 41}),
         ["41 times PURPOSE_UNKNOWN", "subcontractor/a"],
@@ -93,6 +113,10 @@ ENTRIES = {
             NOW, "L-2026-0001", "legal.process", "legal/anna", ["email"], [D], "paper", "2026-11-20"
         ),
         ["L-2026-0001", "2026-11-20", "paper", "legal/anna", "email"],
+    ),
+    "hold": (
+        entry.hold(NOW, "placed", "H-2026-0001", D, D, "2027-06-30", "legal/anna"),
+        ["H-2026-0001", "placed", "legal/anna", "until 2027-06-30"],
     ),
     "erasure": (
         entry.erasure(NOW, D, 4, "R-2026-0001", "privacy/eva"),

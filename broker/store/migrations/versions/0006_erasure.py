@@ -1,4 +1,4 @@
-"""Erasures, and the ties to the ledger that they have destroyed, added up by entry."""
+"""Erasures, the ties to the ledger that they have destroyed, added up by entry, and legal holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Makes the two tables."""
+    """Makes the three tables."""
     op.create_table("ledger_erased", _row_id("entry"), _big("ties"), sa.PrimaryKeyConstraint("entry"))
     op.create_table(
         "erasure",
@@ -24,6 +24,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("entry"),
     )
     op.create_index("ix_erasure_cause", "erasure", ["cause"])
+    op.create_table(
+        "legal_hold",
+        sa.Column("id", sa.Text(), nullable=False),
+        _big("number"),
+        _big("person"),
+        sa.Column("keys", sa.LargeBinary(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        _big("until"),
+        _big("placed_at"),
+        _big("lifted_at"),
+        _big("entry"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("number"),
+    )
+    op.create_index("ix_legal_hold_person", "legal_hold", ["person"])
 
 
 def _big(name: str) -> sa.Column[int]:

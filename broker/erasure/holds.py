@@ -1,0 +1,245 @@
+"""Legal holds in the store: while one is in force, its person can't be erased.
+
+The row is for lists. Whether a person may be erased is read from the ledger's own entries, each proven to be in the
+tree: a row that was deleted, or marked as lifted, frees nobody.
+
+A legal case that is not over and names the person forbids the erasure too. All causes give one answer, LEGAL_HOLD
+without any more: else a privacy team that sees no hold would know that there is a hidden case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from sqlalchemy import func, insert, select, update
+
+from broker import requests
+from broker.clock import SECOND, rfc3339
+from broker.erasure.hold_rules import HOLD_ID, NEVER, Hold, HoldState, ends_at, in_force
+from broker.errors import Reason, SlussError
+from broker.keeping import CaseKeys
+from broker.ledger import entry
+from broker.ledger.rows import read_entries
+from broker.ledger.standing import differs
+from broker.legal.naming import cases_that_need
+from broker.persons import rows
+from broker.store import tables
+from broker.vault import commitment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from sqlalchemy import Connection, Row
+
+    from broker.desk import Change, View
+    from broker.ledger.rows import EntryRow
+
+ENTRY: Final = tables.core(tables.LedgerEntry)
+HOLD: Final = tables.core(tables.LegalHold)
+TIES: Final = tables.core(tables.LedgerPerson)
+REQUEST: Final = tables.core(tables.Request)
+BODY: Final = "hold"
+"""The place at which a hold's body is sealed."""
+NOBODY: Final = 0
+"""Stands in the holds of persons who were erased."""
+
+
+def place(change: Change, request_id: bytes, person: int, reason: str, until: date | None) -> Hold:
+    """Place a hold on a person; the same request places one.
+
+    Raises:
+        SlussError: PERSON_UNKNOWN, REQUEST_ID_REUSED; LEDGER_INCONSISTENT if a retry's hold is not as the ledger says.
+    """
+    by, last = change.principal.name, until.isoformat() if until else ""
+    body = rows.request_body(change.snapshot.vault, "place hold", person, reason, last)
+    known = requests.find_one(change.connection, by, request_id, body)
+    if known is not None:
+        return load(change, known.reply.decode("ascii"))
+    row = rows.active(change.connection, person)
+    number = (change.connection.execute(select(func.max(HOLD.c.number))).scalar_one() or 0) + 1
+    hold_id = f"H-{datetime.fromtimestamp(change.now_us // SECOND, UTC).year}-{number:04d}"
+    keys, wrapped = CaseKeys.new(change.snapshot.vault, hold_id)
+    index = _append(change, keys, row, "placed", hold_id, reason, last)
+    hold = Hold(hold_id, person, reason, last, by, change.now_us, index)
+    change.connection.execute(
+        insert(HOLD).values(
+            id=hold_id,
+            number=number,
+            person=person,
+            keys=wrapped,
+            until=ends_at(last),
+            placed_at=change.now_us,
+            lifted_at=NEVER,
+            entry=index,
+            body=_sealed(keys, hold),
+        )
+    )
+    _remember(change, request_id, body, index, hold_id)
+    return hold
+
+
+def lift(change: Change, request_id: bytes, hold_id: str, reason: str) -> tuple[Hold, int]:
+    """Lift a hold that is in force; gives it and the index of the entry. The same request is answered the same.
+
+    Raises:
+        SlussError: HOLD_UNKNOWN, REQUEST_ID_REUSED; LEDGER_INCONSISTENT.
+    """
+    body = rows.request_body(change.snapshot.vault, "lift hold", hold_id, reason)
+    known = requests.find_one(change.connection, change.principal.name, request_id, body)
+    if known is not None:
+        return load(change, hold_id), known.first_entry
+    stored = _row(change.connection, hold_id)
+    held = _hold(change, stored)
+    if held.state(change.now_us) is not HoldState.IN_FORCE:
+        raise _unknown(hold_id)
+    keys = CaseKeys.load(change.snapshot.vault, hold_id, stored.keys)
+    person = rows.active(change.connection, held.person)
+    index = _append(change, keys, person, "lifted", hold_id, reason, "")
+    lifted = replace(held, lifted_by=change.principal.name, lifted_at=change.now_us, lift_reason=reason)
+    change.connection.execute(
+        update(HOLD).where(HOLD.c.id == hold_id).values(lifted_at=change.now_us, body=_sealed(keys, lifted))
+    )
+    _remember(change, request_id, body, index, hold_id)
+    return lifted, index
+
+
+def load(view: View, hold_id: str) -> Hold:
+    """A hold.
+
+    Raises:
+        SlussError: HOLD_UNKNOWN; LEDGER_INCONSISTENT if its row is not as the ledger says.
+    """
+    return _hold(view, _row(view.connection, hold_id))
+
+
+def listed(view: View, person: int | None, before: int, size: int, *, include_ended: bool) -> tuple[list[Hold], int]:
+    """A page of holds with numbers below `before` (0 for all), newest first.
+
+    Returns:
+        Up to `size` holds, and the number to go on below, 0 after the last.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT if a row is not as the ledger says.
+    """
+    query = select(HOLD).where(HOLD.c.person != NOBODY).order_by(HOLD.c.number.desc()).limit(size + 1)
+    if before:
+        query = query.where(HOLD.c.number < before)
+    if person is not None:
+        query = query.where(HOLD.c.person == person)
+    if not include_ended:
+        query = query.where(HOLD.c.lifted_at == NEVER, (HOLD.c.until == NEVER) | (HOLD.c.until > view.now_us))
+    found = view.connection.execute(query).all()
+    return [_hold(view, row) for row in found[:size]], found[size - 1].number if len(found) > size else 0
+
+
+def forbidden(view: View, person: int) -> bool:
+    """Whether something forbids to erase the person.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT.
+    """
+    standing = in_force([entry.parse(found.entry) for found in _said(view, person)], view.now_us)
+    return bool(standing) or bool(cases_that_need(view, person))
+
+
+def require_none(view: View, person: int) -> None:
+    """Refuse an erasure that something forbids; nothing tells what.
+
+    Raises:
+        SlussError: LEGAL_HOLD, LEDGER_INCONSISTENT.
+    """
+    if forbidden(view, person):
+        raise SlussError(Reason.LEGAL_HOLD)
+
+
+def forget(connection: Connection, person: int) -> None:
+    """Destroy what the holds of a person say, and the digests of what they were asked for with.
+
+    Their ids stay, so that no other hold gets one of them. A retry of a request is refused from now on.
+    """
+    for row in connection.execute(select(HOLD).where(HOLD.c.person == person)).all():
+        asked = REQUEST.c.at.in_([row.placed_at, row.lifted_at]), REQUEST.c.reply == row.id.encode("ascii")
+        connection.execute(update(REQUEST).where(*asked).values(body=b""))
+    gone = {"person": NOBODY, "keys": b"", "body": b"", "until": NEVER, "placed_at": 0, "entry": 0}
+    connection.execute(update(HOLD).where(HOLD.c.person == person).values(**gone))
+
+
+def _append(change: Change, keys: CaseKeys, person: Row[Any], event: str, hold_id: str, reason: str, until: str) -> int:
+    at = rfc3339(change.now_us)
+    said = commitment(change.snapshot.vault.person_secret(person), at)
+    text = keys.commit_text(at, reason)
+    made = entry.hold(change.now_us, event, hold_id, said, text, until, change.principal.name)
+    return change.tx.append(made, persons=[person.id])
+
+
+def _remember(change: Change, request_id: bytes, body: bytes, index: int, hold_id: str) -> None:
+    answered = requests.Known(body, index, 1, hold_id.encode("ascii"))
+    requests.remember(change.connection, [((change.principal.name, request_id), answered)], change.now_us)
+
+
+def _sealed(keys: CaseKeys, hold: Hold) -> bytes:
+    written = {
+        "reason": hold.reason,
+        "until": hold.until,
+        "placed_by": hold.placed_by,
+        "lifted_by": hold.lifted_by,
+        "lift_reason": hold.lift_reason,
+    }
+    return keys.seal(BODY, orjson.dumps(written, option=orjson.OPT_SORT_KEYS))
+
+
+def _row(connection: Connection, hold_id: str) -> Row[Any]:
+    if HOLD_ID.fullmatch(hold_id):
+        row = connection.execute(select(HOLD).where(HOLD.c.id == hold_id)).one_or_none()
+        if row is not None and row.person != NOBODY:
+            return row
+    raise _unknown(hold_id)
+
+
+def _hold(view: View, row: Row[Any]) -> Hold:
+    """A row as a hold, with what its entry of the ledger commits to."""
+    keys = CaseKeys.load(view.snapshot.vault, row.id, row.keys)
+    written = orjson.loads(keys.open(BODY, row.body))
+    hold = Hold(
+        row.id,
+        row.person,
+        written["reason"],
+        written["until"],
+        written["placed_by"],
+        row.placed_at,
+        row.entry,
+        written["lifted_by"],
+        row.lifted_at,
+        written["lift_reason"],
+    )
+    found = read_entries(view.connection, row.entry, 1)
+    view.snapshot.standing.prove(view.connection, found)
+    said = entry.parse(found[0].entry) if found else {}
+    text = entry.base64url(keys.commit_text(rfc3339(hold.placed_at), hold.reason))
+    told = (said.get("type"), said.get("event"), said.get("hold"), said.get("text"), said.get("until"), said.get("by"))
+    if told != ("hold", "placed", hold.id, text, hold.until, hold.placed_by) or row.until != ends_at(hold.until):
+        raise differs("hold", hold=hold.id)
+    return hold
+
+
+def _said(view: View, person: int) -> Sequence[EntryRow]:
+    """The proven `hold` entries of a person, oldest first."""
+    query = (
+        select(ENTRY.c.id)
+        .select_from(TIES.join(ENTRY, ENTRY.c.id == TIES.c.entry))
+        .where(TIES.c.person == person, ENTRY.c.type == "hold")
+        .order_by(ENTRY.c.id)
+    )
+    indexes = view.connection.execute(query).scalars().all()
+    found = [row for index in indexes for row in read_entries(view.connection, index, 1)]
+    view.snapshot.standing.prove(view.connection, found)
+    return found
+
+
+def _unknown(hold_id: str) -> SlussError:
+    known = {"hold": hold_id} if HOLD_ID.fullmatch(hold_id) else {}
+    return SlussError(Reason.HOLD_UNKNOWN, **known)

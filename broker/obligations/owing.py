@@ -1,0 +1,189 @@
+"""Who has to be told of a rectification or an erasure, and how far that has come (GDPR Art. 19).
+
+Exactly those recipients owe who got one of the fields, by the ledger: the entries of disclosures that are tied to the
+person, less what a recipient has attested since that it no longer has. Releases under a legal ground have a recipient
+without a contract; they make no obligation, and whether there are any does not show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import orjson
+from sqlalchemy import select, update
+
+from broker.clock import SECOND
+from broker.handles import handle_of
+from broker.ledger import entry
+from broker.ledger.rows import stored_entries
+from broker.ledger.standing import Standing
+from broker.obligations import rows
+from broker.obligations.rules import DELETED, Disclosed, Gone, Kind, State, owing
+from broker.store import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from sqlalchemy import Connection
+
+    from broker.desk import Change
+    from broker.obligations.rules import Account
+
+ENTRY: Final = tables.core(tables.LedgerEntry)
+TIES: Final = tables.core(tables.LedgerPerson)
+ANSWER_DAYS: Final = 14
+"""Days within which a recipient has to answer for a correction or an erasure."""
+MAX_LISTED: Final = 1_000
+"""Obligations named in one entry."""
+_TERMS: Final = b'"terms":{'
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the obligations of one cause have come. Complete is only what `answered` says.
+
+    Attributes:
+        total: recipients who owe, or owed.
+        answered: how many have answered for good, with their signature.
+        not_confirmed: how many never answered and were closed by two people. They are no part of `answered`.
+    """
+
+    total: int
+    answered: int
+    not_confirmed: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every recipient has answered."""
+        return self.answered == self.total
+
+    @property
+    def waiting(self) -> int:
+        """How many are waited for."""
+        return self.total - self.answered - self.not_confirmed
+
+
+def owe(
+    change: Change,
+    person: int,
+    kind: Literal["correct", "erase"],
+    fields: Collection[str],
+    cause: str,
+) -> int:
+    """Make the obligations of the recipients who got one of `fields` (for `erase`: anything); gives how many.
+
+    For `erase` it is called before the person's ties are destroyed. What it keeps of the person is the handle under
+    each contract, until that recipient has answered; no obligation names the person afterwards.
+
+    Args:
+        change: to write with.
+        person: id.
+        kind: what they owe.
+        fields: names of fields; not looked at for `erase`.
+        cause: the id of the person's request or complaint; empty if there is none.
+    """
+    connection, tx, by = change.connection, change.tx, change.principal.name
+    disclosures = list(disclosed(connection, person))
+    gone = list(_gone(connection, person, disclosures, change.snapshot.standing))
+    found = owing(disclosures, gone, None if kind == "erase" else fields)
+    until = day_after(change.now_us, ANSWER_DAYS)
+    made = []
+    for (contract, recipient), names in sorted(found.items()):
+        handle = handle_of(change.snapshot.contract(connection, contract).handle_key, person)
+        new = rows.New(
+            Kind(kind),
+            contract,
+            recipient,
+            until,
+            first=min(each.index for each in disclosures if each.contract == contract),
+            fields=tuple(sorted(names)),
+            person=0 if kind == "erase" else person,
+            handle=handle,
+            cause=cause,
+        )
+        made.append(rows.add(tx, new, by))
+    if cause:
+        for start in range(0, max(len(made), 1), MAX_LISTED):
+            tx.append(entry.owed(tx.at, cause, kind, made[start : start + MAX_LISTED], by))
+    if kind == "erase":
+        forget(connection, person)
+    return len(made)
+
+
+def forget(connection: Connection, person: int) -> None:
+    """Let no obligation name the person any more; what recipients still owe stays, under their handles."""
+    connection.execute(update(rows.OBLIGATION).where(rows.OBLIGATION.c.person == person).values(person=0))
+
+
+def progress(connection: Connection, cause: str) -> Progress:
+    """How many recipients owe for a cause, and how many have answered for good.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT if what is kept is not what the ledger says.
+    """
+    accounts, total = of_cause(connection, cause, Standing())
+    return Progress(
+        total,
+        sum(account.state is State.ANSWERED for account in accounts),
+        sum(account.state is State.NOT_CONFIRMED for account in accounts),
+    )
+
+
+def of_cause(connection: Connection, cause: str, standing: Standing) -> tuple[list[Account], int]:
+    """The obligations of a cause that are in the ledger, and how many there are with those of this very transaction.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT, if one of those that the ledger lists is gone.
+    """
+    query = select(ENTRY.c.id).where(ENTRY.c.contract == cause, ENTRY.c.type == "owed").order_by(ENTRY.c.id)
+    found = stored_entries(connection, list(connection.execute(query).scalars()))
+    standing.prove(connection, found)
+    names = {name for row in found for name in entry.parse(row.entry)["obligations"]}
+    kept = connection.execute(select(rows.OBLIGATION.c.id).where(rows.OBLIGATION.c.cause == cause)).scalars()
+    accounts = rows.replayed(connection, sorted(names), standing)
+    return list(accounts.values()), len(names.union(kept))
+
+
+def disclosed(connection: Connection, person: int) -> Iterator[Disclosed]:
+    """The disclosures of a person to subcontractors, in the order of the ledger."""
+    query = (
+        select(ENTRY.c.id, ENTRY.c.entry)
+        .select_from(TIES.join(ENTRY, ENTRY.c.id == TIES.c.entry))
+        .where(TIES.c.person == person, ENTRY.c.type == "disclosure")
+        .order_by(TIES.c.entry)
+    )
+    for row in connection.execute(query):
+        yield of_entry(row.id, bytes(row.entry))
+
+
+def of_entry(index: int, data: bytes) -> Disclosed:
+    """What the terms of a disclosure's entry say, without reading its up to 256 slices, which stand before them."""
+    terms: dict[str, Any] = orjson.loads(b"{" + data[data.rindex(_TERMS) :])["terms"]
+    fields = frozenset(field["name"] for field in terms["fields"])
+    return Disclosed(index, terms["contract"], terms["recipient"], fields, terms["retain_until"])
+
+
+def _gone(connection: Connection, person: int, disclosures: Iterable[Disclosed], standing: Standing) -> Iterator[Gone]:
+    """What recipients have attested that they no longer have, as far as it can concern the person."""
+    table = rows.OBLIGATION.c
+    days = {(each.contract, each.until) for each in disclosures}
+    names = set(connection.execute(select(table.id).where(table.person == person)).scalars())
+    for contract in {contract for contract, _ in days}:
+        query = select(table.id, table.until).where(
+            table.contract == contract, table.kind == Kind.DELETE_BY, table.settled == 1
+        )
+        names |= {row.id for row in connection.execute(query) if (contract, row.until) in days}
+    for account in rows.replayed(connection, sorted(names), standing).values():
+        if account.state is not State.ANSWERED or account.answer not in DELETED:
+            continue
+        if account.kind is Kind.DELETE_BY:
+            yield Gone(account.contract, account.through, until=account.until)
+        else:
+            yield Gone(account.contract, account.created, frozenset(account.fields))
+
+
+def day_after(now_us: int, days: int) -> str:
+    """The day so many days after a time, UTC, YYYY-MM-DD."""
+    return (datetime.fromtimestamp(now_us // SECOND, UTC).date() + timedelta(days=days)).isoformat()
