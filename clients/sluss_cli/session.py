@@ -9,7 +9,14 @@ from threading import Timer
 from typing import TYPE_CHECKING, Self
 
 import grpc
-from sluss.v1 import contract_pb2_grpc, disclosure_pb2_grpc, ledger_pb2_grpc, legal_pb2_grpc, person_pb2_grpc
+from sluss.v1 import (
+    contract_pb2_grpc,
+    disclosure_pb2_grpc,
+    ledger_pb2_grpc,
+    legal_pb2_grpc,
+    obligation_pb2_grpc,
+    person_pb2_grpc,
+)
 from sluss_client.channel import channel
 from sluss_client.errors import (
     BrokerUnavailable,
@@ -107,6 +114,11 @@ class Session:
     def legal(self) -> legal_pb2_grpc.LegalServiceStub:
         """The legal service."""
         return legal_pb2_grpc.LegalServiceStub(self._channel)
+
+    @cached_property
+    def obligations(self) -> obligation_pb2_grpc.ObligationServiceStub:
+        """The obligation service."""
+        return obligation_pb2_grpc.ObligationServiceStub(self._channel)
 
     @cached_property
     def subcontractor(self) -> Subcontractor:

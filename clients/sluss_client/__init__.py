@@ -9,6 +9,7 @@ with Subcontractor.from_profile("/etc/sluss/acme-pay") as sluss:
 from sluss_client.aio import AsyncSubcontractor
 from sluss_client.channel import aio_channel, channel
 from sluss_client.errors import IntegrityError, Refused, SlussClientError, TransportError
+from sluss_client.obligations import NeedTime, Obligation
 from sluss_client.profile import Profile
 from sluss_client.results import Chunk, Offer, OpenedPerson, RegisteredKey, Result, UnavailablePerson
 from sluss_client.subcontractor import Subcontractor
@@ -17,6 +18,8 @@ __all__ = [
     "AsyncSubcontractor",
     "Chunk",
     "IntegrityError",
+    "NeedTime",
+    "Obligation",
     "Offer",
     "OpenedPerson",
     "Profile",
