@@ -89,6 +89,10 @@ class Reason(StrEnum):
     OBLIGATION_UNKNOWN = "OBLIGATION_UNKNOWN"
     OBLIGATION_WRONG_STATE = "OBLIGATION_WRONG_STATE"
     CORRECTION_NOT_FETCHED = "CORRECTION_NOT_FETCHED"
+    POLICY_UNKNOWN = "POLICY_UNKNOWN"
+    POLICY_EXISTS = "POLICY_EXISTS"
+    NOTICE_MISSING = "NOTICE_MISSING"
+    CONSUMER_TAKEN = "CONSUMER_TAKEN"
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,12 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.CORRECTION_NOT_FETCHED: Kind(
         Code.FAILED_PRECONDITION, "no disclosure since says that the corrected values were fetched"
     ),
+    Reason.POLICY_UNKNOWN: Kind(Code.NOT_FOUND, "no such policy version"),
+    Reason.POLICY_EXISTS: Kind(Code.ALREADY_EXISTS, "the policy version is on record with another text or time"),
+    Reason.NOTICE_MISSING: Kind(
+        Code.FAILED_PRECONDITION, "the person was not told of this policy version, or it is not the one in force"
+    ),
+    Reason.CONSUMER_TAKEN: Kind(Code.PERMISSION_DENIED, "the consumer's name is another principal's"),
 }
 
 

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from sluss_cli import console, contract, disclose, imports, key, ledger, legal, obligation, person, profile
+from sluss_cli import (
+    console,
+    contract,
+    disclose,
+    imports,
+    key,
+    ledger,
+    legal,
+    obligation,
+    outbox,
+    person,
+    policy,
+    profile,
+)
 from sluss_cli.exits import table
 from sluss_cli.verb import JsonOption, ProfileOption
 
@@ -35,6 +48,8 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("ledger", ledger.app),
         ("legal", legal.app),
         ("obligation", obligation.app),
+        ("policy", policy.app),
+        ("outbox", outbox.app),
         ("profile", profile.app),
     ):
         app.add_typer(_own(group), name=name)
