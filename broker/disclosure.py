@@ -320,7 +320,7 @@ class Spine:
             in_batch.add(plan.name)
 
     def _append_disclosures(self, tx: Tx, plans: Sequence[Plan], now_us: int) -> set[bytes]:
-        """Volumes, entries, days of deletion and request ids of what is disclosed; the epochs' encapsulations."""
+        """Volumes, entries, days of deletion, request ids of what is disclosed; the epochs used, as encapsulations."""
         volumes, retentions = Volumes(tx.connection, now_us), Retentions(tx.connection)
         remembered: list[tuple[requests.Name, requests.Known]] = []
         used: set[bytes] = set()

@@ -3,7 +3,7 @@
 A disclosure's own entry says it (`terms.retain_until`) and so is what makes the obligation. For the recipient to be
 told, the spine keeps one row per contract and day in the transaction that appends the disclosures; the obligation over
 all of them is raised from it, with an entry of its own, before anybody lists obligations and by the maintenance loop.
-One answer covers the disclosures up to the entry that it states; others with the same day that came behind it are
+One answer covers the disclosures up to the entry that it states; if others with the same day came behind it, they are
 owed anew.
 """
 

@@ -16,6 +16,7 @@ from sluss.v1 import (
     erasure_pb2_grpc,
     ledger_pb2_grpc,
     legal_pb2_grpc,
+    obligation_pb2_grpc,
     outbox_pb2_grpc,
     person_pb2_grpc,
     policy_pb2_grpc,
@@ -133,6 +134,11 @@ class Session:
     def erasure(self) -> erasure_pb2_grpc.ErasureServiceStub:
         """The erasure service."""
         return erasure_pb2_grpc.ErasureServiceStub(self._channel)
+
+    @cached_property
+    def obligations(self) -> obligation_pb2_grpc.ObligationServiceStub:
+        """The obligation service."""
+        return obligation_pb2_grpc.ObligationServiceStub(self._channel)
 
     @cached_property
     def policies(self) -> policy_pb2_grpc.PolicyServiceStub:

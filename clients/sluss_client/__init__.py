@@ -10,6 +10,7 @@ from sluss_client.aggregates import Counted, CountedCell
 from sluss_client.aio import AsyncSubcontractor
 from sluss_client.channel import aio_channel, channel
 from sluss_client.errors import IntegrityError, Refused, SlussClientError, TransportError
+from sluss_client.obligations import NeedTime, Obligation
 from sluss_client.profile import Profile
 from sluss_client.results import Chunk, Offer, OpenedPerson, RegisteredKey, Result, UnavailablePerson
 from sluss_client.subcontractor import Subcontractor
@@ -20,6 +21,8 @@ __all__ = [
     "Counted",
     "CountedCell",
     "IntegrityError",
+    "NeedTime",
+    "Obligation",
     "Offer",
     "OpenedPerson",
     "Profile",

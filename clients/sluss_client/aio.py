@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
-from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2
+from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, obligation_pb2
 
 from broker.sealing import SUITE_XWING
 from sluss_client import aggregates
@@ -24,13 +24,17 @@ from sluss_client.channel import aio_channel
 from sluss_client.contract import acceptance, offer_of
 from sluss_client.core import MAX_CHUNK, BulkCall, Core, DiscloseCall
 from sluss_client.errors import TransportError, from_rpc_error
+from sluss_client.fulfilling import fulfil_async
 from sluss_client.lines import Lines
+from sluss_client.obligations import Duties, acknowledgement, attestation, delay
+from sluss_client.obligations import read as read_obligation
 from sluss_client.profile import Profile
 from sluss_client.results import Offer, RegisteredKey
 from sluss_client.retry import ATTEMPT_S, DEADLINE_S, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from datetime import date
     from pathlib import Path
 
     from grpc import aio
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
     from sluss_client.heads import Head, Lane
     from sluss_client.keys import StoredKey
     from sluss_client.lines import Line
+    from sluss_client.obligations import Obligation
+    from sluss_client.profile import Identity
     from sluss_client.results import Chunk, OpenedPerson, Result
 
 _Q = TypeVar("_Q")
@@ -232,6 +238,81 @@ class AsyncSubcontractor:
             await self._checkpoint(lane)
         await self._settle()
         return counted
+
+    # --- what we owe ---
+
+    async def obligations(
+        self, *, states: Iterable[str] = ("open", "acknowledged", "unanswered")
+    ) -> AsyncIterator[Obligation]:
+        """See `Subcontractor.obligations`."""
+        request = obligation_pb2.ListObligationsRequest(states=states)
+        while True:
+            reply = await self._retried(lambda line: line.obligations.ListObligations, request)
+            for message in reply.obligations:
+                yield read_obligation(message, self.profile.principal)
+            if not reply.next_page_token:
+                return
+            request.page_token = reply.next_page_token
+
+    async def obligation(self, obligation: str) -> Obligation:
+        """See `Subcontractor.obligation`."""
+        request = obligation_pb2.GetObligationRequest(obligation_id=obligation)
+        reply = await self._retried(lambda line: line.obligations.GetObligation, request)
+        return read_obligation(reply.obligation, self.profile.principal)
+
+    async def watch_obligations(
+        self, *, resume: str = "", timeout_s: float | None = None
+    ) -> AsyncIterator[tuple[Obligation | None, str]]:
+        """See `Subcontractor.watch_obligations`."""
+        request = obligation_pb2.WatchObligationsRequest(resume_token=resume)
+        async with self._line() as line:
+            stream = line.obligations.WatchObligations(request, timeout=timeout_s)
+            try:
+                async for message in stream:
+                    found = message.HasField("obligation")
+                    shown = read_obligation(message.obligation, self.profile.principal) if found else None
+                    yield shown, message.resume_token
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED or timeout_s is None:
+                    raise from_rpc_error(error) from None
+            finally:
+                stream.cancel()
+
+    async def acknowledge(self, obligation: Obligation) -> Obligation:
+        """See `Subcontractor.acknowledge`."""
+        return await self._answered("AcknowledgeObligation", lambda identity: acknowledgement(obligation, identity))
+
+    async def attest(self, obligation: Obligation, outcome: str = "", note: str = "") -> Obligation:
+        """See `Subcontractor.attest`."""
+        said = outcome or obligation.outcome
+        return await self._answered("AttestObligation", lambda identity: attestation(obligation, said, note, identity))
+
+    async def ask_delay(self, obligation: Obligation, until: date, reason: str) -> Obligation:
+        """See `Subcontractor.ask_delay`."""
+        return await self._answered("AskDelay", lambda identity: delay(obligation, until, reason, identity))
+
+    async def fulfil(
+        self,
+        *,
+        on_delete: Callable[[Obligation], Awaitable[object]] | None = None,
+        on_correct: Callable[[Obligation], Awaitable[object]] | None = None,
+        on_erase: Callable[[Obligation], Awaitable[object]] | None = None,
+        once: bool = False,
+        days_ahead: int = 0,
+    ) -> int:
+        """See `Subcontractor.fulfil`; callbacks are awaited, and cancelling the task stops it."""
+        return await fulfil_async(self, Duties(on_delete, on_correct, on_erase, ahead=days_ahead), once=once)
+
+    async def _answered(self, method: str, request: Callable[[Identity], Any]) -> Obligation:
+        retry = Retry()
+        while True:
+            try:
+                async with self._line() as line:
+                    reply = await getattr(line.obligations, method)(request(line.identity), timeout=retry.attempt_s)
+                return read_obligation(reply.obligation, self.profile.principal)
+            except grpc.RpcError as error:
+                delay_s = retry.wait_s(from_rpc_error(error))
+            await asyncio.sleep(delay_s)
 
     # --- the ledger ---
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sluss.v1 import aggregate_pb2_grpc, contract_pb2_grpc, disclosure_pb2_grpc, ledger_pb2_grpc
+from sluss.v1 import aggregate_pb2_grpc, contract_pb2_grpc, disclosure_pb2_grpc, ledger_pb2_grpc, obligation_pb2_grpc
 
 from sluss_client.errors import ProfileError
 
@@ -43,6 +43,7 @@ class Line(Generic[_C]):
         self.aggregates: Any = aggregate_pb2_grpc.AggregateServiceStub(line)
         self.contracts: Any = contract_pb2_grpc.ContractServiceStub(line)
         self.disclosures: Any = disclosure_pb2_grpc.DisclosureServiceStub(line)
+        self.obligations: Any = obligation_pb2_grpc.ObligationServiceStub(line)
         self.ledger: Any = ledger_pb2_grpc.LedgerServiceStub(line)
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
-from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2
+from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, obligation_pb2
 
 from broker.sealing import SUITE_XWING
 from sluss_client import aggregates
@@ -22,19 +22,26 @@ from sluss_client.channel import channel
 from sluss_client.contract import acceptance, offer_of
 from sluss_client.core import MAX_CHUNK, BulkCall, Core, DiscloseCall
 from sluss_client.errors import TransportError, from_rpc_error
+from sluss_client.fulfilling import fulfil
 from sluss_client.lines import Lines
+from sluss_client.obligations import Duties, acknowledgement, attestation, delay
+from sluss_client.obligations import read as read_obligation
 from sluss_client.profile import Profile
 from sluss_client.results import Offer, RegisteredKey
 from sluss_client.retry import ATTEMPT_S, DEADLINE_S, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import date
     from pathlib import Path
+    from threading import Event
 
     from sluss_client.aggregates import Counted
     from sluss_client.heads import Head, Lane
     from sluss_client.keys import StoredKey
     from sluss_client.lines import Line
+    from sluss_client.obligations import Obligation
+    from sluss_client.profile import Identity
     from sluss_client.results import Chunk, OpenedPerson, Result
 
 _Q = TypeVar("_Q")
@@ -335,6 +342,121 @@ class Subcontractor:
             self._checkpoint(lane)
         self._settle()
         return counted
+
+    # --- what we owe ---
+
+    def obligations(self, *, states: Iterable[str] = ("open", "acknowledged", "unanswered")) -> Iterator[Obligation]:
+        """What we owe, page by page; by default whatever waits for an answer.
+
+        Raises:
+            IntegrityError: one of them is not what its digest says.
+            Refused, TransportError: see `sluss_client.errors`.
+        """
+        request = obligation_pb2.ListObligationsRequest(states=states)
+        while True:
+            reply = self._retried(lambda line: line.obligations.ListObligations, request)
+            for message in reply.obligations:
+                yield read_obligation(message, self.profile.principal)
+            if not reply.next_page_token:
+                return
+            request.page_token = reply.next_page_token
+
+    def obligation(self, obligation: str) -> Obligation:
+        """One of our obligations, by its id."""
+        request = obligation_pb2.GetObligationRequest(obligation_id=obligation)
+        reply = self._retried(lambda line: line.obligations.GetObligation, request)
+        return read_obligation(reply.obligation, self.profile.principal)
+
+    def watch_obligations(
+        self, *, resume: str = "", timeout_s: float | None = None
+    ) -> Iterator[tuple[Obligation | None, str]]:
+        """What waits for our answer, then what is new, as it comes. One stream; it ends after `timeout_s`.
+
+        Yields:
+            An obligation, or None once everything that waited has come; and the token to resume behind it.
+
+        Raises:
+            IntegrityError: one of them is not what its digest says.
+            Refused, TransportError: see `sluss_client.errors`; begin anew with the last token.
+        """
+        request = obligation_pb2.WatchObligationsRequest(resume_token=resume)
+        with self._line() as line:
+            stream = line.obligations.WatchObligations(request, timeout=timeout_s)
+            try:
+                for message in stream:
+                    found = message.HasField("obligation")
+                    shown = read_obligation(message.obligation, self.profile.principal) if found else None
+                    yield shown, message.resume_token
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED or timeout_s is None:
+                    raise from_rpc_error(error) from None
+            finally:
+                stream.cancel()
+
+    def acknowledge(self, obligation: Obligation) -> Obligation:
+        """Say that we know of it; again changes nothing."""
+        return self._answered("AcknowledgeObligation", lambda identity: acknowledgement(obligation, identity))
+
+    def attest(self, obligation: Obligation, outcome: str = "", note: str = "") -> Obligation:
+        """Say that it is done; again changes nothing.
+
+        Args:
+            obligation: it.
+            outcome: `deleted`, `corrected` or `never_held_any_more`; by default what its kind means.
+            note: for the ledger; no personal data.
+
+        Raises:
+            Refused: `CORRECTION_NOT_FETCHED`, if `corrected` is attested of values that were not fetched;
+                `OBLIGATION_WRONG_STATE`, if something else was attested before; others of `sluss_client.errors`.
+        """
+        said = outcome or obligation.outcome
+        return self._answered("AttestObligation", lambda identity: attestation(obligation, said, note, identity))
+
+    def ask_delay(self, obligation: Obligation, until: date, reason: str) -> Obligation:
+        """Ask for time until a day; the company decides."""
+        return self._answered("AskDelay", lambda identity: delay(obligation, until, reason, identity))
+
+    def fulfil(
+        self,
+        *,
+        on_delete: Callable[[Obligation], object] | None = None,
+        on_correct: Callable[[Obligation], object] | None = None,
+        on_erase: Callable[[Obligation], object] | None = None,
+        once: bool = False,
+        days_ahead: int = 0,
+        stop: Event | None = None,
+    ) -> int:
+        """Watch what we owe and fulfil it by callbacks; gives how many were fulfilled.
+
+        A callback that returns has done it, and only then it is attested: as `deleted` or `corrected`, or as what it
+        returns. One that raises is called again later; one that raises `NeedTime` asks for time. After a crash,
+        whatever was not attested comes again.
+
+        Args:
+            on_delete: called when the day has come by which something is to be deleted.
+            on_correct: called for a person whose fields were wrong, or must be deleted (`instruction` says which).
+            on_erase: called for a person who is to be erased.
+            once: do what can be done now and return, for programs that are called at times.
+            days_ahead: call `on_delete` so many days before.
+            stop: return soon after it is set.
+
+        Raises:
+            InvalidRequest: there is no callback.
+            Refused: the company has cut us off; others of `sluss_client.errors`.
+        """
+        return fulfil(self, Duties(on_delete, on_correct, on_erase, ahead=days_ahead), once=once, stop=stop)
+
+    def _answered(self, method: str, request: Callable[[Identity], Any]) -> Obligation:
+        """A signed answer, by the key of the line that it goes on; it may be made again."""
+        retry = Retry()
+        while True:
+            try:
+                with self._line() as line:
+                    reply = getattr(line.obligations, method)(request(line.identity), timeout=retry.attempt_s)
+                return read_obligation(reply.obligation, self.profile.principal)
+            except grpc.RpcError as error:
+                delay_s = retry.wait_s(from_rpc_error(error))
+            time.sleep(delay_s)
 
     # --- the ledger ---
 

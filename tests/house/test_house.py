@@ -78,6 +78,8 @@ FORMATS = {
     "broker.slice_terms",
     "broker.contract_terms",
     "broker.contracts",
+    "broker.obligations",
+    "broker.obligations.statement",
 }
 # What the command takes besides: exit codes, names of principals, readers of customer files; as pure as the formats.
 READERS = {

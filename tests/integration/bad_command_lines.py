@@ -17,6 +17,7 @@ HANDLE = "h_" + "A" * 22
 PERSON = "P-04CVZ6HGRM5PX"
 CONTRACT = "C-2026-0001"
 WHY = {"contract": CONTRACT, "reason": "why"}
+OWED = "O-2026-0001"
 CASE = "L-2026-0001"
 STEP = {"case": CASE, "reason": "why"}
 STEPS = (
@@ -80,6 +81,17 @@ LINES = {
     "canary plant": ("operator", {**WHY, "email_domain": "example.com"}),
     "canary list": ("operator", {}),
     "canary retire": ("operator", WHY),
+    "obligation list": ("acme", {}),
+    "obligation show": ("acme", {"obligation": OWED}),
+    "obligation watch": ("acme", {"seconds": "0.2"}),
+    "obligation acknowledge": ("acme", {"obligation": OWED}),
+    "obligation attest": ("acme", {"obligation": OWED, "outcome": "deleted"}),
+    "obligation delay": ("acme", {"obligation": OWED, "until": "2027-01-01", "reason": "why"}),
+    "obligation overdue": ("operator", {}),
+    "obligation report": ("operator", {}),
+    "obligation remind": ("operator", {"obligation": OWED}),
+    "obligation answer-delay": ("legal", {"obligation": OWED, "until": "2027-01-01", "reason": "why"}),
+    "obligation close": ("legal", {"obligation": OWED, "reason": "why"}),
     "policy publish": ("operator", {"file": "{place}/policy.toml"}),
     "policy list": ("internal", {}),
     "policy show": ("internal", {"version": "2031-01"}),

@@ -1,0 +1,297 @@
+"""What we owe for the data that we received, and how we answer for it. No call is made here.
+
+    def erase(obligation): database.delete(handle=obligation.handle)
+
+    with Subcontractor.from_profile("/etc/sluss/acme-pay") as sluss:
+        sluss.fulfil(on_delete=delete_by_date, on_correct=fetch_again, on_erase=erase)
+
+A callback that returns has done it: only then it is signed and attested. One that raises has not: it is called again
+later. One that raises `NeedTime` asks the company for time. After a crash everything that was not attested comes again:
+callbacks are called at least once, and have to bear being called twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sluss.v1 import obligation_pb2 as pb
+
+from broker.clock import rfc3339, system_clock
+from broker.obligations.statement import owed_digest, statement
+from broker.sealing import handle_text
+from broker.slice_terms import base64url
+from sluss_client.errors import IntegrityError, InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sluss_client.profile import Identity
+
+log = logging.getLogger(__name__)
+
+DELETED: Final = "deleted"
+CORRECTED: Final = "corrected"
+NEVER_HELD: Final = "never_held_any_more"
+SETTLED: Final = frozenset({"answered", "not_confirmed"})
+FIRST_RETRY_S: Final = 5.0
+LONGEST_RETRY_S: Final = 600.0
+LOOK_S: Final = 60.0
+"""A stream is begun anew at least so often: a day may have come."""
+STOP_S: Final = 1.0
+"""And so often, if somebody may want to stop."""
+FOREVER_S: Final = 366 * 86_400.0
+"""How long a broker that can't be reached is waited for."""
+
+
+class NeedTime(Exception):  # noqa: N818 - the name says what is asked for
+    """Raised by a callback: it can't be done now, but by a day.
+
+    Attributes:
+        until: the day.
+        reason: for the ledger; no personal data.
+    """
+
+    def __init__(self, until: date, reason: str) -> None:
+        super().__init__(f"until {until}: {reason}")
+        self.until = until
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Obligation:
+    """Something that we owe.
+
+    Attributes:
+        id: such as `O-2026-0001`.
+        kind: `delete_by`, `correct` or `erase`.
+        state: where it stands.
+        contract: under which we got the data.
+        instruction: `delete_by_date`, `fetch_and_replace`, `delete_fields` or `erase_person`.
+        handle: whose data, `h_...`; empty of `delete_by`.
+        fields: the fields concerned; empty for all of them.
+        due: until when.
+        until: until when it was owed first: of `delete_by` the `retain_until` of the slices that it is about.
+        first_entry: the first disclosure concerned.
+        last_entry: the last one, of `delete_by`: slices of later entries are not part of it.
+        owed: what is signed for.
+        message: as the broker sent it.
+    """
+
+    id: str
+    kind: str
+    state: str
+    contract: str
+    instruction: str
+    handle: str
+    fields: tuple[str, ...]
+    due: date
+    until: date
+    first_entry: int
+    last_entry: int
+    owed: bytes = field(repr=False)
+    message: pb.Obligation = field(repr=False, compare=False)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is answered for good."""
+        return self.state in SETTLED
+
+    @property
+    def outcome(self) -> str:
+        """What a callback that returns has done."""
+        return CORRECTED if self.instruction == "fetch_and_replace" else DELETED
+
+
+def read(message: pb.Obligation, principal: str) -> Obligation:
+    """An obligation, if it is ours and is what its digest says.
+
+    Raises:
+        IntegrityError: it is not.
+    """
+    try:
+        found = Obligation(
+            id=message.obligation_id,
+            kind=message.kind,
+            state=message.state,
+            contract=message.contract_id,
+            instruction=message.instruction,
+            handle=handle_text(message.handle) if message.handle else "",
+            fields=tuple(message.fields),
+            due=date.fromisoformat(message.due),
+            until=date.fromisoformat(message.until),
+            first_entry=message.first_entry,
+            last_entry=message.last_entry,
+            owed=message.owed,
+            message=message,
+        )
+    except ValueError:
+        raise IntegrityError("an obligation can't be read") from None
+    said = owed_digest(
+        found.id,
+        found.kind,
+        found.contract,
+        principal,
+        fields=found.fields,
+        handle=message.handle,
+        salt=message.salt,
+        until=message.until,
+        first=message.first_entry,
+    )
+    if message.recipient != principal or (not found.settled and said != message.owed):
+        raise IntegrityError(f"{found.id} is not what its digest says, or not ours")
+    return found
+
+
+def acknowledgement(obligation: Obligation, identity: Identity) -> pb.AcknowledgeObligationRequest:
+    """The request that acknowledges, signed."""
+    said, signature = _sign(obligation, "acknowledged", identity)
+    return pb.AcknowledgeObligationRequest(obligation_id=obligation.id, time=said["time"], signature=signature)
+
+
+def attestation(obligation: Obligation, outcome: str, note: str, identity: Identity) -> pb.AttestObligationRequest:
+    """The request that attests, signed."""
+    through = obligation.last_entry if obligation.kind == "delete_by" else 0
+    said, signature = _sign(obligation, "attested", identity, outcome=outcome, reason=note, through=through)
+    return pb.AttestObligationRequest(
+        obligation_id=obligation.id,
+        outcome=outcome,
+        time=said["time"],
+        note=note,
+        through=through,
+        signature=signature,
+    )
+
+
+def delay(obligation: Obligation, until: date, reason: str, identity: Identity) -> pb.AskDelayRequest:
+    """The request for time, signed."""
+    day = until.isoformat()
+    said, signature = _sign(obligation, "delay_asked", identity, until=day, reason=reason)
+    return pb.AskDelayRequest(
+        obligation_id=obligation.id, until=day, reason=reason, time=said["time"], signature=signature
+    )
+
+
+def _sign(obligation: Obligation, event: str, identity: Identity, **more: Any) -> tuple[dict[str, Any], bytes]:
+    message = obligation.message
+    said = {
+        "contract": message.contract_id,
+        "event": event,
+        "kind": message.kind,
+        "obligation": message.obligation_id,
+        "outcome": "",
+        "owed": base64url(message.owed),
+        "reason": "",
+        "recipient": message.recipient,
+        "through": 0,
+        "time": rfc3339(system_clock()),
+        "until": "",
+        **more,
+    }
+    return said, identity.sign(statement(said))
+
+
+@dataclass(slots=True)
+class _Waiting:
+    obligation: Obligation
+    failures: int = 0
+    not_before: float = 0.0
+
+
+class Duties:
+    """What waits to be done, and when. Both clients share it.
+
+    Args:
+        on_delete: what deletes what is to be deleted by a day; called when the day has come.
+        on_correct: what corrects a person's fields.
+        on_erase: what erases a person.
+        ahead: how many days before the day `on_delete` is called.
+        today: the day now.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        on_delete: Callable[[Obligation], Any] | None,
+        on_correct: Callable[[Obligation], Any] | None,
+        on_erase: Callable[[Obligation], Any] | None,
+        *,
+        ahead: int = 0,
+        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._callbacks = {"delete_by": on_delete, "correct": on_correct, "erase": on_erase}
+        if not any(self._callbacks.values()):
+            raise InvalidRequest("fulfil needs a callback")
+        self._ahead = timedelta(days=ahead)
+        self._today = today
+        self._clock = clock
+        self._waiting: dict[str, _Waiting] = {}
+        self._done: set[str] = set()
+
+    def take(self, obligation: Obligation) -> bool:
+        """Note an obligation; whether it is one that a callback does."""
+        if obligation.settled or obligation.id in self._done or self._callbacks.get(obligation.kind) is None:
+            return False
+        before = self._waiting.get(obligation.id)
+        self._waiting[obligation.id] = _Waiting(
+            obligation, before.failures if before else 0, before.not_before if before else 0.0
+        )
+        return True
+
+    def callback(self, obligation: Obligation) -> Callable[[Obligation], Any]:
+        """What does it."""
+        found = self._callbacks[obligation.kind]
+        if found is None:
+            raise AssertionError
+        return found
+
+    def ready(self) -> Iterator[Obligation]:
+        """What can be done now."""
+        now = self._clock()
+        for waiting in list(self._waiting.values()):
+            due = waiting.obligation.due - self._ahead
+            if waiting.not_before <= now and (waiting.obligation.kind != "delete_by" or due <= self._today()):
+                yield waiting.obligation
+
+    def done(self, obligation: Obligation) -> None:
+        """It has been attested."""
+        self._waiting.pop(obligation.id, None)
+        self._done.add(obligation.id)
+
+    @property
+    def fulfilled(self) -> int:
+        """How many have been attested."""
+        return len(self._done)
+
+    def failed(self, obligation: Obligation, error: BaseException) -> None:
+        """It has not been done: later again. The kind of the failure is logged, never its text."""
+        waiting = self._waiting[obligation.id]
+        waiting.failures += 1
+        wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** (waiting.failures - 1))
+        waiting.not_before = self._clock() + wait_s
+        log.warning("%s was not fulfilled (%s): again in %d s", obligation.id, type(error).__name__, wait_s)
+
+    def put_off(self, obligation: Obligation, until: date) -> None:
+        """Time was asked for: not again before that day, unless the company says otherwise."""
+        seconds = max((until - self._today()).days * 86_400.0, LONGEST_RETRY_S)
+        self._waiting[obligation.id].not_before = self._clock() + seconds
+
+    def wait_s(self, most: float = LOOK_S) -> float:
+        """Seconds until something can be done."""
+        now = self._clock()
+        times = [waiting.not_before - now for waiting in self._waiting.values() if waiting.not_before > now]
+        return max(0.05, min([most, *times]))
+
+
+def look_s(stoppable: bool) -> float:  # noqa: FBT001 - its one question
+    """How long one stream may last."""
+    return STOP_S if stoppable else LOOK_S
+
+
+def outcome_of(obligation: Obligation, returned: object) -> str:
+    """What to attest after a callback returned: what it named, or what its kind means."""
+    return returned if isinstance(returned, str) and returned else obligation.outcome

@@ -1,0 +1,143 @@
+"""Answers: signed, by the recipient, for this obligation, once; and silence, which is never completion."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select, update
+
+from broker.clock import rfc3339
+from broker.contracts import Step
+from broker.errors import Reason, SlussError
+from broker.ledger.standing import Standing
+from broker.obligations import answering, chasing, rows
+from broker.obligations.answering import Signed
+from broker.obligations.rules import BROKER
+from broker.obligations.statement import statement
+
+
+@pytest.fixture
+def owed(world):
+    """An erasure that both recipients owe; gives their obligations' ids."""
+    person = world.person(world.registration)
+    world.give(world.acme, world.acme_contract, person)
+    world.give(world.mail, world.mail_contract, person)
+    assert world.owe(person, "erase", ()) == 2
+    with world.engine.connect() as connection:
+        found = connection.execute(select(rows.OBLIGATION.c.recipient, rows.OBLIGATION.c.id)).all()
+    return dict(map(tuple, found))
+
+
+def held(world, name):
+    with world.engine.connect() as connection:
+        return rows.load(connection, name, Standing())
+
+
+def attest(world, actor, name, *, signed_by=None, signed_for=None, outcome="deleted", certificate_of=None):
+    account = held(world, signed_for or name).account
+    said = {
+        "contract": account.contract,
+        "event": "attested",
+        "kind": str(account.kind),
+        "obligation": account.id,
+        "outcome": outcome,
+        "owed": account.owed,
+        "reason": "",
+        "recipient": account.recipient,
+        "through": 0,
+        "time": rfc3339(world.clock()),
+        "until": "",
+    }
+    signature = (signed_by or actor).sign(statement(said))
+    signed = Signed(said["time"], signature, (certificate_of or actor).evidence.certificate_der)
+    return world.desk.change(actor.caller(), lambda c: answering.attest(c, name, outcome, "", 0, signed))
+
+
+def test_nothing_is_complete_while_one_recipient_is_silent(world, owed):
+    attest(world, world.acme, owed[world.acme.name])
+    assert (world.progress().total, world.progress().answered, world.progress().complete) == (2, 1, False)
+    attest(world, world.mail, owed[world.mail.name])
+    assert world.progress().complete
+
+
+def test_answering_twice_gives_the_first_answer_and_destroys_the_handle(world, owed):
+    name = owed[world.acme.name]
+    assert len(held(world, name).handle) == 16
+    _, first = attest(world, world.acme, name)
+    _, second = attest(world, world.acme, name)
+    assert first == second
+    assert (held(world, name).handle, held(world, name).salt) == (b"", b"")
+    with pytest.raises(SlussError) as refused:
+        attest(world, world.acme, name, outcome="never_held_any_more")
+    assert refused.value.reason is Reason.OBLIGATION_WRONG_STATE
+
+
+def test_a_wrong_a_replayed_or_an_old_keys_signature_fulfils_nothing(world, owed):
+    name, other = owed[world.acme.name], owed[world.mail.name]
+    rotated = world.actor(world.acme.name)
+    for attack in (
+        {"signed_by": world.mail},
+        {"signed_for": other},
+        {"signed_by": rotated},
+    ):
+        with pytest.raises(SlussError) as refused:
+            attest(world, world.acme, name, **attack)
+        assert refused.value.reason is Reason.INVALID_SIGNATURE
+    with pytest.raises(SlussError) as refused:
+        attest(world, world.mail, name)
+    assert refused.value.reason is Reason.OBLIGATION_UNKNOWN
+    assert world.progress().answered == 0
+
+
+def test_a_row_written_into_the_store_fulfils_nothing(world, owed):
+    with world.engine.begin() as connection:
+        connection.execute(update(rows.OBLIGATION).values(settled=1))
+    assert world.progress().answered == 0
+    with world.engine.begin() as connection:
+        connection.execute(rows.EVENT.delete().where(rows.EVENT.c.obligation == owed[world.acme.name]))
+    with pytest.raises(SlussError) as refused:
+        world.progress()
+    assert refused.value.reason is Reason.LEDGER_INCONSISTENT
+
+
+def test_a_suspended_or_terminated_recipient_can_still_answer(world, owed):
+    world.step(world.operator, world.acme_contract)
+    world.step(world.operator, world.mail_contract, Step.TERMINATE)
+    attest(world, world.acme, owed[world.acme.name])
+    attest(world, world.mail, owed[world.mail.name])
+    assert world.progress().complete
+
+
+def test_only_two_people_close_what_nobody_answers_for_and_it_is_never_complete(world, owed):
+    name, second = owed[world.acme.name], world.actor("legal/anna")
+
+    def close(by):
+        return world.desk.change(by.caller(), lambda c: answering.close(c, name, "bankrupt"))
+
+    with pytest.raises(SlussError):
+        close(world.privacy)
+    waiting = held(world, name)
+    world.ledger.run(lambda tx: rows.log(tx, waiting, "unanswered", BROKER))
+    close(world.privacy)
+    with pytest.raises(SlussError) as refused:
+        close(world.privacy)
+    assert refused.value.reason is Reason.SECOND_PERSON_NEEDED
+    close(second)
+    attest(world, world.mail, owed[world.mail.name])
+    found = world.progress()
+    assert (found.total, found.answered, found.not_confirmed, found.complete) == (2, 1, 1, False)
+
+
+def test_reminders_come_once_each_and_escalation_after_them(world, owed):
+    account = held(world, owed[world.acme.name]).account
+
+    def events(day, *, over=False):
+        return chasing.events_due(account, day, (-7, 1), 7, over=over)
+
+    after = answering.date.fromisoformat(account.due)
+    assert events(account.created_at[:10]) == []
+    assert events((after - answering.timedelta(days=7)).isoformat()) == ["reminded"]
+    assert events((after + answering.timedelta(days=8)).isoformat(), over=True) == [
+        "reminded",
+        "escalated",
+        "unanswered",
+    ]
