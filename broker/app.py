@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, obligation_pb2, person_pb2
+from sluss.v1 import (
+    contract_pb2,
+    disclosure_pb2,
+    ledger_pb2,
+    legal_pb2,
+    obligation_pb2,
+    person_pb2,
+    person_request_pb2,
+)
 from sqlalchemy import update
 
 from broker import epochs, requests, volumes
@@ -32,6 +40,7 @@ from broker.rpc.disclosures import Disclosures
 from broker.rpc.ledgers import Ledgers
 from broker.rpc.legal import Legal
 from broker.rpc.obligations import Obligations
+from broker.rpc.person_requests import PersonRequests
 from broker.rpc.persons import Persons
 from broker.rpc.pulse import Pulse
 from broker.rpc.threads import Threads
@@ -132,6 +141,10 @@ class App:
             (
                 obligation_pb2.DESCRIPTOR.services_by_name["ObligationService"],
                 Obligations(self.desk, self.ledger, cursors, call, Pulse(self._rights_count)),
+            ),
+            (
+                person_request_pb2.DESCRIPTOR.services_by_name["PersonRequestService"],
+                PersonRequests(self.desk, self.ledger, self._settings.origin, cursors, call),
             ),
         ]
 

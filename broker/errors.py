@@ -89,6 +89,9 @@ class Reason(StrEnum):
     OBLIGATION_UNKNOWN = "OBLIGATION_UNKNOWN"
     OBLIGATION_WRONG_STATE = "OBLIGATION_WRONG_STATE"
     CORRECTION_NOT_FETCHED = "CORRECTION_NOT_FETCHED"
+    PERSON_REQUEST_UNKNOWN = "PERSON_REQUEST_UNKNOWN"
+    PERSON_REQUEST_WRONG_STATE = "PERSON_REQUEST_WRONG_STATE"
+    IDENTITY_NOT_PROVEN = "IDENTITY_NOT_PROVEN"
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,13 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.OBLIGATION_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the obligation's state does not allow this"),
     Reason.CORRECTION_NOT_FETCHED: Kind(
         Code.FAILED_PRECONDITION, "no disclosure since says that the corrected values were fetched"
+    ),
+    Reason.PERSON_REQUEST_UNKNOWN: Kind(Code.NOT_FOUND, "no such request of a person"),
+    Reason.PERSON_REQUEST_WRONG_STATE: Kind(
+        Code.FAILED_PRECONDITION, "the request's kind or state does not allow this step"
+    ),
+    Reason.IDENTITY_NOT_PROVEN: Kind(
+        Code.FAILED_PRECONDITION, "the identity of who asks has not been proven: note a check that passed first"
     ),
 }
 

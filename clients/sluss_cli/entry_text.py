@@ -147,6 +147,14 @@ def _erasure(entry: Mapping[str, Any]) -> str:
     return f"a person was erased for {entry['cause']} by {entry['by']}; {ties} can't be linked to anybody any more"
 
 
+def _person_request(entry: Mapping[str, Any]) -> str:
+    ground = f" ({entry['ground']})" if entry["ground"] else ""
+    return (
+        f"a person's request {entry['case']} for {entry['kind']}: {entry['event'].replace('_', ' ')} by {entry['by']};"
+        f" it is {entry['state'].replace('_', ' ')}{ground}, due by {entry['deadline']}"
+    )
+
+
 def _genesis(entry: Mapping[str, Any]) -> str:
     return f"the ledger {entry['origin']} began"
 
@@ -172,5 +180,6 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "sealed": _sealed,
     "obligation": _obligation,
     "owed": _owed,
+    "person_request": _person_request,
     "genesis": _genesis,
 }

@@ -19,6 +19,7 @@ from broker.store.tables.ledger import (
 )
 from broker.store.tables.legal import LegalCase, LegalDocument, LegalEvent
 from broker.store.tables.obligations import Obligation, ObligationEvent, Retention
+from broker.store.tables.person_requests import PersonRequest, PersonRequestEvent
 from broker.store.tables.persons import BlindIndex, Choice, Person, UniqueNumber
 from broker.store.tables.spine import Epoch, RefusalCount, Request, Volume
 
@@ -45,6 +46,8 @@ __all__ = [
     "Obligation",
     "ObligationEvent",
     "Person",
+    "PersonRequest",
+    "PersonRequestEvent",
     "PolicyVersion",
     "RecipientKey",
     "RefusalCount",

@@ -276,6 +276,21 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: `{"obligation": "O-2026-0001", "fields": "email, phone"}`
     """
+    ERROR_REASON_PERSON_REQUEST_UNKNOWN: _ErrorReason.ValueType  # 70
+    """NOT_FOUND. No such request of a person.
+
+    Example: `{}`
+    """
+    ERROR_REASON_PERSON_REQUEST_WRONG_STATE: _ErrorReason.ValueType  # 71
+    """FAILED_PRECONDITION. The kind or the state of a person's request does not allow the step.
+
+    Example: `{"request": "R-2026-0001", "kind": "erasure"}`
+    """
+    ERROR_REASON_IDENTITY_NOT_PROVEN: _ErrorReason.ValueType  # 72
+    """FAILED_PRECONDITION. Nothing is shown, changed or erased before the identity of who asks has been proven.
+
+    Example: `{"request": "R-2026-0001"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of `google.rpc.ErrorInfo`, without the prefix `ERROR_REASON_`; its domain is
@@ -535,5 +550,20 @@ ERROR_REASON_CORRECTION_NOT_FETCHED: ErrorReason.ValueType  # 59
 them under the contract first, or delete the fields and attest `deleted`.
 
 Example: `{"obligation": "O-2026-0001", "fields": "email, phone"}`
+"""
+ERROR_REASON_PERSON_REQUEST_UNKNOWN: ErrorReason.ValueType  # 70
+"""NOT_FOUND. No such request of a person.
+
+Example: `{}`
+"""
+ERROR_REASON_PERSON_REQUEST_WRONG_STATE: ErrorReason.ValueType  # 71
+"""FAILED_PRECONDITION. The kind or the state of a person's request does not allow the step.
+
+Example: `{"request": "R-2026-0001", "kind": "erasure"}`
+"""
+ERROR_REASON_IDENTITY_NOT_PROVEN: ErrorReason.ValueType  # 72
+"""FAILED_PRECONDITION. Nothing is shown, changed or erased before the identity of who asks has been proven.
+
+Example: `{"request": "R-2026-0001"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
