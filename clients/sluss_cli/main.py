@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sluss_cli import console, contract, disclose, imports, key, ledger, legal, person, profile
+from sluss_cli import console, contract, disclose, imports, key, ledger, legal, person, person_request, profile
 from sluss_cli.exits import table
 from sluss_cli.verb import JsonOption, ProfileOption
 
@@ -35,6 +35,7 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("ledger", ledger.app),
         ("legal", legal.app),
         ("profile", profile.app),
+        ("request", person_request.app),
     ):
         app.add_typer(_own(group), name=name)
     imports.register(app)

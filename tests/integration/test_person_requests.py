@@ -11,8 +11,8 @@ import pytest
 from sluss.v1 import person_pb2
 from sluss.v1 import person_request_pb2 as pb
 
-from broker.ledger.receipt import parse_receipt, verify_receipt
-from tests.faults.siege import info, verifier_of
+from broker.ledger.receipt import parse_receipt
+from tests.faults.siege import info
 from tests.support.broker import BrokerProcess
 from tests.support.requests import RequestDesk
 
@@ -40,10 +40,10 @@ def person(broker):
     return broker.register(email="canary-mail@example.com", name__given="Canaryname", payment__iban=IBAN)
 
 
-def refused(reason, call, *arguments, **named):
+def refused(code, call, /, *arguments, **named):
     with pytest.raises(grpc.RpcError) as caught:
         call(*arguments, **named)
-    assert info(caught.value).reason == reason
+    assert info(caught.value).reason == code
     return caught.value
 
 
@@ -63,7 +63,6 @@ def test_access_is_done_once_the_person_has_an_export_that_the_ledger_knows(brok
     refused("PERSON_REQUEST_WRONG_STATE", desk.step, "FulfilAccess", request, sha256=bytes(32), how="post")
     data, last = desk.export(request.id)
     receipt = parse_receipt(last.receipt)
-    entries = broker.ledger("privacy/team")
     said = json.loads(data)
     assert said["person"] == person
     values = {each["field"]: each["value"] for each in said["fields"]}
@@ -72,7 +71,6 @@ def test_access_is_done_once_the_person_has_an_export_that_the_ledger_knows(brok
     assert [each["recipient"] for each in said["received"]] == ["Acme Pay AB"]
     assert said["requests"][0]["asked"].endswith("CANARY-ASKED")
     assert receipt.index == last.entry_index
-    assert entries is not None
     request = desk.get(request.id).request
     assert state(request) == "in_progress"
     refused("INVALID_REQUEST", desk.step, "FulfilAccess", request, sha256=bytes(32), how="post")

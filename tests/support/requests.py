@@ -44,9 +44,7 @@ class RequestDesk:
 
     def proven(self, kind, person):
         """A request whose requester is the person."""
-        return self.step(
-            "NoteIdentityCheck", self.open(kind, person), method="eid", result=pb.IDENTITY_RESULT_PASSED
-        )
+        return self.step("NoteIdentityCheck", self.open(kind, person), method="eid", result=pb.IDENTITY_RESULT_PASSED)
 
     def get(self, request_id):
         return self.stub.GetRequest(pb.GetRequestRequest(id=request_id), timeout=10)
