@@ -10,8 +10,10 @@ from sluss.v1 import (
     ledger_pb2,
     legal_pb2,
     obligation_pb2,
+    outbox_pb2,
     person_pb2,
     person_request_pb2,
+    policy_pb2,
 )
 from sqlalchemy import update
 
@@ -31,8 +33,10 @@ from broker.ledger.rows import existing, read_head
 from broker.ledger.signer import LedgerKeys
 from broker.legal.cases import Cases
 from broker.obligations.upkeep import Upkeep
+from broker.outbox import consumers
 from broker.pages import Cursors
 from broker.persons.importing import Importer
+from broker.policies import notices
 from broker.refusals import RefusalLog
 from broker.rights import Rights
 from broker.rpc.contracts import Contracts
@@ -40,8 +44,10 @@ from broker.rpc.disclosures import Disclosures
 from broker.rpc.ledgers import Ledgers
 from broker.rpc.legal import Legal
 from broker.rpc.obligations import Obligations
+from broker.rpc.outbox import Outbox
 from broker.rpc.person_requests import PersonRequests
 from broker.rpc.persons import Persons
+from broker.rpc.policies import Policies
 from broker.rpc.pulse import Pulse
 from broker.rpc.threads import Threads
 from broker.store import tables
@@ -60,6 +66,8 @@ CURSOR_LABEL = b"sluss/v1 cursors\x00"
 THREADS = 8
 ANSWER_S = 0.2
 """What is left of the commit's time for everything but waiting for the store."""
+MOST_PARTS = 100
+"""Parts of a policy's fan-out in one go: 100,000 persons, and other calls come in between."""
 KEPT_VOLUMES_S = 62 * 86_400
 """Counts of volumes are kept for two of the longest windows."""
 
@@ -128,6 +136,14 @@ class App:
                 Ledgers(self.desk, self.ledger, cursors, call),
             ),
             (
+                policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
+                Policies(self.desk, cursors, call),
+            ),
+            (
+                outbox_pb2.DESCRIPTOR.services_by_name["OutboxService"],
+                Outbox(self.desk, cursors, call, round(self._settings.outbox_retry_s * SECOND)),
+            ),
+            (
                 legal_pb2.DESCRIPTOR.services_by_name["LegalService"],
                 Legal(
                     self.desk,
@@ -170,7 +186,7 @@ class App:
             tx.connection.execute(update(HEAD).values(rights=HEAD.c.rights))
 
     def maintain(self) -> None:
-        """Close refusal windows that are over; destroy what the retry window no longer needs.
+        """Close refusal windows that are over; destroy what nobody needs any more; go on telling of policy versions.
 
         Raises:
             SlussError: LEDGER_UNAVAILABLE.
@@ -183,6 +199,11 @@ class App:
             requests.forget_before(tx.connection, before_us)
             epochs.destroy_expired(tx.connection, before_us - epochs.LIFETIME_US)
             volumes.forget_before(tx.connection, now_us // SECOND - KEPT_VOLUMES_S)
+        self.ledger.run(lambda tx: consumers.expire(tx.connection, tx.at))
+        rights = Rights(self.vault)
+        for _ in range(MOST_PARTS):
+            if not self.ledger.run(lambda tx: notices.go_on(tx, rights.at(tx.connection))):
+                break
         self.scrubber.run()
 
     def start(self) -> None:

@@ -92,6 +92,10 @@ class Reason(StrEnum):
     PERSON_REQUEST_UNKNOWN = "PERSON_REQUEST_UNKNOWN"
     PERSON_REQUEST_WRONG_STATE = "PERSON_REQUEST_WRONG_STATE"
     IDENTITY_NOT_PROVEN = "IDENTITY_NOT_PROVEN"
+    POLICY_UNKNOWN = "POLICY_UNKNOWN"
+    POLICY_EXISTS = "POLICY_EXISTS"
+    NOTICE_MISSING = "NOTICE_MISSING"
+    CONSUMER_TAKEN = "CONSUMER_TAKEN"
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,12 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.IDENTITY_NOT_PROVEN: Kind(
         Code.FAILED_PRECONDITION, "the identity of who asks has not been proven: note a check that passed first"
     ),
+    Reason.POLICY_UNKNOWN: Kind(Code.NOT_FOUND, "no such policy version"),
+    Reason.POLICY_EXISTS: Kind(Code.ALREADY_EXISTS, "the policy version is on record with another text or time"),
+    Reason.NOTICE_MISSING: Kind(
+        Code.FAILED_PRECONDITION, "the person was not told of this policy version, or it is not the one in force"
+    ),
+    Reason.CONSUMER_TAKEN: Kind(Code.PERMISSION_DENIED, "the consumer's name is another principal's"),
 }
 
 

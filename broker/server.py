@@ -14,7 +14,7 @@ import asyncio
 import inspect
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -94,14 +94,6 @@ class App(Protocol):
         """Called once, in the event loop, after the last call."""
 
 
-@runtime_checkable
-class Lasting(Protocol):
-    """A servicer whose streams would outlast the server."""
-
-    def stop(self) -> None:
-        """Ends them: the server stops."""
-
-
 class Server:
     """One process's server.
 
@@ -124,6 +116,8 @@ class Server:
         self._tasks: list[asyncio.Task[None]] = []
         services = app.services()
         names = [service.full_name for service, _ in services]
+        # Those whose streams last until the caller goes: they end them, so that nobody waits for that.
+        self._watched: list[Any] = [servicer for _, servicer in services if hasattr(servicer, "stop")]
         self.health = Health(self._authorise, [*names, HEALTH.full_name, REFLECTION.full_name])
         gate = Gate(
             settings.max_calls,
@@ -135,7 +129,6 @@ class Server:
         self._grpc = grpc.aio.server(
             options=_options(settings, shared=shared), maximum_concurrent_rpcs=2 * settings.max_calls + WATCHES
         )
-        self._lasting = [servicer for _, servicer in services if isinstance(servicer, Lasting)]
         reflection = Reflection(self._authorise, [*names, HEALTH.full_name, REFLECTION.full_name])
         offered = [*services, (HEALTH, self.health), (REFLECTION, reflection)]
         self._grpc.add_generic_rpc_handlers(
@@ -168,7 +161,7 @@ class Server:
             return
         self._stopped = True
         self.health.close()
-        for servicer in self._lasting:
+        for servicer in self._watched:
             servicer.stop()
         await self._grpc.stop(self._settings.drain_s)
         for task in self._tasks:

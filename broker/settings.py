@@ -110,6 +110,7 @@ class Settings(BaseSettings):
         obligation_remind_days: when recipients are reminded, in days from the day when they owe, such as -7 for a week
             before.
         obligation_escalate_days: how many days after it the privacy team is told.
+        outbox_retry_s: after which a message of the outbox that was not delivered comes again; doubled each time.
         refusal_window_s: refusals of one caller are counted per window of this length, in whole seconds.
         refusal_entries: refusals per window that get an entry of their own; the rest is counted.
     """
@@ -145,6 +146,7 @@ class Settings(BaseSettings):
         default=(-7, -1, 1, 7), max_length=12
     )
     obligation_escalate_days: int = Field(default=7, ge=0, le=365)
+    outbox_retry_s: Seconds = 60.0
     refusal_window_s: float = Field(default=60.0, ge=1, le=366 * 86_400, allow_inf_nan=False)
     refusal_entries: int = Field(default=20, ge=1, le=10_000)
 

@@ -19,6 +19,7 @@ from broker.legal import recipients
 from broker.person_requests import rules
 from broker.person_requests.rows import of_person, timeline
 from broker.persons import rows as persons
+from broker.policies import acceptances
 from broker.store import tables
 from broker.values import mask
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from broker.person_requests.rows import Held
 
 CHOICE: Final = tables.core(tables.Choice)
+NOTICE: Final = tables.core(tables.PolicyNotice)
+OUTBOX: Final = tables.core(tables.OutboxItem)
 VERSION: Final = 1
 PAGE: Final = 500
 ALWAYS: Final = (0, 1 << 62)
@@ -57,6 +60,11 @@ DECIDED: Final = {
     "choice": "choices",
     "ledger_person": "received",
     "legal_case": "received, unless hidden",
+    "acceptance": "acceptances",
+    "policy_notice": "policy_notices",
+    "outbox_item": "messages",
+    "outbox_delivery": "left out: attempts to deliver `messages`",
+    "policy_fan_out": "left out: how far telling everybody has come; `person` is a place, not a person",
     "person_request": "requests",
     "person_request_event": "requests",
     "blind_index": "left out: keyed digests of values that are shown",
@@ -98,6 +106,9 @@ def export(view: View, held: Held, origin: str) -> tuple[bytes, int]:
         "policy": view.snapshot.policy(view.now_us),
         "fields": _fields(view, row),
         "choices": _choices(view, row.id),
+        "acceptances": _acceptances(view, row.id),
+        "policy_notices": _notices(view, row.id),
+        "messages": _messages(view, row.id),
         "requests": [_request(view, each) for each in of_person(view, row.id)],
         "received": _received(view, row.id),
         "purposes": _purposes(view),
@@ -141,6 +152,39 @@ def _choices(view: View, person: int) -> list[dict[str, Any]]:
             "policy": row.policy,
             "entry": row.entry,
         }
+        for row in view.connection.execute(query)
+    ]
+
+
+def _acceptances(view: View, person: int) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = []
+    before = 0
+    while True:
+        page, before = acceptances.history(view, person, before, PAGE)
+        shown += [
+            {
+                "at": rfc3339(each.at),
+                "version": each.version,
+                "source": each.source,
+                "evidence": each.evidence,
+                "entry": each.entry,
+            }
+            for each in page
+        ]
+        if not before:
+            return shown
+
+
+def _notices(view: View, person: int) -> list[dict[str, Any]]:
+    query = select(NOTICE).where(NOTICE.c.person == person).order_by(NOTICE.c.at, NOTICE.c.version)
+    return [{"at": rfc3339(row.at), "version": row.version} for row in view.connection.execute(query)]
+
+
+def _messages(view: View, person: int) -> list[dict[str, Any]]:
+    """What the company has told the person, or is about to, by the kind; its values are those of the fields."""
+    query = select(OUTBOX).where(OUTBOX.c.person == person).order_by(OUTBOX.c.id)
+    return [
+        {"at": rfc3339(row.at), "kind": row.kind, "settled_at": rfc3339(row.settled_at) if row.settled_at else ""}
         for row in view.connection.execute(query)
     ]
 

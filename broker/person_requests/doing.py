@@ -14,7 +14,7 @@ from broker.ledger import entry
 from broker.ledger.rows import read_entries
 from broker.obligations.owing import progress
 from broker.person_requests import rules
-from broker.person_requests.rows import forget, forgotten, of_person, timeline, today, write
+from broker.person_requests.rows import forgotten, of_person, timeline, today, write
 from broker.person_requests.tracking import Call, based_on, once
 from broker.persons import choices
 from broker.persons import rows as persons
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 SOURCE: Final = "person-request"
 """The source of what is recorded because of a request."""
-
-erasing.FORGETTERS.append(forget)
 
 
 def export_left(change: Change, seen: Held, record: int, digest: bytes) -> Done:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from broker import requests
 from broker.errors import Reason, SlussError
+from broker.outbox.queue import queue
 from broker.person_requests import rules
 from broker.person_requests.model import Facts, Identity, Kind, Words
 from broker.person_requests.rows import Held, create, load, today, write
@@ -61,9 +62,17 @@ def open_request(change: Change, new: Opening, request_id: bytes) -> Done:
     def work() -> Done:
         if new.person:
             persons.active(change.connection, new.person)
-        return create(change, Facts(new.kind, new.channel, new.received), words, "")
+        done = create(change, Facts(new.kind, new.channel, new.received), words, "")
+        _confirm(change, done[0])
+        return done
 
     return once(change, request_id, "open", said, work)
+
+
+def _confirm(change: Change, held: Held) -> None:
+    """Queue the confirmation of receipt, once it is known whose request it is."""
+    if held.person:
+        queue(change, held.person, "request_received", {"request": held.id})
 
 
 def once(change: Change, request_id: bytes, call: str, said: tuple[object, ...], work: Callable[[], Done]) -> Done:
@@ -110,7 +119,9 @@ def note_identity(change: Change, call: Call, method: str, result: Identity, per
             raise SlussError(Reason.INVALID_REQUEST, "person_id: the request is another person's", field="person_id")
         if person:
             persons.active(change.connection, person)
-            words = replace(words, person=person)
+            known, words = bool(words.person), replace(words, person=person)
+            if not known:
+                _confirm(change, replace(held, words=words))
         if result is Identity.PASSED and not words.person:
             raise SlussError(Reason.INVALID_REQUEST, "person_id: whose request is it?", field="person_id")
         facts = rules.checked(held.facts, result, method, today(change.now_us))

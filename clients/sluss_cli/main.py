@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from sluss_cli import console, contract, disclose, imports, key, ledger, legal, person, person_request, profile
+from sluss_cli import (
+    console,
+    contract,
+    disclose,
+    imports,
+    key,
+    ledger,
+    legal,
+    outbox,
+    person,
+    person_request,
+    policy,
+    profile,
+)
 from sluss_cli.exits import table
 from sluss_cli.verb import JsonOption, ProfileOption
 
@@ -34,6 +47,8 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("key", key.app),
         ("ledger", ledger.app),
         ("legal", legal.app),
+        ("policy", policy.app),
+        ("outbox", outbox.app),
         ("profile", profile.app),
         ("request", person_request.app),
     ):

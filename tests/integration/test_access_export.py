@@ -18,7 +18,7 @@ from tests.support.requests import RequestDesk
 HOLDS_NO_PERSON = {
     "catalogue", "certificate", "contract", "contract_version", "epoch", "head", "ledger_checkpoint", "ledger_entry",
     "ledger_tile", "policy_version", "recipient_key", "refusal_count", "request", "sealed_entry", "volume",
-    "legal_document", "legal_event", "retention", "ledger_erased",
+    "legal_document", "legal_event", "retention", "ledger_erased", "obligation_event", "outbox_consumer", "policy_text",
 }  # fmt: skip
 """Tables that hold nothing of a person who asks: settings, the ledger, others' cases, digests of requests."""
 

@@ -25,7 +25,8 @@ from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsew
 from broker.ledger.entry.obligations import obligation, owed
 from broker.ledger.entry.person_requests import person_request
 from broker.ledger.entry.persons import erasure
-from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key, policy
+from broker.ledger.entry.policies import acceptance, policy
+from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key
 
 __all__ = [
     "DIGEST",
@@ -36,6 +37,7 @@ __all__ = [
     "TYPES",
     "VERSION",
     "Columns",
+    "acceptance",
     "base64url",
     "canonical",
     "case",

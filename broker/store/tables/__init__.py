@@ -19,13 +19,16 @@ from broker.store.tables.ledger import (
 )
 from broker.store.tables.legal import LegalCase, LegalDocument, LegalEvent
 from broker.store.tables.obligations import Obligation, ObligationEvent, Retention
+from broker.store.tables.outbox import OutboxConsumer, OutboxDelivery, OutboxItem
 from broker.store.tables.person_requests import PersonRequest, PersonRequestEvent
 from broker.store.tables.persons import BlindIndex, Choice, Person, UniqueNumber
+from broker.store.tables.policies import Acceptance, PolicyFanOut, PolicyNotice, PolicyText
 from broker.store.tables.spine import Epoch, RefusalCount, Request, Volume
 
 __all__ = [
     "CASES",
     "RIGHTS",
+    "Acceptance",
     "BlindIndex",
     "Catalogue",
     "Certificate",
@@ -45,9 +48,15 @@ __all__ = [
     "LegalEvent",
     "Obligation",
     "ObligationEvent",
+    "OutboxConsumer",
+    "OutboxDelivery",
+    "OutboxItem",
     "Person",
     "PersonRequest",
     "PersonRequestEvent",
+    "PolicyFanOut",
+    "PolicyNotice",
+    "PolicyText",
     "PolicyVersion",
     "RecipientKey",
     "RefusalCount",

@@ -291,6 +291,27 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: `{"request": "R-2026-0001"}`
     """
+    ERROR_REASON_POLICY_UNKNOWN: _ErrorReason.ValueType  # 60
+    """NOT_FOUND. No such policy version, or it has no text yet.
+
+    Example: `{"version": "2026-02"}`
+    """
+    ERROR_REASON_POLICY_EXISTS: _ErrorReason.ValueType  # 61
+    """ALREADY_EXISTS. The policy version is on record with another text or another time; what was published stays.
+
+    Example: `{"version": "2026-02"}`
+    """
+    ERROR_REASON_NOTICE_MISSING: _ErrorReason.ValueType  # 62
+    """FAILED_PRECONDITION. Going on to use the service accepts a version only if it is in force and a message about it was
+    delivered to the person.
+
+    Example: `{"version": "2026-02"}`
+    """
+    ERROR_REASON_CONSUMER_TAKEN: _ErrorReason.ValueType  # 63
+    """PERMISSION_DENIED. The consumer's name is another principal's.
+
+    Example: `{"consumer": "mail"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of `google.rpc.ErrorInfo`, without the prefix `ERROR_REASON_`; its domain is
@@ -565,5 +586,26 @@ ERROR_REASON_IDENTITY_NOT_PROVEN: ErrorReason.ValueType  # 72
 """FAILED_PRECONDITION. Nothing is shown, changed or erased before the identity of who asks has been proven.
 
 Example: `{"request": "R-2026-0001"}`
+"""
+ERROR_REASON_POLICY_UNKNOWN: ErrorReason.ValueType  # 60
+"""NOT_FOUND. No such policy version, or it has no text yet.
+
+Example: `{"version": "2026-02"}`
+"""
+ERROR_REASON_POLICY_EXISTS: ErrorReason.ValueType  # 61
+"""ALREADY_EXISTS. The policy version is on record with another text or another time; what was published stays.
+
+Example: `{"version": "2026-02"}`
+"""
+ERROR_REASON_NOTICE_MISSING: ErrorReason.ValueType  # 62
+"""FAILED_PRECONDITION. Going on to use the service accepts a version only if it is in force and a message about it was
+delivered to the person.
+
+Example: `{"version": "2026-02"}`
+"""
+ERROR_REASON_CONSUMER_TAKEN: ErrorReason.ValueType  # 63
+"""PERMISSION_DENIED. The consumer's name is another principal's.
+
+Example: `{"consumer": "mail"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
