@@ -18,6 +18,7 @@ PERSON = "P-04CVZ6HGRM5PX"
 CONTRACT = "C-2026-0001"
 WHY = {"contract": CONTRACT, "reason": "why"}
 CASE = "L-2026-0001"
+ASKED = {"request": "R-2026-0001"}
 STEP = {"case": CASE, "reason": "why"}
 STEPS = (
     "review",
@@ -51,6 +52,20 @@ LINES = {
     "person update": ("internal", {"person": PERSON, "values": "language=sv"}),
     "person choice": ("internal", {"person": PERSON, "purpose": "offers.email", "state": "in"}),
     "person handles": ("internal", {"contract": CONTRACT, "persons": PERSON}),
+    "request open": ("privacy", {"kind": "access", "asked": "why", "person": PERSON}),
+    "request list": ("privacy", {}),
+    "request show": ("privacy", ASKED),
+    "request identity": ("privacy", {**ASKED, "method": "eid", "result": "passed"}),
+    "request work": ("privacy", {**ASKED, "note": "why"}),
+    "request extend": ("privacy", {**ASKED, "reason": "why"}),
+    "request refuse": ("privacy", {**ASKED, "ground": "excessive", "told": "why"}),
+    "request withdraw": ("privacy", {**ASKED, "reason": "why"}),
+    "request export": ("privacy", {**ASKED, "out": "{place}/export"}),
+    "request hand-over": ("privacy", {**ASKED, "sha256": "0" * 64, "how": "why"}),
+    "request rectify": ("privacy", {**ASKED, "remove": "phone"}),
+    "request erase": ("privacy", {**ASKED, "yes": True}),
+    "request object": ("privacy", {**ASKED, "purposes": "offers.email"}),
+    "request statistics": ("privacy", {"first": "2026-01-01", "last": "2026-12-31"}),
     "legal open": ("legal", {"file": "{place}/request.toml"}),
     "legal show": ("legal", {"case": CASE}),
     "legal list": ("legal", {}),

@@ -119,6 +119,12 @@ ENTRIES = {
         ["R-2026-0001", "privacy/eva", "4 entries"],
     ),
     "sealed": (entry.sealed(NOW, D), ["sealed"]),
+    "person_request": (
+        entry.person_request(
+            NOW, "refused", "R-2026-0001", "erasure", "refused", "2026-12-23", "legal_claims", "privacy/eva", facts=D
+        ),
+        ["R-2026-0001", "erasure", "refused", "legal_claims", "privacy/eva", "2026-12-23"],
+    ),
     "genesis": (entry.genesis(NOW, "example.com/sluss", D, bytes(1312)), ["example.com/sluss", "began"]),
 }
 
