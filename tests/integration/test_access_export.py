@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from broker.person_requests.access import DECIDED
 from broker.store import tables
 from tests.support.broker import BrokerProcess
+from tests.support.legal_callers import Team, in_days
 from tests.support.requests import RequestDesk
 
 HOLDS_NO_PERSON = {
@@ -100,3 +101,26 @@ def test_the_command_writes_closed_files_and_the_hand_over_ends_it(broker, reque
     assert run("request", "show", request_.id)["timeline"][-1]["event"] == "handed_over"
     assert request_.id in {each["id"] for each in run("request", "list")["requests"]}
     assert run("request", "statistics", "--from", "2020-01-01", "--until", "2099-12-31")["counts"][0]["done"] == 1
+
+
+def without_times(data):
+    """An export without its own time, the salt that follows from it, and the exports that left before."""
+    said = json.loads(data)
+    del said["made"], said["salt"]
+    for request in said["requests"]:
+        request["events"] = [event for event in request["events"] if event["event"] != "exported"]
+    return json.dumps(said)
+
+
+def test_an_export_reads_the_same_with_a_hidden_release(broker, request_):
+    desk, team = RequestDesk(broker), Team(broker)
+    request = desk.proven("access", request_.person_id)
+    desk.export(request.id)
+    before = without_times(desk.export(request.id)[0])
+    hidden = {"hidden_until": in_days(30), "secrecy_reason": "the investigation"}
+    case = team.approved(team.scope([request_.person_id]), **hidden)
+    assert list(team.opened(case, team.release(case))) == [request_.person_id]
+    assert without_times(desk.export(request.id)[0]) == before
+    team.secrecy(case, "")
+    after = json.loads(desk.export(request.id)[0])["received"]
+    assert [(each["kind"], each["recipient"]) for each in after][1:] == [("release", "Polisen")]
