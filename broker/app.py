@@ -14,6 +14,7 @@ from sluss.v1 import (
     obligation_pb2,
     outbox_pb2,
     person_pb2,
+    person_request_pb2,
     policy_pb2,
     trace_pb2,
 )
@@ -51,6 +52,7 @@ from broker.rpc.ledgers import Ledgers
 from broker.rpc.legal import Legal
 from broker.rpc.obligations import Obligations
 from broker.rpc.outbox import Outbox
+from broker.rpc.person_requests import PersonRequests
 from broker.rpc.persons import Persons
 from broker.rpc.policies import Policies
 from broker.rpc.pulse import Pulse
@@ -184,6 +186,10 @@ class App:
             (
                 obligation_pb2.DESCRIPTOR.services_by_name["ObligationService"],
                 Obligations(self.desk, self.ledger, cursors, call, Pulse(self._rights_count)),
+            ),
+            (
+                person_request_pb2.DESCRIPTOR.services_by_name["PersonRequestService"],
+                PersonRequests(self.desk, self.ledger, self._settings.origin, cursors, call),
             ),
         ]
 

@@ -91,6 +91,9 @@ class Reason(StrEnum):
     CORRECTION_NOT_FETCHED = "CORRECTION_NOT_FETCHED"
     LEGAL_HOLD = "LEGAL_HOLD"
     HOLD_UNKNOWN = "HOLD_UNKNOWN"
+    PERSON_REQUEST_UNKNOWN = "PERSON_REQUEST_UNKNOWN"
+    PERSON_REQUEST_WRONG_STATE = "PERSON_REQUEST_WRONG_STATE"
+    IDENTITY_NOT_PROVEN = "IDENTITY_NOT_PROVEN"
     POLICY_UNKNOWN = "POLICY_UNKNOWN"
     POLICY_EXISTS = "POLICY_EXISTS"
     NOTICE_MISSING = "NOTICE_MISSING"
@@ -180,6 +183,13 @@ CATALOGUE: dict[Reason, Kind] = {
         Code.FAILED_PRECONDITION, "the person's data can't be erased yet: a legal claim or a duty under law needs them"
     ),
     Reason.HOLD_UNKNOWN: Kind(Code.NOT_FOUND, "no such hold in force"),
+    Reason.PERSON_REQUEST_UNKNOWN: Kind(Code.NOT_FOUND, "no such request of a person"),
+    Reason.PERSON_REQUEST_WRONG_STATE: Kind(
+        Code.FAILED_PRECONDITION, "the request's kind or state does not allow this step"
+    ),
+    Reason.IDENTITY_NOT_PROVEN: Kind(
+        Code.FAILED_PRECONDITION, "the identity of who asks has not been proven: note a check that passed first"
+    ),
     Reason.POLICY_UNKNOWN: Kind(Code.NOT_FOUND, "no such policy version"),
     Reason.POLICY_EXISTS: Kind(Code.ALREADY_EXISTS, "the policy version is on record with another text or time"),
     Reason.NOTICE_MISSING: Kind(

@@ -25,6 +25,7 @@ from broker.ledger import entry
 from broker.ledger.rows import add_erased
 from broker.obligations.owing import owe
 from broker.outbox import queue
+from broker.person_requests import rows as person_requests
 from broker.persons import rows
 from broker.persons.model import ERASED_STATE
 from broker.policies import acceptances
@@ -68,6 +69,7 @@ FORGETTERS: Final[tuple[Callable[[Connection, int], None], ...]] = (
     acceptances.forget,
     former.forget,
     _forget_requests,
+    person_requests.forget,
 )
 """What other rooms destroy of a person: each takes the connection and the person's id."""
 

@@ -195,6 +195,22 @@ SHAPES: dict[str, dict[str, type]] = {
         "v": int,
     },
     "owed": {"at": str, "by": str, "case": str, "kind": str, "obligations": list, "type": str, "v": int},
+    "person_request": {
+        "at": str,
+        "body": str,
+        "by": str,
+        "case": str,
+        "deadline": str,
+        "document": str,
+        "event": str,
+        "facts": str,
+        "ground": str,
+        "kind": str,
+        "state": str,
+        "text": str,
+        "type": str,
+        "v": int,
+    },
     "genesis": {"at": str, "ed25519": str, "mldsa44": str, "origin": str, "type": str, "v": int},
 }
 TERMS: dict[str, type] = {
@@ -273,6 +289,26 @@ OBLIGATION_EVENTS = frozenset(
 """What can happen to an obligation."""
 OBLIGATION_OUTCOMES = frozenset({"", "deleted", "corrected", "never_held_any_more"})
 """What a recipient can attest; empty in every other event."""
+PERSON_REQUEST_EVENTS = frozenset(
+    {
+        "opened",
+        "identity_noted",
+        "worked_on",
+        "extended",
+        "refused",
+        "withdrawn",
+        "exported",
+        "handed_over",
+        "rectified",
+        "erased",
+        "objected",
+    }
+)
+"""What can happen to a person's request."""
+PERSON_REQUEST_KINDS = frozenset({"access", "rectification", "erasure", "objection"})
+PERSON_REQUEST_STATES = frozenset(
+    {"received", "identity_checked", "in_progress", "waiting_for_recipients", "done", "refused", "withdrawn"}
+)
 MEDIA = frozenset({"paper", "court", "oral", "other_system", "other"})
 """How a release was made elsewhere."""
 WORDS: dict[tuple[str, str], frozenset[str]] = {
@@ -289,6 +325,9 @@ WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("release_elsewhere", "medium"): MEDIA,
     ("canary", "event"): frozenset({"planted", "retired"}),
     ("aggregate", "noise"): frozenset({"laplace", "gaussian"}),
+    ("person_request", "event"): PERSON_REQUEST_EVENTS,
+    ("person_request", "kind"): PERSON_REQUEST_KINDS,
+    ("person_request", "state"): PERSON_REQUEST_STATES,
     ("obligation", "kind"): OBLIGATION_KINDS,
     ("obligation", "event"): OBLIGATION_EVENTS,
     ("obligation", "outcome"): OBLIGATION_OUTCOMES,
@@ -309,9 +348,14 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "canary": ("commitment",),
     "aggregate": ("question", "sha256"),
     "obligation": ("owed",),
+    "person_request": ("facts",),
 }
 """Members of 32 bytes in base64url without padding."""
-OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"acceptance": ("evidence",), "case": ("document",)}
+OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {
+    "acceptance": ("evidence",),
+    "case": ("document",),
+    "person_request": ("body", "text", "document"),
+}
 """Likewise, or empty."""
 NAMES: dict[str, tuple[str, ...]] = {
     "refusal": ("fields",),

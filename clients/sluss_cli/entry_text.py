@@ -166,6 +166,14 @@ def _hold(entry: Mapping[str, Any]) -> str:
     return f"legal hold {entry['hold']} on a person was {entry['event']} by {entry['by']}{until}"
 
 
+def _person_request(entry: Mapping[str, Any]) -> str:
+    ground = f" ({entry['ground']})" if entry["ground"] else ""
+    return (
+        f"a person's request {entry['case']} for {entry['kind']}: {entry['event'].replace('_', ' ')} by {entry['by']};"
+        f" it is {entry['state'].replace('_', ' ')}{ground}, due by {entry['deadline']}"
+    )
+
+
 def _genesis(entry: Mapping[str, Any]) -> str:
     return f"the ledger {entry['origin']} began"
 
@@ -208,5 +216,6 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "aggregate": _aggregate,
     "obligation": _obligation,
     "owed": _owed,
+    "person_request": _person_request,
     "genesis": _genesis,
 }

@@ -21,6 +21,7 @@ from sluss_cli import (
     obligation,
     outbox,
     person,
+    person_request,
     policy,
     profile,
     trace,
@@ -58,6 +59,7 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("aggregate", aggregate.app),
         ("profile", profile.app),
         ("canary", canary.app),
+        ("request", person_request.app),
     ):
         app.add_typer(_own(group), name=name)
     imports.register(app)

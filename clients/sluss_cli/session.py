@@ -19,6 +19,7 @@ from sluss.v1 import (
     obligation_pb2_grpc,
     outbox_pb2_grpc,
     person_pb2_grpc,
+    person_request_pb2_grpc,
     policy_pb2_grpc,
     trace_pb2_grpc,
 )
@@ -109,6 +110,11 @@ class Session:
     def persons(self) -> person_pb2_grpc.PersonServiceStub:
         """The person service."""
         return person_pb2_grpc.PersonServiceStub(self._channel)
+
+    @cached_property
+    def person_requests(self) -> person_request_pb2_grpc.PersonRequestServiceStub:
+        """The service of persons' requests."""
+        return person_request_pb2_grpc.PersonRequestServiceStub(self._channel)
 
     @cached_property
     def ledger(self) -> ledger_pb2_grpc.LedgerServiceStub:

@@ -212,6 +212,7 @@ CATEGORIES = {
     "technical": N_("Technical"),
 }
 ENTRY_TYPES = {
+    "person_request": N_("Person's request"),
     "disclosure": N_("Disclosure"),
     "refusal": N_("Refusal"),
     "refusals": N_("Refusals, counted"),

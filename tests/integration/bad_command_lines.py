@@ -19,6 +19,7 @@ CONTRACT = "C-2026-0001"
 WHY = {"contract": CONTRACT, "reason": "why"}
 OWED = "O-2026-0001"
 CASE = "L-2026-0001"
+ASKED = {"request": "R-2026-0001"}
 STEP = {"case": CASE, "reason": "why"}
 STEPS = (
     "review",
@@ -55,6 +56,20 @@ LINES = {
     "hold place": ("legal", {"person": PERSON, "reason": "why"}),
     "hold lift": ("legal", {"hold": "H-2026-0001", "reason": "why"}),
     "hold list": ("legal", {}),
+    "request open": ("privacy", {"kind": "access", "asked": "why", "person": PERSON}),
+    "request list": ("privacy", {}),
+    "request show": ("privacy", ASKED),
+    "request identity": ("privacy", {**ASKED, "method": "eid", "result": "passed"}),
+    "request work": ("privacy", {**ASKED, "note": "why"}),
+    "request extend": ("privacy", {**ASKED, "reason": "why"}),
+    "request refuse": ("privacy", {**ASKED, "ground": "excessive", "told": "why"}),
+    "request withdraw": ("privacy", {**ASKED, "reason": "why"}),
+    "request export": ("privacy", {**ASKED, "out": "{place}/export"}),
+    "request hand-over": ("privacy", {**ASKED, "sha256": "0" * 64, "how": "why"}),
+    "request rectify": ("privacy", {**ASKED, "remove": "phone"}),
+    "request erase": ("privacy", {**ASKED, "yes": True}),
+    "request object": ("privacy", {**ASKED, "purposes": "offers.email"}),
+    "request statistics": ("privacy", {"first": "2026-01-01", "last": "2026-12-31"}),
     "legal open": ("legal", {"file": "{place}/request.toml"}),
     "legal show": ("legal", {"case": CASE}),
     "legal list": ("legal", {}),

@@ -45,6 +45,7 @@ def place(tmp_path_factory):
         asked = LEGAL_EXAMPLE.replace(PERSON, person)
         (made.folder / "request.toml").write_text(asked, encoding="utf-8")
         made.run("legal", "open", made.folder / "request.toml", profile=made.legal)
+        made.run("request", "open", "access", "--person", person, "--asked", "why", profile=made.privacy)
         yield made
 
 

@@ -35,6 +35,7 @@ class Place:
         self.operator = self.home / "profiles" / "operator-admin"
         self.internal = self.home / "profiles" / "internal-import"
         self.legal = folder / "anna"
+        self.privacy = folder / "eva"
         self.acme = folder / "acme"
         self.app = main.build()
 
@@ -73,6 +74,7 @@ class Place:
         self.run("init", "--home", self.home, *origin, "--listen", listen)
         self.run("certificate", "issue", "subcontractor", "acme-pay", "--out", self.acme, "--home", self.home)
         self.run("certificate", "issue", "legal", "anna", "--out", self.legal, "--home", self.home)
+        self.run("certificate", "issue", "privacy", "eva", "--out", self.privacy, "--home", self.home)
 
     def populate(self):
         self.file = self.folder / "customers.csv"

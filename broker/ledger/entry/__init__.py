@@ -24,6 +24,7 @@ from broker.ledger.entry.form import (
 )
 from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsewhere, sealed, sealed_commitment
 from broker.ledger.entry.obligations import obligation, owed
+from broker.ledger.entry.person_requests import person_request
 from broker.ledger.entry.persons import erasure, hold
 from broker.ledger.entry.policies import acceptance, policy
 from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key
@@ -59,6 +60,7 @@ __all__ = [
     "obligation",
     "owed",
     "parse",
+    "person_request",
     "policy",
     "refusal",
     "refusals",

@@ -28,6 +28,7 @@ from broker.store.tables.ledger import (
 from broker.store.tables.legal import LegalCase, LegalDocument, LegalEvent
 from broker.store.tables.obligations import Obligation, ObligationEvent, Retention
 from broker.store.tables.outbox import OutboxConsumer, OutboxDelivery, OutboxItem
+from broker.store.tables.person_requests import PersonRequest, PersonRequestEvent
 from broker.store.tables.persons import BlindIndex, Choice, Person, UniqueNumber
 from broker.store.tables.policies import Acceptance, PolicyFanOut, PolicyNotice, PolicyText
 from broker.store.tables.spine import Epoch, RefusalCount, Request, Volume
@@ -67,6 +68,8 @@ __all__ = [
     "OutboxDelivery",
     "OutboxItem",
     "Person",
+    "PersonRequest",
+    "PersonRequestEvent",
     "PolicyFanOut",
     "PolicyNotice",
     "PolicyText",

@@ -280,12 +280,25 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The person can't be erased yet: a legal hold is in force, or a legal case needs the data. Which
     of them is not told; the answer may be passed on to the person.
 
+    NOT_FOUND. No such request of a person.
+
     Example: `{}`
     """
     ERROR_REASON_HOLD_UNKNOWN: _ErrorReason.ValueType  # 65
     """NOT_FOUND. No such legal hold, or it is no longer in force.
 
     Example: `{"hold": "H-2026-0001"}`
+    """
+    ERROR_REASON_PERSON_REQUEST_UNKNOWN: _ErrorReason.ValueType  # 70
+    ERROR_REASON_PERSON_REQUEST_WRONG_STATE: _ErrorReason.ValueType  # 71
+    """FAILED_PRECONDITION. The kind or the state of a person's request does not allow the step.
+
+    Example: `{"request": "R-2026-0001", "kind": "erasure"}`
+    """
+    ERROR_REASON_IDENTITY_NOT_PROVEN: _ErrorReason.ValueType  # 72
+    """FAILED_PRECONDITION. Nothing is shown, changed or erased before the identity of who asks has been proven.
+
+    Example: `{"request": "R-2026-0001"}`
     """
     ERROR_REASON_POLICY_UNKNOWN: _ErrorReason.ValueType  # 60
     """NOT_FOUND. No such policy version, or it has no text yet.
@@ -594,12 +607,25 @@ ERROR_REASON_LEGAL_HOLD: ErrorReason.ValueType  # 64
 """FAILED_PRECONDITION. The person can't be erased yet: a legal hold is in force, or a legal case needs the data. Which
 of them is not told; the answer may be passed on to the person.
 
+NOT_FOUND. No such request of a person.
+
 Example: `{}`
 """
 ERROR_REASON_HOLD_UNKNOWN: ErrorReason.ValueType  # 65
 """NOT_FOUND. No such legal hold, or it is no longer in force.
 
 Example: `{"hold": "H-2026-0001"}`
+"""
+ERROR_REASON_PERSON_REQUEST_UNKNOWN: ErrorReason.ValueType  # 70
+ERROR_REASON_PERSON_REQUEST_WRONG_STATE: ErrorReason.ValueType  # 71
+"""FAILED_PRECONDITION. The kind or the state of a person's request does not allow the step.
+
+Example: `{"request": "R-2026-0001", "kind": "erasure"}`
+"""
+ERROR_REASON_IDENTITY_NOT_PROVEN: ErrorReason.ValueType  # 72
+"""FAILED_PRECONDITION. Nothing is shown, changed or erased before the identity of who asks has been proven.
+
+Example: `{"request": "R-2026-0001"}`
 """
 ERROR_REASON_POLICY_UNKNOWN: ErrorReason.ValueType  # 60
 """NOT_FOUND. No such policy version, or it has no text yet.

@@ -152,6 +152,12 @@ ENTRIES = {
         ),
         ["subcontractor/a", "4 anonymous counts", "advertisement.visited", "C-2026-0001", "50 persons", "0.75", "1.5"],
     ),
+    "person_request": (
+        entry.person_request(
+            NOW, "refused", "R-2026-0001", "erasure", "refused", "2026-12-23", "legal_claims", "privacy/eva", facts=D
+        ),
+        ["R-2026-0001", "erasure", "refused", "legal_claims", "privacy/eva", "2026-12-23"],
+    ),
     "genesis": (entry.genesis(NOW, "example.com/sluss", D, bytes(1312)), ["example.com/sluss", "began"]),
 }
 

@@ -122,6 +122,19 @@ def every_type() -> dict[str, bytes]:
             signature=b"sig",
         ),
         entry.owed(START, "R-2026-0001", "erase", ["O-2026-0001"], "privacy/p"),
+        entry.person_request(
+            START,
+            "extended",
+            "R-2026-0001",
+            "access",
+            "in_progress",
+            "2027-01-23",
+            "",
+            "privacy/team",
+            facts=digest,
+            body=digest,
+            text=digest,
+        ),
         entry.genesis(START, ORIGIN, SIGNER.ed25519_key.public_key, SIGNER.mldsa44_key.public_key),
     ]
     return {entry.parse(data)["type"]: data for data in made}

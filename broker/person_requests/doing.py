@@ -1,0 +1,157 @@
+"""What is done to the data because of a person's request; request, data and ledger move in one transaction.
+
+A kill before the commit leaves all of them as they were; after it, a retry of the same call finds the work done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from broker.erasure import erasing
+from broker.errors import Reason, SlussError
+from broker.ledger import entry
+from broker.ledger.rows import read_entries
+from broker.obligations.owing import progress
+from broker.person_requests import rules
+from broker.person_requests.rows import forgotten, of_person, timeline, today, write
+from broker.person_requests.tracking import Call, based_on, once
+from broker.persons import choices
+from broker.persons import rows as persons
+from broker.persons.model import OPTED_OUT, ChoiceMade, Correction, Recording
+from broker.persons.update import update
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.desk import Change
+    from broker.person_requests.rows import Held
+    from broker.person_requests.tracking import Done
+    from broker.persons.model import Given
+
+SOURCE: Final = "person-request"
+"""The source of what is recorded because of a request."""
+
+
+def export_left(change: Change, seen: Held, record: int, digest: bytes) -> Done:
+    """Put an export into the ledger, before a byte of it leaves (DESIGN promise 1).
+
+    Args:
+        change: the transaction.
+        seen: the request that it was made for, as it stood then.
+        record: the version of the person's record that it shows.
+        digest: its SHA-256.
+
+    Raises:
+        SlussError: as `based_on`; RECORD_CHANGED if the person's record has changed since; PERSON_UNKNOWN.
+    """
+    held = based_on(change, Call(seen.id, str(seen.etag), b""), rules.Step.EXPORT)
+    if persons.active(change.connection, held.person).version != record:
+        raise SlussError(Reason.RECORD_CHANGED, "data has changed while the export was made: ask again")
+    facts = replace(held.facts, begun=True, exports=held.facts.exports + 1)
+    return write(change, replace(held, facts=facts), rules.Step.EXPORT, "", digest)
+
+
+def hand_over(change: Change, call: Call, digest: bytes, how: str) -> Done:
+    """The person has the export: only whoever holds one that the ledger knows can say so.
+
+    Raises:
+        SlussError: as `based_on`; INVALID_REQUEST for a digest that no export of the request has.
+    """
+
+    def work() -> Done:
+        held = based_on(change, call, rules.Step.HAND_OVER)
+        left = [event.index for event in timeline(change, held) if event.event == rules.Step.EXPORT]
+        known = {entry.parse(read_entries(change.connection, index, 1)[0].entry)["document"] for index in left}
+        if entry.base64url(digest) not in known:
+            raise SlussError(Reason.INVALID_REQUEST, "sha256: no export of this request", field="sha256")
+        return write(change, _fulfilled(change, held), rules.Step.HAND_OVER, how)
+
+    return once(change, call.request_id, "hand over", (call.request, digest.hex(), how), work)
+
+
+def rectify(
+    change: Change, call: Call, values: Sequence[Given], remove: Sequence[str], record: str, note: str, *, last: bool
+) -> Done:
+    """Correct values; `last` says that this was all that was asked for.
+
+    Args:
+        change: the transaction.
+        call: the request.
+        values: to set.
+        remove: fields to remove.
+        record: the etag of the person's record that the caller has seen.
+        note: for the timeline.
+        last: whether nothing more is to be corrected.
+
+    Raises:
+        SlussError: as `based_on` and `persons.update.update`.
+    """
+
+    def work() -> Done:
+        held = based_on(change, call, rules.Step.RECTIFY)
+        asked = Correction(held.person, values, remove, SOURCE, record, rectification=True, cause=held.id)
+        update(change, asked)
+        facts = replace(held.facts, begun=True, fulfilled=today(change.now_us) if last else None)
+        moved = replace(held, facts=facts, owed=progress(change.connection, held.id))
+        return write(change, moved, rules.Step.RECTIFY, note)
+
+    said = (call.request, [list(each) for each in values], list(remove), record, note, last)
+    return once(change, call.request_id, "rectify", said, work)
+
+
+def erase(change: Change, call: Call) -> Done:
+    """Erase the person. Whatever else the person asked for can't be done any more, and is refused as `erased`.
+
+    Raises:
+        SlussError: as `based_on` and `erasing.erase`.
+    """
+
+    def work() -> Done:
+        held = based_on(change, call, rules.Step.ERASE)
+        others = [
+            each for each in of_person(change, held.person) if each.id != held.id and each.state not in rules.FINAL
+        ]
+        erasing.erase(change, held.person, held.id)
+        for other in others:
+            if other.facts.fulfilled is None:
+                closed = replace(forgotten(other), facts=rules.refused(other.facts, "erased"))
+                write(change, closed, rules.Step.REFUSE, "")
+        owed = progress(change.connection, held.id)
+        moved = replace(_fulfilled(change, forgotten(held)), owed=owed, scrubbed=False)
+        return write(change, moved, rules.Step.ERASE, "")
+
+    return once(change, call.request_id, "erase", (call.request,), work)
+
+
+def record_objection(change: Change, call: Call, purposes: Sequence[str], channel: str, note: str) -> Done:
+    """Record a no to purposes; it holds from the moment this returns (DESIGN promise 2).
+
+    Raises:
+        SlussError: as `based_on` and `choices.record`; INVALID_REQUEST while nobody knows whose request it is.
+    """
+
+    def work() -> Done:
+        held = based_on(change, call, rules.Step.OBJECT)
+        if not held.person:
+            raise SlussError(Reason.INVALID_REQUEST, "person_id: whose request is it?", field="person_id")
+        for purpose in purposes:
+            made = ChoiceMade(purpose, OPTED_OUT, channel)
+            own_id = persons.request_body(change.snapshot.vault, "objection", call.request, purpose)[:16]
+            choices.record(change, Recording(own_id, held.person, made, SOURCE))
+        return write(change, _fulfilled(change, held), rules.Step.OBJECT, note)
+
+    return once(change, call.request_id, "object", (call.request, list(purposes), channel, note), work)
+
+
+def exportable(held: Held) -> None:
+    """Refuse early to make an export that could not leave.
+
+    Raises:
+        SlussError: PERSON_REQUEST_WRONG_STATE, IDENTITY_NOT_PROVEN.
+    """
+    rules.require(held.facts, rules.Step.EXPORT, held.id)
+
+
+def _fulfilled(change: Change, held: Held) -> Held:
+    return replace(held, facts=replace(held.facts, begun=True, fulfilled=today(change.now_us)))

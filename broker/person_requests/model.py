@@ -1,0 +1,146 @@
+"""What a person's request is. Pure.
+
+Facts hold nothing of the person and stay after an erasure, to account for the request. Words are the person's own and
+whatever is told to the person: sealed under the request's keys, which the erasure destroys.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Final
+
+import orjson
+
+from broker.errors import Reason, SlussError
+
+REQUEST_ID: Final = re.compile(r"R-\d{4}-\d{4,9}")
+VERSION: Final = 1
+
+
+class Kind(StrEnum):
+    """What is asked for."""
+
+    ACCESS = "access"
+    RECTIFICATION = "rectification"
+    ERASURE = "erasure"
+    OBJECTION = "objection"
+
+
+class State(StrEnum):
+    """Where a request stands; nobody sets it, it follows from the facts."""
+
+    RECEIVED = "received"
+    IDENTITY_CHECKED = "identity_checked"
+    IN_PROGRESS = "in_progress"
+    WAITING = "waiting_for_recipients"
+    DONE = "done"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+
+
+class Identity(StrEnum):
+    """How the last check of the requester's identity ended."""
+
+    NONE = "none"
+    PASSED = "passed"
+    FAILED = "failed"
+    MORE_NEEDED = "more_needed"
+
+
+CHANNELS: Final = frozenset({"web", "app", "email", "post", "phone", "in_person", "other"})
+"""How a request came in."""
+METHODS: Final = frozenset({"account_login", "eid", "id_document_seen", "call_back", "known_contact", "other"})
+"""How an identity was checked; what was seen is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What happened to a request, without a word of the person's.
+
+    Attributes:
+        kind: what is asked for.
+        channel: how it came in.
+        received: the day on which it came.
+        identity: how the last check ended.
+        method: how that was made.
+        paused_since: the day from which the deadline stands still until the identity is proven.
+        paused_days: for how many days it has stood still before.
+        months: by how many further months the deadline was extended, 0 to 2.
+        begun: whether work has begun.
+        exports: how many exports have left.
+        fulfilled: the day on which what was asked for was done to the data.
+        ground: why it was refused.
+        withdrawn: whether the person took it back.
+    """
+
+    kind: Kind
+    channel: str
+    received: date
+    identity: Identity = Identity.NONE
+    method: str = ""
+    paused_since: date | None = None
+    paused_days: int = 0
+    months: int = 0
+    begun: bool = False
+    exports: int = 0
+    fulfilled: date | None = None
+    ground: str = ""
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What goes with the person.
+
+    Attributes:
+        person: id; 0 while nobody knows whose request it is.
+        asked: what is asked, in the requester's words.
+        requester: who asks and where to reach them; for one not yet identified.
+        language: in which to answer, `sv` or `en`.
+        told: what the person was told of a refusal.
+    """
+
+    person: int
+    asked: str
+    requester: str
+    language: str
+    told: str = ""
+
+
+def facts_json(facts: Facts) -> bytes:
+    """The canonical JSON of the facts."""
+    return orjson.dumps({"v": VERSION, **asdict(facts)}, option=orjson.OPT_SORT_KEYS)
+
+
+def parse_facts(data: bytes) -> Facts:
+    """Facts from their JSON.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT for what `facts_json` does not write.
+    """
+    try:
+        found = orjson.loads(data)
+        found.pop("v")
+        for name in ("received", "paused_since", "fulfilled"):
+            found[name] = found[name] and date.fromisoformat(found[name])
+        facts = Facts(**{**found, "kind": Kind(found["kind"]), "identity": Identity(found["identity"])})
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
+        facts = None
+    if facts is None or facts_json(facts) != data:
+        raise SlussError(Reason.LEDGER_INCONSISTENT, "a stored request of a person does not read")
+    return facts
+
+
+def words_json(words: Words) -> bytes:
+    """The canonical JSON of the words."""
+    return orjson.dumps({"v": VERSION, **asdict(words)}, option=orjson.OPT_SORT_KEYS)
+
+
+def parse_words(data: bytes) -> Words:
+    """Words from their JSON, which was sealed by this broker."""
+    found = orjson.loads(data)
+    found.pop("v")
+    return Words(**found)

@@ -1,0 +1,287 @@
+"""Requests of persons as rows: proven by the ledger whenever one is loaded, and forgotten with the person.
+
+The ledger's last entry of a request says the state and the deadline, holds the digest of the facts, and commits to the
+words; a row that somebody changed or put back is refused (LEDGER_INCONSISTENT). A request that waits for recipients
+is done once they have answered: that is looked up among the obligations whenever it is loaded, and stored nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import func, insert, select, update
+
+from broker.clock import SECOND, rfc3339
+from broker.errors import Reason, SlussError
+from broker.keeping import CaseKeys
+from broker.ledger import entry
+from broker.ledger.rows import read_entries
+from broker.ledger.standing import differs
+from broker.obligations.owing import Progress, progress
+from broker.person_requests import rules
+from broker.person_requests.model import (
+    REQUEST_ID,
+    Facts,
+    Kind,
+    State,
+    Words,
+    facts_json,
+    parse_facts,
+    parse_words,
+    words_json,
+)
+from broker.store import tables
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+    from broker.desk import Change, View
+
+REQUEST: Final = tables.core(tables.PersonRequest)
+EVENT: Final = tables.core(tables.PersonRequestEvent)
+ENTRY: Final = tables.core(tables.LedgerEntry)
+ERASURE: Final = tables.core(tables.Erasure)
+NOBODY: Final = Progress(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A request as it stands.
+
+    Attributes:
+        id: such as `R-2026-0001`.
+        number: counts all requests.
+        facts: what happened.
+        words: None once they are destroyed.
+        keys: likewise.
+        etag: moves with every step.
+        owed: how far the recipients who owe for it have come.
+        scrubbed: of an erasure, whether nothing of the person is left in free pages and logs.
+    """
+
+    id: str
+    number: int
+    facts: Facts
+    words: Words | None
+    keys: CaseKeys | None
+    etag: int
+    owed: Progress = NOBODY
+    scrubbed: bool = True
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return rules.state(self.facts, answered=self.owed.complete and self.scrubbed)
+
+    @property
+    def person(self) -> int:
+        """Whose it is; 0 if nobody knows, or nobody may know any more."""
+        return self.words.person if self.words else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the timeline. `proven`: the text is the one that the entry commits to."""
+
+    at: str
+    by: str
+    event: str
+    text: str
+    index: int
+    proven: bool
+
+
+def today(now_us: int) -> date:
+    """The day of a time, UTC."""
+    return datetime.fromtimestamp(now_us // SECOND, UTC).date()
+
+
+def load(view: View, request_id: str) -> Held:
+    """A request, proven by the ledger.
+
+    Raises:
+        SlussError: PERSON_REQUEST_UNKNOWN; LEDGER_INCONSISTENT if the ledger says otherwise than the store.
+    """
+    row = None
+    if REQUEST_ID.fullmatch(request_id):
+        row = view.connection.execute(select(REQUEST).where(REQUEST.c.id == request_id)).one_or_none()
+    if row is None:
+        raise SlussError(Reason.PERSON_REQUEST_UNKNOWN)
+    return _held(view, row)
+
+
+def of_person(view: View, person: int) -> list[Held]:
+    """All requests of a person, oldest first."""
+    query = select(REQUEST).where(REQUEST.c.person == person).order_by(REQUEST.c.number)
+    return [_held(view, row) for row in view.connection.execute(query).all()]
+
+
+def list_requests(
+    view: View, kinds: list[Kind], person: int, before: int, size: int, *, only_open: bool, only_overdue: bool
+) -> tuple[list[Held], int]:
+    """A page of requests with numbers below `before` (0 for all), newest first; and the number to go on below."""
+    now = today(view.now_us)
+    query = select(REQUEST).order_by(REQUEST.c.number.desc())
+    if kinds:
+        query = query.where(REQUEST.c.kind.in_([str(kind) for kind in kinds]))
+    if person:
+        query = query.where(REQUEST.c.person == person)
+    if only_open or only_overdue:
+        query = query.where(REQUEST.c.state.not_in([str(state) for state in rules.FINAL]))
+    if only_overdue:
+        query = query.where(REQUEST.c.deadline < now.isoformat())
+    found: list[Held] = []
+    while len(found) < size:
+        page = query.where(REQUEST.c.number < before) if before else query
+        some = view.connection.execute(page.limit(size + 1)).all()
+        for row in some[:size]:
+            before, held = row.number, _held(view, row)
+            ended = (only_open or only_overdue) and held.state in rules.FINAL
+            if ended or (only_overdue and not rules.overdue(held.facts, held.state, now)):
+                continue
+            found.append(held)
+            if len(found) == size:
+                break
+        if len(some) <= size and (not some or before == some[-1].number):
+            return found, 0
+    return found, before
+
+
+def timeline(view: View, held: Held) -> list[Event]:
+    """What happened, oldest first, each text checked against its entry.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT if the ledger knows of a step that is missing.
+    """
+    kept = view.connection.execute(select(EVENT).where(EVENT.c.request == held.id).order_by(EVENT.c.entry)).all()
+    query = select(ENTRY.c.id).where(ENTRY.c.contract == held.id, ENTRY.c.type == "person_request")
+    if set(view.connection.execute(query).scalars()) != {row.entry for row in kept}:
+        raise differs("timeline", request=held.id)
+    return [_event(view, held, row) for row in kept]
+
+
+def write(change: Change, held: Held, event: str, text: str, document: bytes = b"") -> tuple[Held, int]:
+    """Write a request as it stands now, with a new etag, and its entry; gives it and the entry's index."""
+    moved = replace(held, etag=held.etag + 1)
+    values = {
+        "number": held.number,
+        "person": moved.person,
+        "kind": moved.facts.kind,
+        "state": moved.state,
+        "deadline": rules.deadline(moved.facts).isoformat(),
+        "facts": facts_json(moved.facts),
+        "body": _sealed_words(moved),
+        "etag": moved.etag,
+        "updated_at": change.now_us,
+    }
+    change.connection.execute(update(REQUEST).where(REQUEST.c.id == held.id).values(values))
+    return moved, _log(change, moved, event, text, document)
+
+
+def create(change: Change, facts: Facts, words: Words, text: str) -> tuple[Held, int]:
+    """A new request and its first entry."""
+    number = (change.connection.execute(select(func.max(REQUEST.c.number))).scalar_one() or 0) + 1
+    request_id = f"R-{today(change.now_us).year}-{number:04d}"
+    keys, wrapped = CaseKeys.new(change.snapshot.vault, request_id)
+    held = Held(request_id, number, facts, words, keys, 0)
+    change.connection.execute(
+        insert(REQUEST).values(
+            id=request_id, number=number, person=0, kind=facts.kind, state=held.state, deadline="", facts=b"",
+            keys=wrapped, body=b"", etag=0, updated_at=change.now_us,
+        )
+    )  # fmt: skip
+    return write(change, held, "opened", text)
+
+
+def forget(connection: Connection, person: int) -> None:
+    """Destroy the words of all requests of a person, and whose they were; what accounts for them stays."""
+    of = select(REQUEST.c.id).where(REQUEST.c.person == person)
+    connection.execute(update(EVENT).where(EVENT.c.request.in_(of)).values(text=b""))
+    connection.execute(update(REQUEST).where(REQUEST.c.person == person).values(person=0, keys=b"", body=b""))
+
+
+def forgotten(held: Held) -> Held:
+    """The request after `forget`."""
+    return replace(held, words=None, keys=None)
+
+
+def _sealed_words(held: Held) -> bytes:
+    return held.keys.seal("body", words_json(held.words)) if held.keys and held.words else b""
+
+
+def _log(change: Change, held: Held, event: str, text: str, document: bytes) -> int:
+    keys, words = held.keys, held.words
+    data = entry.person_request(
+        change.now_us,
+        event,
+        held.id,
+        held.facts.kind,
+        held.state,
+        rules.deadline(held.facts).isoformat(),
+        held.facts.ground,
+        change.principal.name,
+        facts=sha256(facts_json(held.facts)).digest(),
+        body=keys.commit_body(words_json(words)) if keys and words else b"",
+        text=keys.commit_text(rfc3339(change.now_us), text) if keys else b"",
+        document=document,
+    )
+    index = change.tx.append(data)
+    sealed = keys.seal(f"event {index}", text.encode()) if keys else b""
+    change.connection.execute(insert(EVENT).values(request=held.id, entry=index, text=sealed))
+    return index
+
+
+def _held(view: View, row: Row[Any]) -> Held:
+    facts = parse_facts(bytes(row.facts))
+    keys = CaseKeys.load(view.snapshot.vault, row.id, row.keys) if row.keys else None
+    words = parse_words(keys.open("body", row.body)) if keys else None
+    held = Held(row.id, row.number, facts, words, keys, row.etag)
+    if (held.person, str(facts.kind)) != (row.person, row.kind):
+        raise differs("person's request", request=row.id)
+    _require_said(view, held, row.state, row.deadline)
+    if row.state == State.WAITING:
+        held = replace(held, owed=progress(view.connection, row.id), scrubbed=_scrubbed(view.connection, row.id, facts))
+    elif facts.fulfilled is not None and facts.kind in rules.OWED_FOR:
+        held = replace(held, owed=progress(view.connection, row.id))
+    return held
+
+
+def _scrubbed(connection: Connection, request_id: str, facts: Facts) -> bool:
+    if facts.kind is not Kind.ERASURE:
+        return True
+    times = connection.execute(select(ERASURE.c.scrubbed_at).where(ERASURE.c.cause == request_id)).scalars().all()
+    return bool(times) and all(times)
+
+
+def _require_said(view: View, held: Held, state: str, deadline: str) -> None:
+    """The ledger's last entry of the request says this state and deadline, and commits to facts and words."""
+    connection = view.connection
+    query = select(func.max(ENTRY.c.id)).where(ENTRY.c.contract == held.id, ENTRY.c.type == "person_request")
+    index = connection.execute(query).scalar_one()
+    found = [] if index is None else read_entries(connection, index, 1)
+    if not found or found[0].index != index:
+        raise differs("person's request", request=held.id)
+    view.snapshot.standing.prove(connection, found)
+    said = entry.parse(found[0].entry)
+    facts = entry.base64url(sha256(facts_json(held.facts)).digest())
+    if (said["state"], said["deadline"], said["facts"]) != (state, deadline, facts):
+        raise differs("person's request", request=held.id)
+    if held.keys and held.words:
+        body = entry.base64url(held.keys.commit_body(words_json(held.words)))
+        if said["body"] != body:
+            raise differs("person's request", request=held.id)
+
+
+def _event(view: View, held: Held, row: Row[Any]) -> Event:
+    found = read_entries(view.connection, row.entry, 1)
+    if not found or found[0].index != row.entry:
+        raise differs("timeline", request=held.id)
+    said = entry.parse(found[0].entry)
+    text, proven = "", False
+    if held.keys and row.text:
+        text = held.keys.open(f"event {row.entry}", row.text).decode()
+        proven = said["text"] == entry.base64url(held.keys.commit_text(said["at"], text))
+    return Event(said["at"], said["by"], said["event"], text, row.entry, proven)

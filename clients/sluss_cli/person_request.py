@@ -1,0 +1,391 @@
+"""`sluss request`: requests of a person, from the day they come in until the last recipient has answered."""
+
+import uuid
+from collections.abc import Iterator
+from hashlib import sha256 as digest_of
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sluss.v1 import person_pb2
+from sluss.v1 import person_request_pb2 as pb
+from sluss_client.files import SECRET, write_atomic
+from sluss_legal.documents import access
+
+from sluss_cli.entry_text import moment
+from sluss_cli.exits import Exit
+from sluss_cli.legal.asking import Language, Yes, confirm, counted, language_of, need, period
+from sluss_cli.problems import Problem, usage
+from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.values import parse_values, read_lines
+from sluss_cli.verb import group, verb
+
+app = group(
+    "Requests of a person: open, list, show, identity, work, extend, refuse, withdraw, export, hand-over, rectify,"
+    " erase, object, statistics."
+)
+
+KINDS = {
+    "access": pb.PERSON_REQUEST_KIND_ACCESS,
+    "rectification": pb.PERSON_REQUEST_KIND_RECTIFICATION,
+    "erasure": pb.PERSON_REQUEST_KIND_ERASURE,
+    "objection": pb.PERSON_REQUEST_KIND_OBJECTION,
+}
+RESULTS = {
+    "passed": pb.IDENTITY_RESULT_PASSED,
+    "failed": pb.IDENTITY_RESULT_FAILED,
+    "more_needed": pb.IDENTITY_RESULT_MORE_NEEDED,
+}
+EXPORT_S = 300.0
+"""Seconds that an export may take."""
+FOLDER_MODE = 0o700
+
+RequestId = Annotated[str, typer.Argument(help="The request, such as R-2026-0001.", metavar="REQUEST")]
+PersonOption = Annotated[str, typer.Option("--person", help="Whose request it is.", metavar="PERSON")]
+Note = Annotated[str, typer.Option("--note", help="A note for the timeline.", metavar="TEXT")]
+Reason = Annotated[str, typer.Option("--reason", help="Why.", metavar="TEXT")]
+
+
+@verb(
+    app,
+    "open",
+    examples=(
+        'sluss request open access --person P-04CVZ6HGRM5PX --asked "everything you have"',
+        'sluss request open erasure --requester "Ms Ek, at ek@example.com" --asked "delete me" --channel post',
+    ),
+)
+def open_(
+    session: Session,
+    kind: Annotated[str, typer.Argument(help="access, rectification, erasure or objection.", metavar="KIND")],
+    *,
+    asked: Annotated[str, typer.Option(help="What is asked, in the requester's words.", metavar="TEXT")],
+    person: PersonOption = "",
+    requester: Annotated[str, typer.Option(help="Who asks, and where to reach them.", metavar="TEXT")] = "",
+    channel: Annotated[
+        str, typer.Option(help="web, app, email, post, phone, in_person or other.", metavar="NAME")
+    ] = "email",
+    received: Annotated[str, typer.Option(help="The day it came in; default: today.", metavar="DAY")] = "",
+    language: Language = "sv",
+) -> None:
+    """Take a request in."""
+    request = pb.OpenRequestRequest(
+        kind=_kind(kind), person_id=person, channel=channel, received=received, asked=asked, requester=requester,
+        language=language, request_id=str(uuid.uuid4()),
+    )  # fmt: skip
+    _tell(session, session.person_requests.OpenRequest(request, timeout=DEADLINE_S))
+
+
+@verb(app, "list", examples=("sluss request list --open", "sluss request list --overdue --kind erasure --json"))
+def list_(
+    session: Session,
+    *,
+    kind: Annotated[list[str] | None, typer.Option(help="Only of this kind; repeatable.", metavar="KIND")] = None,
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that have not ended.")] = False,
+    overdue: Annotated[bool, typer.Option("--overdue", help="Only those past their deadline.")] = False,
+    person: PersonOption = "",
+) -> None:
+    """List requests, newest first."""
+    request = pb.ListRequestsRequest(
+        kinds=[_kind(each) for each in kind or ()], only_open=only_open, only_overdue=overdue, person_id=person
+    )
+    found = list(_pages(session, request))
+    session.output.result({"requests": [_document(each) for each in found]})
+    rows = [
+        (each.id, kind_name(each.kind), state_name(each.state), each.deadline, each.person_id, _stands_out(each))
+        for each in found
+    ]
+    session.output.table(("request", "kind", "state", "deadline", "person", "stands out"), rows, empty="no requests")
+
+
+@verb(app, "show", examples=("sluss request show R-2026-0001", "sluss request show R-2026-0001 --json"))
+def show(session: Session, request: RequestId) -> None:
+    """Show a request with its timeline and how far its recipients have come."""
+    reply = session.person_requests.GetRequest(pb.GetRequestRequest(id=request), timeout=DEADLINE_S)
+    shown = reply.request
+    events = [
+        {
+            "at": each.at, "by": each.by, "event": each.event, "text": each.text,
+            "entry_index": each.entry_index, "proven": each.proven,
+        }
+        for each in reply.timeline
+    ]  # fmt: skip
+    session.output.result({"request": _document(shown), "timeline": events})
+    session.output.heading(f"{shown.id}: {kind_name(shown.kind)}, {state_name(shown.state).replace('_', ' ')}")
+    session.output.facts(
+        {
+            "person": shown.person_id or ("erased" if shown.forgotten else "not yet identified"),
+            "received": f"{shown.received} by {shown.channel}",
+            "deadline": f"{shown.deadline} {_stands_out(shown)}".strip(),
+            "identity": f"{shown.identity} {shown.identity_method}".strip(),
+            "asked": shown.asked,
+            "requester": shown.requester,
+            "language": shown.language,
+            "ground": shown.ground,
+            "told": shown.told,
+            "done to the data": shown.fulfilled,
+            "recipients": f"{shown.answered} of {shown.recipients} have answered" if shown.recipients else "",
+            "possible": ", ".join(shown.possible),
+        }
+    )
+    session.output.line()
+    session.output.table(
+        ("when", "by", "what", "text", "entry"),
+        [(moment(e.at), e.by, e.event, e.text, e.entry_index) for e in reply.timeline],
+    )
+
+
+@verb(
+    app,
+    "identity",
+    examples=("sluss request identity R-2026-0001 --method eid --result passed --person P-04CVZ6HGRM5PX",),
+)
+def identity(
+    session: Session,
+    request: RequestId,
+    *,
+    method: Annotated[
+        str,
+        typer.Option(help="account_login, eid, id_document_seen, call_back, known_contact, other.", metavar="NAME"),
+    ],
+    result: Annotated[str, typer.Option(help="passed, failed or more_needed.", metavar="WORD")],
+    person: PersonOption = "",
+) -> None:
+    """Note how a check of the identity ended; nothing of what was seen."""
+    if result not in RESULTS:
+        raise usage(f"--result is one of {', '.join(RESULTS)}")
+    _step(session, "NoteIdentityCheck", request, method=method, result=RESULTS[result], person_id=person)
+
+
+@verb(app, "work", examples=('sluss request work R-2026-0001 --note "asked the archive"',))
+def work(session: Session, request: RequestId, *, note: Note) -> None:
+    """Note work; with the first note the request is in progress."""
+    _step(session, "NoteWork", request, note=note)
+
+
+@verb(app, "extend", examples=('sluss request extend R-2026-0001 --months 1 --reason "many systems"',))
+def extend(
+    session: Session,
+    request: RequestId,
+    *,
+    months: Annotated[int, typer.Option(help="Further months, 1 or 2.", min=1, max=2, metavar="NUMBER")] = 1,
+    reason: Reason,
+) -> None:
+    """Extend the deadline; the person has to be told within the first month."""
+    _step(session, "ExtendDeadline", request, months=months, reason=reason)
+
+
+@verb(
+    app,
+    "refuse",
+    examples=('sluss request refuse R-2026-0001 --ground legal_claims --told "A claim is pending."',),
+)
+def refuse(
+    session: Session,
+    request: RequestId,
+    *,
+    ground: Annotated[str, typer.Option(help="Such as manifestly_unfounded or legal_claims.", metavar="NAME")],
+    told: Annotated[str, typer.Option(help="What the person is told.", metavar="TEXT")],
+) -> None:
+    """Refuse a request."""
+    _step(session, "RefuseRequest", request, ground=ground, told=told)
+    session.output.line("Tell the person that they may complain to the supervisory authority (GDPR Art. 12(4)).")
+
+
+@verb(app, "withdraw", examples=('sluss request withdraw R-2026-0001 --reason "by phone"',))
+def withdraw(session: Session, request: RequestId, *, reason: Reason) -> None:
+    """The person takes a request back."""
+    _step(session, "WithdrawRequest", request, reason=reason)
+
+
+@verb(app, "export", examples=("sluss request export R-2026-0001 --out DIR --language sv",))
+def export(
+    session: Session,
+    request: RequestId,
+    *,
+    out: Annotated[Path, typer.Option(help="A folder for the files, made closed to others.", metavar="DIR")],
+    language: Language = "sv",
+) -> None:
+    """Export everything held on the person as JSON, PDF and web page; it is in the ledger before it arrives."""
+    language_of(language)
+    need("typst", "jinja2")
+    data, last = _received(session, request)
+    sha256 = last.sha256.hex()
+    about = access.access(data, sha256)
+    out.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    files = {
+        out / f"{request}.json": data,
+        out / f"{request}.{language}.pdf": access.pdf_of(about, language),
+        out / f"{request}.{language}.html": access.html_of(about, language),
+        out / f"{request}.receipt": last.receipt.encode(),
+    }
+    for path, content in files.items():
+        write_atomic(path, content, SECRET)
+    session.output.result({"files": [str(path) for path in files], "sha256": sha256, "entry_index": last.entry_index})
+    for path in files:
+        session.output.line(f"Wrote {path}.")
+    session.output.line(f"SHA-256 {sha256}, ledger entry {last.entry_index}.")
+    session.output.line(
+        f'Next, once the person has it: sluss request hand-over {request} --sha256 {sha256} --how "..."'
+    )
+
+
+def _received(session: Session, request: str) -> tuple[bytes, pb.ExportAccessResponse]:
+    """All of an export and its last part; INTEGRITY if it did not come whole."""
+    data, last = bytearray(), None
+    for part in session.person_requests.ExportAccess(pb.ExportAccessRequest(id=request), timeout=EXPORT_S):
+        data += part.part
+        last = part
+    if last is None or len(data) != last.size or digest_of(data).digest() != last.sha256:
+        raise Problem(Exit.INTEGRITY, "DIGEST", "the export did not arrive whole")
+    return bytes(data), last
+
+
+@verb(
+    app,
+    "hand-over",
+    examples=(f'sluss request hand-over R-2026-0001 --sha256 {"0" * 64} --how "by registered post"',),
+)
+def hand_over(
+    session: Session,
+    request: RequestId,
+    *,
+    sha256: Annotated[str, typer.Option(help="Of the JSON that the person has.", metavar="HEX")],
+    how: Annotated[str, typer.Option(help="How the person got it.", metavar="TEXT")],
+) -> None:
+    """Say that the person has the export."""
+    try:
+        digest = bytes.fromhex(sha256)
+    except ValueError:
+        raise usage("--sha256 takes 64 hexadecimal digits") from None
+    _step(session, "FulfilAccess", request, sha256=digest, how=how)
+
+
+@verb(app, "rectify", examples=("sluss request rectify R-2026-0001 --from changes.txt --last",))
+def rectify(
+    session: Session,
+    request: RequestId,
+    *,
+    file: Annotated[
+        str, typer.Option("--from", help="A file with FIELD=VALUE lines; - is standard input.", metavar="FILE")
+    ] = "",
+    remove: Annotated[list[str] | None, typer.Option(help="A field to remove; repeatable.", metavar="FIELD")] = None,
+    note: Note = "",
+    last: Annotated[bool, typer.Option("--last", help="This is all that was asked for.")] = False,
+) -> None:
+    """Correct values; whoever received what was wrong owes the correction."""
+    if not file and not remove:
+        raise usage("nothing to correct: give --from FILE or --remove FIELD")
+    values = parse_values(read_lines(file)) if file else []
+    shown = session.person_requests.GetRequest(pb.GetRequestRequest(id=request), timeout=DEADLINE_S).request
+    etag = ""
+    if shown.person_id:
+        person = person_pb2.GetPersonRequest(person_id=shown.person_id)
+        etag = session.persons.GetPerson(person, timeout=DEADLINE_S).etag
+    _step(session, "Rectify", request, values=values, remove=remove or (), person_etag=etag, note=note, last=last)
+
+
+@verb(app, "erase", examples=("sluss request erase R-2026-0001 --yes",))
+def erase(session: Session, request: RequestId, *, yes: Yes = False) -> None:
+    """Erase the person; whoever received anything owes the erasure. There is no way back."""
+    confirm(session, "Erase everything that is held on this person, for good?", yes=yes)
+    _step(session, "Erase", request)
+
+
+@verb(app, "object", examples=("sluss request object R-2026-0001 offers.email offers.phone --channel phone",))
+def object_(
+    session: Session,
+    request: RequestId,
+    purposes: Annotated[list[str], typer.Argument(help="Purposes that heed choices.", metavar="PURPOSE")],
+    *,
+    channel: Annotated[str, typer.Option(help="How the person said no.", metavar="NAME")] = "web",
+    note: Note = "",
+) -> None:
+    """Record a no to purposes; it holds from the moment this returns."""
+    _step(session, "Object", request, purposes=purposes, channel=channel, note=note)
+
+
+@verb(app, "statistics", examples=("sluss request statistics --from 2026-01-01 --until 2026-12-31",))
+def statistics(
+    session: Session,
+    *,
+    first: Annotated[str, typer.Option("--from", help="First day.", metavar="DAY")],
+    last: Annotated[str, typer.Option("--until", help="Last day.", metavar="DAY")],
+) -> None:
+    """Count the requests that came in within a period."""
+    period(first, last)
+    request = pb.GetRequestStatisticsRequest(first_day=first, last_day=last)
+    reply = session.person_requests.GetRequestStatistics(request, timeout=DEADLINE_S)
+    columns = ("received", "done", "refused", "withdrawn", "open", "overdue", "extended")
+    counts = [
+        {"kind": kind_name(each.kind), **{name: int(getattr(each, name)) for name in columns}} for each in reply.counts
+    ]
+    session.output.result({"counts": counts})
+    session.output.table(("kind", *columns), [tuple(each.values()) for each in counts])
+
+
+def kind_name(kind: pb.PersonRequestKind.ValueType) -> str:
+    """A kind's word."""
+    return {number: name for name, number in KINDS.items()}.get(kind, f"kind {kind}")
+
+
+def state_name(state: pb.PersonRequestState.ValueType) -> str:
+    """A state's word."""
+    if state not in pb.PersonRequestState.values():
+        return f"state {state}"
+    return pb.PersonRequestState.Name(state).removeprefix("PERSON_REQUEST_STATE_").lower()
+
+
+def _kind(name: str) -> pb.PersonRequestKind.ValueType:
+    if name not in KINDS:
+        raise usage(f"a request is for one of {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def _pages(session: Session, request: pb.ListRequestsRequest) -> Iterator[pb.PersonRequest]:
+    while True:
+        page = session.person_requests.ListRequests(request, timeout=DEADLINE_S)
+        yield from page.requests
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return
+
+
+def _stands_out(request: pb.PersonRequest) -> str:
+    marks = ["OVERDUE"] if request.overdue else []
+    if request.paused_since:
+        marks.append(f"stands still since {request.paused_since}")
+    if request.recipients > request.answered:
+        marks.append(f"{counted(request.recipients - request.answered, 'recipient', 'recipients')} silent")
+    return ", ".join(marks)
+
+
+def _step(session: Session, method: str, request: str, /, **given: Any) -> None:
+    """One step on the request as it stands now."""
+    shown = session.person_requests.GetRequest(pb.GetRequestRequest(id=request), timeout=DEADLINE_S).request
+    message = getattr(pb, f"{method}Request")(id=request, etag=shown.etag, request_id=str(uuid.uuid4()), **given)
+    _tell(session, getattr(session.person_requests, method)(message, timeout=DEADLINE_S))
+
+
+def _tell(session: Session, reply: Any) -> None:
+    request = reply.request
+    session.output.result({"request": _document(request), "entry_index": reply.entry_index})
+    stands = _stands_out(request)
+    more = f" ({stands})" if stands else ""
+    session.output.line(
+        f"{request.id} is {state_name(request.state).replace('_', ' ')}, due by {request.deadline}{more}; ledger entry"
+        f" {reply.entry_index}."
+    )
+
+
+def _document(request: pb.PersonRequest) -> dict[str, Any]:
+    names = (
+        "id", "person_id", "channel", "received", "deadline", "extended_months", "paused_since", "overdue", "identity",
+        "identity_method", "asked", "requester", "language", "told", "ground", "fulfilled", "recipients", "answered",
+        "forgotten", "etag",
+    )  # fmt: skip
+    return {
+        "kind": kind_name(request.kind),
+        "state": state_name(request.state),
+        **{name: getattr(request, name) for name in names},
+        "possible": list(request.possible),
+    }

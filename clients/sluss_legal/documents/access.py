@@ -1,0 +1,235 @@
+"""The access export as a readable document (GDPR Art. 15): PDF and HTML from the broker's JSON (protos/ACCESS.md)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sluss_legal.dates import moment
+from sluss_legal.documents.accounting import field_text
+from sluss_legal.documents.model import Document, Facts, Heading, Table, Text
+from sluss_legal.tongue import tongue_of
+from sluss_legal.words import N_
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sluss_legal.documents.model import Block
+    from sluss_legal.tongue import Tongue
+
+VERSION = 1
+CATEGORIES = {
+    "identity": N_("Identity"),
+    "contact": N_("Contact"),
+    "account": N_("Account"),
+    "usage": N_("Usage"),
+    "financial": N_("Financial"),
+    "technical": N_("Technical"),
+}
+STATES = {"in": N_("yes"), "out": N_("no")}
+KINDS = {
+    "access": N_("Access"),
+    "rectification": N_("Rectification"),
+    "erasure": N_("Erasure"),
+    "objection": N_("Objection"),
+}
+STANDS = {
+    "received": N_("Taken in"),
+    "identity_checked": N_("Identity checked"),
+    "in_progress": N_("In progress"),
+    "waiting_for_recipients": N_("Waiting for recipients"),
+    "done": N_("Done"),
+    "refused": N_("Refused by the company"),
+    "withdrawn": N_("Withdrawn"),
+}
+HOW = {
+    "disclosure": N_("Disclosed under contract"),
+    "release": N_("Released on a legal ground"),
+    "release_elsewhere": N_("Released outside the broker"),
+}
+CLASSES = {
+    "primary": N_("Needed for the service, or a legitimate interest (GDPR Art. 6(1)(b) and (f))"),
+    "secondary_own": N_("Our own offers, unless you say no (GDPR Art. 6(1)(f))"),
+    "secondary_third_party": N_("Others' offers, only if you say yes (GDPR Art. 6(1)(a))"),
+    "legal": N_("Required by law, or to defend rights (GDPR Art. 6(1)(c) and (f))"),
+    "anonymous": N_("Numbers about many persons, which tell nothing about one"),
+}
+RIGHTS = (
+    N_("You may have what is wrong corrected (GDPR Art. 16) and your data erased (Art. 17)."),
+    N_("You may have the use of your data restricted (Art. 18), and take them elsewhere as JSON (Art. 20)."),
+    N_("You may object to the use of your data (Art. 21), and take back a yes at any time (Art. 7(3))."),
+)
+
+
+@dataclass(frozen=True)
+class Access:
+    """An export: what it says, and its digest as the ledger holds it."""
+
+    said: Mapping[str, Any]
+    sha256: str
+
+
+def access(data: bytes, sha256: str) -> Access:
+    """The export in the broker's JSON.
+
+    Raises:
+        ValueError: it is none of this version.
+    """
+    said = json.loads(data)
+    if not isinstance(said, dict) or (said.get("type"), said.get("v")) != ("access", VERSION):
+        raise ValueError("this is no access export of version 1")
+    return Access(said, sha256)
+
+
+def pdf_of(about: Access, language: str) -> bytes:
+    """The export as PDF in a language."""
+    from sluss_legal.documents.pdf import pdf  # noqa: PLC0415 - typst is of the extra `legal`
+
+    made = datetime.fromisoformat(about.said["made"]).astimezone(UTC)
+    return pdf(document(about, tongue_of(language)), made)
+
+
+def html_of(about: Access, language: str) -> bytes:
+    """The export as a web page in a language."""
+    from sluss_legal.documents.html import html  # noqa: PLC0415 - jinja2 is of the extra `legal`
+
+    return html(document(about, tongue_of(language)))
+
+
+def document(about: Access, tongue: Tongue) -> Document:
+    """The export to be read by the person."""
+    said, say = about.said, tongue.say
+    blocks: list[Block] = [
+        Facts(
+            {
+                say(N_("Person")): said["person"],
+                say(N_("Your request")): said["request"],
+                say(N_("Registered")): f"{moment(said['registered'])} UTC",
+                say(N_("Made")): f"{moment(said['made'])} UTC",
+                say(N_("Policy version")): said["policy"],
+            }
+        ),
+        Heading(say(N_("What is held about you"))),
+        _fields(said, tongue),
+        Heading(say(N_("Who received what"))),
+        _received(said, tongue),
+        Heading(say(N_("Your choices"))),
+        _choices(said, tongue),
+        Heading(say(N_("Your requests"))),
+        _requests(said, tongue),
+        Heading(say(N_("What your data may be used for"))),
+        _purposes(said, tongue),
+        Heading(say(N_("How long"))),
+        Text(say(N_("Your data are kept until you ask for their erasure or the company no longer needs them."
+                    " Each recipient has to delete them by the day that stands in its row."))),
+        Heading(say(N_("Your rights"))),
+        *[Text(say(right)) for right in RIGHTS],
+        Text(
+            say(
+                N_("If you think that your data are handled wrongly, you may complain to {name}, {web}, or to the"
+                   " authority where you live."),
+                **said["supervisory_authority"],
+            )
+        ),
+        Heading(say(N_("How to check it"))),
+        Text(
+            say(
+                N_("That this left is in the ledger {ledger}, with the SHA-256 of the JSON file beside it: {digest}."),
+                ledger=said["ledger"],
+                digest=about.sha256,
+            )
+        ),
+    ]  # fmt: skip
+    return Document(
+        language=tongue.language,
+        title=say(N_("Your personal data")),
+        lead=say(N_("A copy of everything that is held about you, where it came from, and who received it.")),
+        blocks=blocks,
+        page=say(N_("Page")),
+        of=say(N_("of")),
+        note=f"{said['person']} · {said['made'][:10]}",
+        wide=True,
+    )
+
+
+def _fields(said: Mapping[str, Any], tongue: Tongue) -> Table:
+    say = tongue.say
+    rows = [
+        (
+            each[f"label_{tongue.language}"],
+            f"{each['value']} ({say(N_('masked'))})" if each["masked"] else each["value"],
+            say(CATEGORIES.get(each["category"], each["category"])),
+            each["source"],
+            moment(each["collected_at"]),
+        )
+        for each in said["fields"]
+    ]
+    heads = (N_("Field"), N_("Value"), N_("Category"), N_("Source"), N_("Collected (UTC)"))
+    return Table([say(head) for head in heads], rows, (20, 34, 14, 16, 16), say(N_("Nothing is held.")))
+
+
+def _received(said: Mapping[str, Any], tongue: Tongue) -> Table:
+    say = tongue.say
+    labels = {each["purpose"]: each[f"label_{tongue.language}"] for each in said["purposes"]}
+    rows = [
+        (
+            moment(each["at"]),
+            f"{each['recipient']}\n{each['address']}",
+            ", ".join(field_text(one["field"], one["transform"], tongue) for one in each["fields"]),
+            "\n".join((labels.get(each["purpose"], each["purpose"]), say(HOW.get(each["kind"], each["kind"])))),
+            each["retain_until"],
+            str(each["entry"]),
+        )
+        for each in said["received"]
+    ]
+    heads = (N_("When (UTC)"), N_("Recipient"), N_("What"), N_("Purpose or ground"), N_("Delete by"), N_("Entry"))
+    columns = [say(head) for head in heads]
+    return Table(columns, rows, (15, 26, 26, 22, 12, 8), say(N_("Nobody has received your data.")), (5,))
+
+
+def _choices(said: Mapping[str, Any], tongue: Tongue) -> Table:
+    say = tongue.say
+    labels = {each["purpose"]: each[f"label_{tongue.language}"] for each in said["purposes"]}
+    rows = [
+        (
+            moment(each["at"]),
+            labels.get(each["purpose"], each["purpose"]),
+            say(STATES.get(each["state"], each["state"])),
+            each["channel"],
+            each["source"],
+            each["policy"],
+        )
+        for each in said["choices"]
+    ]
+    heads = (
+        N_("When (UTC)"), N_("Purpose"), N_("Your choice"), N_("Channel"), N_("Source"), N_("Policy version"),
+    )  # fmt: skip
+    columns = [say(head) for head in heads]
+    return Table(columns, rows, (18, 28, 12, 12, 18, 12), say(N_("You have made no choices.")))
+
+
+def _requests(said: Mapping[str, Any], tongue: Tongue) -> Table:
+    say = tongue.say
+    rows = [
+        (
+            each["request"],
+            say(KINDS.get(each["kind"], each["kind"])),
+            each["received"],
+            say(STANDS.get(each["state"], each["state"])),
+            each["asked"],
+        )
+        for each in said["requests"]
+    ]
+    heads = (N_("Number"), N_("Request"), N_("Came in"), N_("State"), N_("In your words"))
+    return Table([say(head) for head in heads], rows, (14, 14, 12, 18, 42), say(N_("You have made no requests.")))
+
+
+def _purposes(said: Mapping[str, Any], tongue: Tongue) -> Table:
+    say = tongue.say
+    rows = [
+        (each[f"label_{tongue.language}"], say(CLASSES.get(each["class"], each["basis"]))) for each in said["purposes"]
+    ]
+    heads = (N_("Purpose"), N_("Why that is allowed"))
+    return Table([say(head) for head in heads], rows, (40, 60), say(N_("For nothing.")))

@@ -1,0 +1,126 @@
+"""The access export: complete by the tables' metadata, the same with a hidden release, readable in both languages."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sluss.v1 import person_pb2
+from sluss_legal.documents import access
+from sqlmodel import SQLModel
+from typer.testing import CliRunner
+
+from broker.person_requests.access import DECIDED
+from broker.store import tables
+from tests.support.broker import BrokerProcess
+from tests.support.legal_callers import Team, in_days
+from tests.support.requests import RequestDesk
+
+HOLDS_NO_PERSON = {
+    "catalogue", "certificate", "contract", "contract_version", "epoch", "head", "ledger_checkpoint", "ledger_entry",
+    "ledger_tile", "policy_version", "recipient_key", "refusal_count", "request", "sealed_entry", "volume",
+    "legal_document", "legal_event", "retention", "ledger_erased", "obligation_event", "outbox_consumer", "policy_text",
+}  # fmt: skip
+"""Tables that hold nothing of a person who asks: settings, the ledger, others' cases, digests of requests."""
+
+
+def test_every_table_is_in_the_export_or_in_the_list_of_exceptions():
+    assert tables.core
+    undecided = set(SQLModel.metadata.tables) - set(DECIDED) - HOLDS_NO_PERSON
+    assert not undecided, f"decide in access.DECIDED what an access export shows of {sorted(undecided)}"
+
+
+def test_every_table_that_names_a_person_is_decided():
+    named = {name for name, table in SQLModel.metadata.tables.items() if "person" in table.c}
+    assert named <= set(DECIDED)
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    with BrokerProcess(tmp_path_factory.mktemp("broker") / "home") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def request_(broker):
+    contract, client = broker.live_contract()
+    values = {"email": "asa@example.com", "name__given": "Åsa <b>", "payment__iban": "SE4550000000058398257466"}
+    person = broker.register(**values)
+    client.disclose(contract, "billing", ["email", "payment.iban"], broker.handles(contract, person))
+    desk = RequestDesk(broker)
+    objection = desk.open("objection", person)
+    desk.step("Object", objection, purposes=["offers.email"], channel="web")
+    return desk.proven("access", person)
+
+
+def test_the_export_holds_what_is_held(broker, request_):
+    data, _ = RequestDesk(broker).export(request_.id)
+    said = json.loads(data)
+    on_record = broker.persons("privacy/team").GetPerson(
+        person_pb2.GetPersonRequest(person_id=request_.person_id, include_values=True)
+    )
+    assert {each["field"]: each["value"] for each in said["fields"]} == {f.field: f.value for f in on_record.fields}
+    assert [(each["purpose"], each["state"]) for each in said["choices"]] == [("offers.email", "out")]
+    assert [each["kind"] for each in said["requests"]] == ["objection", "access"]
+    assert [one["field"] for one in said["received"][0]["fields"]] == ["email", "payment.iban"]
+    assert data == json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
+@pytest.mark.parametrize("language", ["sv", "en"])
+def test_the_documents_read_in_both_languages(broker, request_, language):
+    data, last = RequestDesk(broker).export(request_.id)
+    about = access.access(data, last.sha256.hex())
+    page = access.html_of(about, language).decode()
+    assert {"sv": "Dina personuppgifter", "en": "Your personal data"}[language] in page
+    assert "Åsa &lt;b&gt;" in page
+    assert "Acme Pay AB" in page
+    assert access.pdf_of(about, language).startswith(b"%PDF-")
+
+
+def test_another_document_is_no_export():
+    for data in (b"[]", b'{"type":"access","v":2}', b"{}"):
+        with pytest.raises(ValueError, match="no access export"):
+            access.access(data, "")
+
+
+def test_the_command_writes_closed_files_and_the_hand_over_ends_it(broker, request_, tmp_path):
+    from sluss_cli.main import build  # noqa: PLC0415 - slow to load
+
+    def run(*line):
+        done = CliRunner().invoke(build(), ["--profile", str(broker.profile("privacy/team")), "--json", *line])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    out = tmp_path / "out"
+    made = run("request", "export", request_.id, "--out", str(out), "--language", "sv")
+    assert sorted(path.suffix for path in out.iterdir()) == [".html", ".json", ".pdf", ".receipt"]
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
+    assert out.stat().st_mode & 0o777 == 0o700
+    done = run("request", "hand-over", request_.id, "--sha256", made["sha256"], "--how", "by post")
+    assert done["request"]["state"] == "done"
+    assert run("request", "show", request_.id)["timeline"][-1]["event"] == "handed_over"
+    assert request_.id in {each["id"] for each in run("request", "list")["requests"]}
+    assert run("request", "statistics", "--from", "2020-01-01", "--until", "2099-12-31")["counts"][0]["done"] == 1
+
+
+def without_times(data):
+    """An export without its own time, the salt that follows from it, and the exports that left before."""
+    said = json.loads(data)
+    del said["made"], said["salt"]
+    for request in said["requests"]:
+        request["events"] = [event for event in request["events"] if event["event"] != "exported"]
+    return json.dumps(said)
+
+
+def test_an_export_reads_the_same_with_a_hidden_release(broker, request_):
+    desk, team = RequestDesk(broker), Team(broker)
+    request = desk.proven("access", request_.person_id)
+    desk.export(request.id)
+    before = without_times(desk.export(request.id)[0])
+    hidden = {"hidden_until": in_days(30), "secrecy_reason": "the investigation"}
+    case = team.approved(team.scope([request_.person_id]), **hidden)
+    assert list(team.opened(case, team.release(case))) == [request_.person_id]
+    assert without_times(desk.export(request.id)[0]) == before
+    team.secrecy(case, "")
+    after = json.loads(desk.export(request.id)[0])["received"]
+    assert [(each["kind"], each["recipient"]) for each in after][1:] == [("release", "Polisen")]
