@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, person_pb2
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from broker import epochs, requests, volumes
 from broker.agreements import Agreements
@@ -37,8 +37,11 @@ from broker.store.migrations import check_revision
 from broker.vault import Vault
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from google.protobuf.descriptor import ServiceDescriptor
 
+    from broker.errors import SlussError
     from broker.identity import Caller, Principal
     from broker.settings import Settings
 
@@ -126,6 +129,23 @@ class App:
             SlussError: as `identity.authorise`, LEDGER_UNAVAILABLE.
         """
         return self.desk.read(caller, lambda view: view.principal)
+
+    def rights(self) -> int:
+        """The count of changes to rights.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE.
+        """
+        with reading(self.engine) as connection:
+            return int(connection.execute(select(HEAD.c.rights)).scalar_one())
+
+    def refused(self, callers: Sequence[Caller]) -> list[tuple[Caller, SlussError]]:
+        """Those who may no longer call what they are calling, and why.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE.
+        """
+        return self.desk.refused(callers)
 
     def probe(self) -> None:
         """Try whether the ledger can be written: a durable write that changes nothing.
