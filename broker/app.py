@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, person_pb2
+from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, outbox_pb2, person_pb2, policy_pb2
 from sqlalchemy import select, update
 
 from broker import epochs, requests, volumes
@@ -21,15 +21,19 @@ from broker.keys.provider import INDEX
 from broker.ledger.log import Ledger
 from broker.ledger.signer import LedgerKeys
 from broker.legal.cases import Cases
+from broker.outbox import consumers
 from broker.pages import Cursors
 from broker.persons.importing import Importer
+from broker.policies import notices
 from broker.refusals import RefusalLog
 from broker.rights import Rights
 from broker.rpc.contracts import Contracts
 from broker.rpc.disclosures import Disclosures
 from broker.rpc.ledgers import Ledgers
 from broker.rpc.legal import Legal
+from broker.rpc.outbox import Outbox
 from broker.rpc.persons import Persons
+from broker.rpc.policies import Policies
 from broker.rpc.threads import Threads
 from broker.store import tables
 from broker.store.engine import POOL_WAIT_S, open_engine, reading
@@ -50,6 +54,8 @@ CURSOR_LABEL = b"sluss/v1 cursors\x00"
 THREADS = 8
 ANSWER_S = 0.2
 """What is left of the commit's time for everything but waiting for the store."""
+MOST_PARTS = 100
+"""Parts of a policy's fan-out in one go: 100,000 persons, and other calls come in between."""
 KEPT_VOLUMES_S = 62 * 86_400
 """Counts of volumes are kept for two of the longest windows."""
 
@@ -110,6 +116,14 @@ class App:
                 Ledgers(self.desk, self.ledger, cursors, call),
             ),
             (
+                policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
+                Policies(self.desk, cursors, call),
+            ),
+            (
+                outbox_pb2.DESCRIPTOR.services_by_name["OutboxService"],
+                Outbox(self.desk, cursors, call, round(self._settings.outbox_retry_s * SECOND)),
+            ),
+            (
                 legal_pb2.DESCRIPTOR.services_by_name["LegalService"],
                 Legal(
                     self.desk,
@@ -157,7 +171,7 @@ class App:
             tx.connection.execute(update(HEAD).values(rights=HEAD.c.rights))
 
     def maintain(self) -> None:
-        """Close refusal windows that are over; destroy what the retry window no longer needs.
+        """Close refusal windows that are over; destroy what nobody needs any more; go on telling of policy versions.
 
         Raises:
             SlussError: LEDGER_UNAVAILABLE.
@@ -169,6 +183,11 @@ class App:
             requests.forget_before(tx.connection, before_us)
             epochs.destroy_expired(tx.connection, before_us - epochs.LIFETIME_US)
             volumes.forget_before(tx.connection, now_us // SECOND - KEPT_VOLUMES_S)
+        self.ledger.run(lambda tx: consumers.expire(tx.connection, tx.at))
+        rights = Rights(self.vault)
+        for _ in range(MOST_PARTS):
+            if not self.ledger.run(lambda tx: notices.go_on(tx, rights.at(tx.connection))):
+                break
         self.scrubber.run()
 
     def start(self) -> None:

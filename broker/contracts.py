@@ -156,14 +156,23 @@ class ContractFacts:
     terms: Terms | None
 
 
+def _accepted_none(_versions: frozenset[str]) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class PersonFacts:
-    """What the decision may know of a person. `value(field)` opens a stored value, or gives None."""
+    """What the decision may know of a person.
+
+    `value(field)` opens a stored value, or gives None; `accepted(versions)` says whether the newest policy version that
+    the person accepted is among these.
+    """
 
     id: int
     active: bool
     choices: Mapping[str, str]
     value: Callable[[str], str | None]
+    accepted: Callable[[frozenset[str]], bool] = _accepted_none
 
 
 class ChoiceRule(StrEnum):
@@ -194,6 +203,7 @@ class Decision:
         choice_rule: how persons' choices bear on the purpose.
         retain_until: the day by which the recipient must have deleted the slices.
         financial: whether a field of the financial category is among the fields.
+        accepted: the policy versions of which the person must have accepted one; None if the purpose needs none.
     """
 
     contract: str
@@ -204,6 +214,7 @@ class Decision:
     choice_rule: ChoiceRule
     retain_until: date
     financial: bool
+    accepted: frozenset[str] | None = None
 
 
 def covers(granted: str, asked: str) -> bool:
@@ -312,6 +323,7 @@ def decide(
     purpose: str,
     fields: tuple[str, ...],
     now_us: int,
+    policies: tuple[str, ...] = (),
 ) -> Decision:
     """Whether the principal may have these fields for this purpose under this contract, now.
 
@@ -328,6 +340,7 @@ def decide(
         purpose: the purpose's code.
         fields: names of fields, not empty, without duplicates (`checked_fields`).
         now_us: microseconds since 1970 UTC.
+        policies: the policy versions, in the order in which they take effect.
 
     Raises:
         SlussError: with the reason that names what is out of scope.
@@ -365,7 +378,26 @@ def decide(
         choice_rule=rule,
         retain_until=today + timedelta(days=grant.retention_days),
         financial=bool(financial),
+        accepted=acceptable(catalogue, purpose, policies),
     )
+
+
+def acceptable(catalogue: Catalogue, purpose: str, policies: tuple[str, ...]) -> frozenset[str] | None:
+    """The policy versions of which one must have been accepted for a purpose; None if it needs no acceptance.
+
+    What any purpose on its line asks for counts: itself, its ancestors, and its descendants, which it covers. A version
+    that nobody knows is older than none: nobody is available.
+    """
+    needed = {
+        each.accepted_since
+        for each in catalogue.purposes.values()
+        if each.accepted_since and (covers(each.code, purpose) or covers(purpose, each.code))
+    }
+    if not needed:
+        return None
+    if not needed <= set(policies):
+        return frozenset()
+    return frozenset(policies[max(map(policies.index, needed)) :])
 
 
 def _choice_allows(rule: ChoiceRule, purpose: str, choices: Mapping[str, str]) -> bool:
@@ -394,12 +426,13 @@ def population_holds(population: Population, person: PersonFacts) -> bool:
 
 
 def admits(decision: Decision, person: PersonFacts) -> bool:
-    """Whether this person may be in a disclosure under the decision: on record, in the population, choices kept."""
+    """Whether the decision admits this person: on record, of the population, choices kept, policy accepted."""
     return (
         person.active
         # Before the choice: it may open a value, and the time of an answer must not tell an opt-out.
         and population_holds(decision.grant.population, person)
         and _choice_allows(decision.choice_rule, decision.purpose, person.choices)
+        and (decision.accepted is None or person.accepted(decision.accepted))
     )
 
 

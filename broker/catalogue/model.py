@@ -19,6 +19,9 @@ MAX_NAME: Final = 64
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", re.ASCII)
 """The shape of a field's name and of a purpose's code."""
 
+VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
+"""The shape of a policy version's name."""
+
 
 class Category(StrEnum):
     """What a field is about (policy 1a); `financial` fields are sealed under a key ring of their own (4)."""
@@ -98,6 +101,8 @@ class Purpose:
         label_en: what people are shown, in English.
         label_sv: the same in Swedish.
         payment: whether financial fields may be disclosed for it (policy 4).
+        accepted_since: a policy version: only persons who accepted it, or one that took effect later, are available for
+            the purpose (policy 10); empty if no acceptance is needed.
     """
 
     code: str
@@ -106,6 +111,7 @@ class Purpose:
     label_en: str
     label_sv: str
     payment: bool = False
+    accepted_since: str = ""
 
     @property
     def parent(self) -> str:

@@ -17,6 +17,7 @@ from broker.catalogue.model import (
     MAX_NAME,
     MAX_TEXT,
     NAME,
+    VERSION,
     Catalogue,
     Category,
     Field,
@@ -33,7 +34,6 @@ FORMAT: Final = 1
 _CATEGORIES: Final = tuple(category.value for category in Category)
 _KINDS: Final = tuple(kind.value for kind in Kind)
 _INDEX_TYPES: Final = {"email": "email", "phone": "phone", "customer_number": "text"}
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
 _DPV = re.compile(r"https://w3id\.org/dpv(/[a-z0-9/-]+)?#[A-Za-z][A-Za-z0-9-]*", re.ASCII)
 _HEADER = re.compile(r"^\s*\[\[\s*(field|purpose)\s*\]\]", re.MULTILINE)
 
@@ -48,9 +48,18 @@ _FIELD_KEYS: Final = {
     "words": list,
     "forbidden": bool,
 }
-_PURPOSE_KEYS: Final = {"code": str, "kind": str, "dpv": str, "en": str, "sv": str, "payment": bool}
+_ACCEPTABLE: Final = (Kind.PRIMARY, Kind.SECONDARY_OWN, Kind.SECONDARY_THIRD_PARTY)
+_PURPOSE_KEYS: Final = {
+    "code": str,
+    "kind": str,
+    "dpv": str,
+    "en": str,
+    "sv": str,
+    "payment": bool,
+    "accepted_since": str,
+}
 _POLICY_KEYS: Final = {"version": str, "effective": str}
-_OPTIONAL: Final = frozenset({"index", "max_length", "words", "forbidden", "payment"})
+_OPTIONAL: Final = frozenset({"index", "max_length", "words", "forbidden", "payment", "accepted_since"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +153,7 @@ def _check_keys(table: dict[str, Any], keys: Mapping[str, type], place: _Place) 
 def _policy(table: dict[str, Any]) -> Policy:
     place = _Place("policy")
     _check_keys(table, _POLICY_KEYS, place)
-    if not _VERSION.fullmatch(table["version"]):
+    if not VERSION.fullmatch(table["version"]):
         raise place.refuse("version", "letters, digits and . _ -, at most 32")
     try:
         effective = values.validate("datetime", table["effective"])
@@ -246,6 +255,7 @@ def _purpose(table: dict[str, Any], place: _Place) -> Purpose:
         raise place.refuse("dpv", "an IRI of the W3C Data Privacy Vocabulary (https://w3id.org/dpv#...)")
     if table.get("payment", False) and table["kind"] != Kind.PRIMARY:
         raise place.refuse("payment", "only a primary purpose can be for payment (policy, clause 4)")
+    _check_accepted_since(table, place)
     return Purpose(
         code=code,
         kind=Kind(table["kind"]),
@@ -253,7 +263,17 @@ def _purpose(table: dict[str, Any], place: _Place) -> Purpose:
         label_en=_label(table["en"], "en", place),
         label_sv=_label(table["sv"], "sv", place),
         payment=table.get("payment", False),
+        accepted_since=table.get("accepted_since", ""),
     )
+
+
+def _check_accepted_since(table: dict[str, Any], place: _Place) -> None:
+    if "accepted_since" not in table:
+        return
+    if not VERSION.fullmatch(table["accepted_since"]):
+        raise place.refuse("accepted_since", "a policy version: letters, digits and . _ -, at most 32")
+    if table["kind"] not in _ACCEPTABLE:
+        raise place.refuse("accepted_since", "only for what goes out under a contract: no legal or anonymous purpose")
 
 
 def _check_parent(purpose: Purpose, purposes: Mapping[str, Purpose], place: _Place) -> None:

@@ -19,8 +19,10 @@ from sqlalchemy import delete, insert, select, update
 from broker.clock import rfc3339
 from broker.ledger import entry
 from broker.ledger.rows import add_erased
+from broker.outbox import queue
 from broker.persons import rows
 from broker.persons.model import ERASED_STATE
+from broker.policies import acceptances
 from broker.store import tables
 from broker.store.queries import BLIND_INDEX, PERSON, UNIQUE_NUMBER
 from broker.vault import ERASED, commitment
@@ -36,7 +38,7 @@ CHOICE = tables.core(tables.Choice)
 ERASURE = tables.core(tables.Erasure)
 TIES = tables.core(tables.LedgerPerson)
 
-FORGETTERS: Final[list[Callable[[Connection, int], None]]] = []
+FORGETTERS: Final[tuple[Callable[[Connection, int], None], ...]] = (queue.forget, acceptances.forget)
 """What other rooms destroy of a person: each takes the connection and the person's id."""
 
 

@@ -16,10 +16,12 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select, text, update
+from sqlmodel import SQLModel
 
 from broker.erasure.register import Erased
 from broker.store import tables
 from broker.store.engine import StoreError, open_engine, reading, store_errors, truncate_log, writing
+from broker.store.queries import PERSON
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -34,7 +36,6 @@ PATIENCE_S: Final = 2.0
 """How long readers may keep SQLite's log busy before a later run takes over."""
 VACUUM_S: Final = 3600.0
 """One table may take so long; nobody waits for it but the erasure."""
-_TOUCHED: Final = ("person", "blind_index", "unique_number", "choice", "ledger_person")
 
 
 class Scrubber:
@@ -98,7 +99,8 @@ class Scrubber:
         patient = open_engine(self._engine.url, timeout_s=VACUUM_S, pool_size=1)
         try:
             with store_errors(), patient.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                for table in _TOUCHED:
-                    connection.execute(text(f"VACUUM {table}"))
+                for table in SQLModel.metadata.tables.values():
+                    if table is PERSON or "person" in table.columns:
+                        connection.execute(text(f"VACUUM {table.name}"))
         finally:
             patient.dispose()

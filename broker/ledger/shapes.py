@@ -81,6 +81,16 @@ SHAPES: dict[str, dict[str, type]] = {
         "v": int,
         "version": str,
     },
+    "acceptance": {
+        "at": str,
+        "by": str,
+        "evidence": str,
+        "person": str,
+        "source": str,
+        "type": str,
+        "v": int,
+        "version": str,
+    },
     "case": {
         "at": str,
         "body": str,
@@ -201,15 +211,16 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "erasure": ("person",),
     "catalogue": ("sha256",),
     "policy": ("sha256",),
+    "acceptance": ("person",),
     "case": ("body", "text"),
     "sealed": ("commitment",),
 }
 """Members of 32 bytes in base64url without padding."""
-OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"case": ("document",)}
+OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"acceptance": ("evidence",), "case": ("document",)}
 """Likewise, or empty."""
 NAMES: dict[str, tuple[str, ...]] = {"refusal": ("fields",), "release_elsewhere": ("fields",)}
 """Members that list names."""
 DIGEST_LISTS: dict[str, tuple[str, ...]] = {"release_elsewhere": ("persons",)}
 """Members that list 1 to 256 commitments."""
-ONE_PERSON = frozenset({"choice", "erasure"})
+ONE_PERSON = frozenset({"acceptance", "choice", "erasure"})
 """Types that speak of one person each, by the commitment `person`; slices and lists speak of several."""

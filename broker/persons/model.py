@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from broker.errors import Reason
+    from broker.outbox.showing import Confirmation
 
 Given = tuple[str, str]
 """A field's name and the text given for it, both unchecked."""
@@ -39,12 +40,13 @@ class ChoiceMade:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A person to register."""
+    """A person to register; `accepted` is the policy version that the person accepted with it, or empty."""
 
     request_id: bytes
     values: Sequence[Given] = field(repr=False)
     source: str
     choices: Sequence[ChoiceMade] = ()
+    accepted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,11 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A registered person."""
+    """A registered person, and what the person is to be told."""
 
     person: int
     etag: str
+    confirmation: Confirmation
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +123,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows to import together; `dry_run` stores nothing."""
+    """Rows to import together; `dry_run` stores nothing, `confirm` queues a confirmation for each new person."""
 
     rows: Sequence[Row]
     source: str
     dry_run: bool = False
+    confirm: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,10 @@ def _policy(entry: Mapping[str, Any]) -> str:
     return f"policy version {entry['version']}, in force from {moment(entry['effective'])}, set by {entry['by']}"
 
 
+def _acceptance(entry: Mapping[str, Any]) -> str:
+    return f"a person accepted policy version {entry['version']} ({entry['source']}), recorded by {entry['by']}"
+
+
 def _case(entry: Mapping[str, Any]) -> str:
     return (
         f"legal case {entry['case']} ({entry['ground']}, requester in {entry['country']}): {entry['event']} by"
@@ -139,6 +143,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "choice": _choice,
     "catalogue": _catalogue,
     "policy": _policy,
+    "acceptance": _acceptance,
     "case": _case,
     "release": _release,
     "release_elsewhere": _release_elsewhere,

@@ -64,11 +64,12 @@ class Sender:
         sent: what the broker has answered so far; each answered batch is durable.
     """
 
-    def __init__(self, stream: Stream, *, source: str, dry_run: bool) -> None:
+    def __init__(self, stream: Stream, *, source: str, dry_run: bool, confirm: bool = False) -> None:
         self.sent = Sent()
         self._stream = stream
         self._source = source
         self._dry_run = dry_run
+        self._confirm = confirm
         self._room = BoundedSemaphore(IN_FLIGHT)
         self._over = Event()
         self._reading = Lock()
@@ -114,7 +115,7 @@ class Sender:
             self._failure = error
 
     def _next(self, rows: Iterator[Sendable]) -> pb.ImportPersonsRequest | None:
-        batch = pb.ImportPersonsRequest(source=self._source, dry_run=self._dry_run)
+        batch = pb.ImportPersonsRequest(source=self._source, dry_run=self._dry_run, confirm=self._confirm)
         with self._reading:
             while not self._over.is_set() and len(batch.rows) < BATCH and (row := next(rows, None)) is not None:
                 self._waiting[row.line] = row.row

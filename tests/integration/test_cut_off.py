@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 
 import grpc
 import pytest
-from sluss.v1 import disclosure_pb2, person_pb2, person_pb2_grpc
-from sluss_client.channel import channel
-from sluss_client.profile import Profile
 
-from broker.operator import pins
-from broker.operator.office import opened
 from tests.integration.server_world import ACME, Ping, World, running, stream, unary
-from tests.support.broker import BrokerProcess
-from tests.support.postgres import database, server_url
 
 PATIENCE_S = 15
 """The broker promises a second; a busy machine gets more before the test gives up."""

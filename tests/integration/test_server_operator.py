@@ -337,15 +337,18 @@ def effective(time):
     return text
 
 
-def test_a_catalogue_is_put_in_force_with_its_policy_version(home, tmp_path):
+def test_a_catalogue_is_put_in_force_and_brings_no_policy_version_but_the_first(home, tmp_path):
     file = tmp_path / "new.toml"
     file.write_text(effective("2026-02-01T00:00:00Z").replace('version = "2026-01"', 'version = "2026-02"'))
     before = rights(home)
+    ended = run("catalogue", "import", file, "--home", home, exits=2)
+    assert "publish it first" in ended.err
+    file.write_text(default_catalogue_text() + "\n# reviewed again\n")
     tried = run("catalogue", "import", file, "--dry-run", "--home", home, "--json").json
-    assert (tried["policy"], tried["entries"], rights(home)) == ("2026-02", [], before)
+    assert (tried["policy"], tried["entries"], rights(home)) == ("", [], before)
     told = run("catalogue", "import", file, "--home", home, "--json").json
     found = entries(home)
-    assert [found[index]["type"] for index in told["entries"]] == ["policy", "catalogue"]
+    assert [found[index]["type"] for index in told["entries"]] == ["catalogue"]
     assert rights(home) == before + 1
     assert run("catalogue", "import", file, "--home", home, "--json").json["unchanged"]
     assert len(entries(home)) == len(found)

@@ -300,12 +300,14 @@ def test_a_row_of_a_person_added_to_an_entry_is_found_with_it(peopled, store_eng
 
 
 def test_a_sealed_entry_tells_of_no_number_of_persons_but_of_more_than_256(peopled, store_engine):
-    change(store_engine, "DELETE FROM ledger_person WHERE entry = 15")
+    with store_engine.begin() as connection:
+        sealed = connection.execute(text("SELECT id FROM ledger_entry WHERE type = 'sealed'")).scalar_one()
+    change(store_engine, "DELETE FROM ledger_person WHERE entry = :i", i=sealed)
     assert found(store_engine) == set()
     with store_engine.begin() as connection:
-        rows = [{"p": person} for person in range(10_000, 10_257)]
-        connection.execute(text("INSERT INTO ledger_person (person, entry) VALUES (:p, 15)"), rows)
-    assert found(store_engine) == {(Kind.PERSON, 15)}
+        rows = [{"p": person, "i": sealed} for person in range(10_000, 10_257)]
+        connection.execute(text("INSERT INTO ledger_person (person, entry) VALUES (:p, :i)"), rows)
+    assert found(store_engine) == {(Kind.PERSON, sealed)}
 
 
 def test_a_row_of_a_person_moved_to_another_entry_is_found_at_both(peopled, store_engine):
@@ -313,8 +315,9 @@ def test_a_row_of_a_person_moved_to_another_entry_is_found_at_both(peopled, stor
     assert found(store_engine) == {(Kind.PERSON, 1), (Kind.PERSON, 3)}
 
 
-@pytest.mark.parametrize("index", [-1, 16, 1 << 40])
+@pytest.mark.parametrize("index", [-1, "size", 1 << 40])
 def test_rows_of_persons_without_an_entry_are_found(peopled, store_engine, index):
+    index = peopled if index == "size" else index
     change(store_engine, "INSERT INTO ledger_person (person, entry) VALUES (4711, :i), (4712, :i)", i=index)
     assert found(store_engine) == {(Kind.PERSON, index)}
 

@@ -23,7 +23,8 @@ from broker.ledger.entry.form import (
 )
 from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsewhere, sealed, sealed_commitment
 from broker.ledger.entry.persons import erasure
-from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key, policy
+from broker.ledger.entry.policies import acceptance, policy
+from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key
 
 __all__ = [
     "DIGEST",
@@ -34,6 +35,7 @@ __all__ = [
     "TYPES",
     "VERSION",
     "Columns",
+    "acceptance",
     "base64url",
     "canonical",
     "case",

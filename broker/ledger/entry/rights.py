@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from broker.clock import rfc3339
 from broker.ledger.entry.form import base64url, make
 
 
@@ -84,11 +83,6 @@ def choice(
 def catalogue(at: int, sha256: bytes, by: str) -> bytes:
     """A field catalogue came into force; `sha256` is that of its file."""
     return make("catalogue", at, sha256=base64url(sha256), by=by)
-
-
-def policy(at: int, version: str, effective: int, sha256: bytes, by: str) -> bytes:
-    """A policy version was set to apply from `effective` on; `sha256` is that of its text."""
-    return make("policy", at, version=version, effective=rfc3339(effective), sha256=base64url(sha256), by=by)
 
 
 def genesis(at: int, origin: str, ed25519_key: bytes, mldsa44_key: bytes) -> bytes:

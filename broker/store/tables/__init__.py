@@ -18,12 +18,15 @@ from broker.store.tables.ledger import (
     SealedEntry,
 )
 from broker.store.tables.legal import LegalCase, LegalDocument, LegalEvent
+from broker.store.tables.outbox import OutboxConsumer, OutboxDelivery, OutboxItem
 from broker.store.tables.persons import BlindIndex, Choice, Person, UniqueNumber
+from broker.store.tables.policies import Acceptance, PolicyFanOut, PolicyNotice, PolicyText
 from broker.store.tables.spine import Epoch, RefusalCount, Request, Volume
 
 __all__ = [
     "CASES",
     "RIGHTS",
+    "Acceptance",
     "BlindIndex",
     "Catalogue",
     "Certificate",
@@ -41,7 +44,13 @@ __all__ = [
     "LegalCase",
     "LegalDocument",
     "LegalEvent",
+    "OutboxConsumer",
+    "OutboxDelivery",
+    "OutboxItem",
     "Person",
+    "PolicyFanOut",
+    "PolicyNotice",
+    "PolicyText",
     "PolicyVersion",
     "RecipientKey",
     "RefusalCount",

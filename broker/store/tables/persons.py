@@ -12,7 +12,8 @@ class Person(SQLModel, table=True):
     """A person's record: sealed fields under keys of their own (see vault.py for the two formats).
 
     `choices` is a JSON object purpose -> "in" or "out", the choices now in force. `fingerprint` is a keyed
-    digest of all values, so that importing the same row again is seen without opening anything.
+    digest of all values, so that importing the same row again is seen without opening anything. `accepted` is the
+    newest policy version that the person accepted, under a MAC of the person's own (see vault.py); null for none.
     """
 
     __tablename__ = "person"
@@ -26,6 +27,7 @@ class Person(SQLModel, table=True):
     fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     created_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     updated_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    accepted: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
 
 
 class BlindIndex(SQLModel, table=True):

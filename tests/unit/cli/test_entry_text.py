@@ -67,6 +67,10 @@ ENTRIES = {
     ),
     "catalogue": (entry.catalogue(NOW, D, "operator/ops"), ["catalogue", "operator/ops"]),
     "policy": (entry.policy(NOW, "2026-02", NOW, D, "operator/ops"), ["2026-02", "operator/ops"]),
+    "acceptance": (
+        entry.acceptance(NOW, D, "2026-02", "web", b"", "internal/registration"),
+        ["2026-02", "web", "internal/registration"],
+    ),
     "case": (
         entry.case(NOW, "approved", "L-2026-0001", "legal.process", "SE", "approved", "legal/bo", body=D, text=D),
         ["L-2026-0001", "legal.process", "SE", "approved", "legal/bo"],

@@ -65,6 +65,7 @@ def every_type() -> dict[str, bytes]:
         entry.choice(START, digest, "partners.email", "in", "web", "preferences", "2026-01", "internal/web"),
         entry.catalogue(START, digest, "operator/o"),
         entry.policy(START, "2026-01", START, digest, "privacy/p"),
+        entry.acceptance(START, digest, "2026-01", "web", b"", "internal/web"),
         entry.case(
             START, "approved", "L-2026-0001", "legal.process", "SE", "approved", "legal/bo", body=digest, text=digest
         ),
