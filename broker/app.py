@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, outbox_pb2, person_pb2, policy_pb2
+from sluss.v1 import (
+    complaint_pb2,
+    compromise_pb2,
+    contract_pb2,
+    disclosure_pb2,
+    ledger_pb2,
+    legal_pb2,
+    outbox_pb2,
+    person_pb2,
+    policy_pb2,
+)
 from sqlalchemy import select, update
 
 from broker import epochs, requests, volumes
@@ -27,6 +37,8 @@ from broker.persons.importing import Importer
 from broker.policies import notices
 from broker.refusals import RefusalLog
 from broker.rights import Rights
+from broker.rpc.complaints import Complaints
+from broker.rpc.compromises import Compromises
 from broker.rpc.contracts import Contracts
 from broker.rpc.disclosures import Disclosures
 from broker.rpc.ledgers import Ledgers
@@ -122,6 +134,14 @@ class App:
             (
                 outbox_pb2.DESCRIPTOR.services_by_name["OutboxService"],
                 Outbox(self.desk, cursors, call, round(self._settings.outbox_retry_s * SECOND)),
+            ),
+            (
+                compromise_pb2.DESCRIPTOR.services_by_name["CompromiseService"],
+                Compromises(self.desk, cursors, call),
+            ),
+            (
+                complaint_pb2.DESCRIPTOR.services_by_name["ComplaintService"],
+                Complaints(self.desk, agreed, cursors, call),
             ),
             (
                 legal_pb2.DESCRIPTOR.services_by_name["LegalService"],

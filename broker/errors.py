@@ -90,6 +90,9 @@ class Reason(StrEnum):
     POLICY_EXISTS = "POLICY_EXISTS"
     NOTICE_MISSING = "NOTICE_MISSING"
     CONSUMER_TAKEN = "CONSUMER_TAKEN"
+    FILE_UNKNOWN = "FILE_UNKNOWN"
+    FILE_WRONG_STATE = "FILE_WRONG_STATE"
+    CREDENTIAL_LOCKED = "CREDENTIAL_LOCKED"
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,11 @@ CATALOGUE: dict[Reason, Kind] = {
         Code.FAILED_PRECONDITION, "the person was not told of this policy version, or it is not the one in force"
     ),
     Reason.CONSUMER_TAKEN: Kind(Code.PERMISSION_DENIED, "the consumer's name is another principal's"),
+    Reason.FILE_UNKNOWN: Kind(Code.NOT_FOUND, "no such complaint or report"),
+    Reason.FILE_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the state of the complaint or report does not allow this"),
+    Reason.CREDENTIAL_LOCKED: Kind(
+        Code.FAILED_PRECONDITION, "the person's credential is reported as stolen: only an opt-out is taken"
+    ),
 }
 
 

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, insert, select, update
 
+from broker import case_files
 from broker.clock import rfc3339
+from broker.compromise import locks
 from broker.ledger import entry
 from broker.ledger.rows import add_erased
 from broker.outbox import queue
@@ -38,7 +40,12 @@ CHOICE = tables.core(tables.Choice)
 ERASURE = tables.core(tables.Erasure)
 TIES = tables.core(tables.LedgerPerson)
 
-FORGETTERS: Final[tuple[Callable[[Connection, int], None], ...]] = (queue.forget, acceptances.forget)
+FORGETTERS: Final[tuple[Callable[[Connection, int], None], ...]] = (
+    queue.forget,
+    acceptances.forget,
+    case_files.forget,
+    locks.unlock,
+)
 """What other rooms destroy of a person: each takes the connection and the person's id."""
 
 

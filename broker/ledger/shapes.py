@@ -130,6 +130,29 @@ SHAPES: dict[str, dict[str, type]] = {
         "v": int,
     },
     "erasure": {"at": str, "by": str, "cause": str, "person": str, "ties": int, "type": str, "v": int},
+    "complaint": {
+        "at": str,
+        "body": str,
+        "by": str,
+        "case": str,
+        "event": str,
+        "state": str,
+        "text": str,
+        "type": str,
+        "v": int,
+    },
+    "compromise": {
+        "at": str,
+        "body": str,
+        "by": str,
+        "case": str,
+        "event": str,
+        "principal": str,
+        "state": str,
+        "text": str,
+        "type": str,
+        "v": int,
+    },
     "sealed": {"at": str, "commitment": str, "type": str, "v": int},
     "genesis": {"at": str, "ed25519": str, "mldsa44": str, "origin": str, "type": str, "v": int},
 }
@@ -191,9 +214,17 @@ CASE_STATES = frozenset(
 )
 MEDIA = frozenset({"paper", "court", "oral", "other_system", "other"})
 """How a release was made elsewhere."""
+COMPLAINT_EVENTS = frozenset(
+    {"opened", "investigated", "noted", "linked", "assigned", "extended", "decided", "remedied", "closed"}
+)
+"""What can happen to a complaint."""
 WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("contract", "event"): frozenset({"proposed", "accepted", "suspended", "resumed", "amended", "terminated"}),
-    ("key", "event"): frozenset({"registered", "rotated"}),
+    ("key", "event"): frozenset({"registered", "rotated", "retired"}),
+    ("complaint", "event"): COMPLAINT_EVENTS,
+    ("complaint", "state"): frozenset({"received", "investigating", "decided", "closed"}),
+    ("compromise", "event"): frozenset({"reported", "reinstated", "noted", "closed"}),
+    ("compromise", "state"): frozenset({"open", "closed"}),
     ("certificate", "event"): frozenset({"pinned", "revoked"}),
     ("choice", "state"): frozenset({"in", "out"}),
     ("case", "event"): CASE_EVENTS,
@@ -213,6 +244,8 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "policy": ("sha256",),
     "acceptance": ("person",),
     "case": ("body", "text"),
+    "complaint": ("body", "text"),
+    "compromise": ("body", "text"),
     "sealed": ("commitment",),
 }
 """Members of 32 bytes in base64url without padding."""

@@ -125,6 +125,15 @@ def _erasure(entry: Mapping[str, Any]) -> str:
     return f"a person was erased for {entry['cause']} by {entry['by']}; {ties} can't be linked to anybody any more"
 
 
+def _complaint(entry: Mapping[str, Any]) -> str:
+    return f"complaint {entry['case']}: {entry['event']} by {entry['by']}; it is {entry['state']}"
+
+
+def _compromise(entry: Mapping[str, Any]) -> str:
+    whose = f"a credential of {entry['principal']}" if entry["principal"] else "a person's credential"
+    return f"compromise report {entry['case']} about {whose}: {entry['event']} by {entry['by']}; it is {entry['state']}"
+
+
 def _genesis(entry: Mapping[str, Any]) -> str:
     return f"the ledger {entry['origin']} began"
 
@@ -148,6 +157,8 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "release": _release,
     "release_elsewhere": _release_elsewhere,
     "erasure": _erasure,
+    "complaint": _complaint,
+    "compromise": _compromise,
     "sealed": _sealed,
     "genesis": _genesis,
 }

@@ -7,6 +7,7 @@ assigns every key), no server-side defaults, times as integer microseconds since
 from broker.store.tables.columns import core
 from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
 from broker.store.tables.erasure import Erasure, LedgerErased
+from broker.store.tables.files import CaseFile, CaseFileEvent, CredentialLock
 from broker.store.tables.ledger import (
     CASES,
     RIGHTS,
@@ -28,11 +29,14 @@ __all__ = [
     "RIGHTS",
     "Acceptance",
     "BlindIndex",
+    "CaseFile",
+    "CaseFileEvent",
     "Catalogue",
     "Certificate",
     "Choice",
     "Contract",
     "ContractVersion",
+    "CredentialLock",
     "Epoch",
     "Erasure",
     "Head",
