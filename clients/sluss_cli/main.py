@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from sluss_cli import console, contract, disclose, imports, key, ledger, legal, outbox, person, policy, profile
+from sluss_cli import (
+    complaint,
+    compromise,
+    console,
+    contract,
+    disclose,
+    imports,
+    key,
+    ledger,
+    legal,
+    outbox,
+    person,
+    policy,
+    profile,
+)
 from sluss_cli.exits import table
 from sluss_cli.verb import JsonOption, ProfileOption
 
@@ -33,6 +47,8 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("person", person.app),
         ("key", key.app),
         ("ledger", ledger.app),
+        ("compromise", compromise.app),
+        ("complaint", complaint.app),
         ("legal", legal.app),
         ("policy", policy.app),
         ("outbox", outbox.app),

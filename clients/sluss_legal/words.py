@@ -224,6 +224,8 @@ ENTRY_TYPES = {
     "certificate": N_("Certificate"),
     "choice": N_("Choice"),
     "erasure": N_("Erasure"),
+    "complaint": N_("Complaint"),
+    "compromise": N_("Compromise report"),
     "catalogue": N_("Field catalogue"),
     "policy": N_("Policy version"),
     "acceptance": N_("Acceptance of a policy version"),

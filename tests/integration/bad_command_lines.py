@@ -18,6 +18,7 @@ PERSON = "P-04CVZ6HGRM5PX"
 CONTRACT = "C-2026-0001"
 WHY = {"contract": CONTRACT, "reason": "why"}
 CASE = "L-2026-0001"
+COMPLAINT = "K-2026-0001"
 STEP = {"case": CASE, "reason": "why"}
 STEPS = (
     "review",
@@ -80,6 +81,29 @@ LINES = {
     "policy acceptances": ("internal", {"person": PERSON}),
     "outbox list": ("operator", {}),
     "outbox watch": ("internal", {"consumer": "mail", "count": "1"}),
+    "compromise report": (
+        "privacy",
+        {"principal": "subcontractor/acme", "since": "2026-11-20T00:00:00Z", "how": "why"},
+    ),
+    "compromise list": ("privacy", {}),
+    **{f"compromise {name}": ("privacy", {"report": "B-2026-0001"}) for name in ("show", "disclosures", "facts")},
+    **{
+        f"compromise {name}": ("privacy", {"report": "B-2026-0001", "reason": "why"}) for name in ("reinstate", "close")
+    },
+    "complaint open": (
+        "privacy",
+        {"person": PERSON, "channel": "email", "kind": "other", "about": "why", "links": "0"},
+    ),
+    "complaint list": ("privacy", {}),
+    "complaint show": ("privacy", {"complaint": COMPLAINT}),
+    "complaint note": ("privacy", {"complaint": COMPLAINT, "words": "why"}),
+    "complaint link": ("privacy", {"complaint": COMPLAINT, "links": "0"}),
+    "complaint assign": ("privacy", {"complaint": COMPLAINT, "handler": "privacy/team"}),
+    "complaint extend": ("privacy", {"complaint": COMPLAINT, "due": "2027-01-01", "note": "why"}),
+    "complaint outcome": ("privacy", {"complaint": COMPLAINT, "outcome": "upheld", "told": "why"}),
+    "complaint remedy": ("privacy", {"complaint": COMPLAINT, "kind": "apologise", "note": "why"}),
+    "complaint close": ("privacy", {"complaint": COMPLAINT}),
+    "complaint stats": ("privacy", {"year": "2026"}),
     "key register": ("acme", {}),
     "key rotate": ("acme", {}),
     "key list": ("acme", {}),

@@ -91,7 +91,11 @@ def test_a_report_ends_a_bulk_stream_and_nothing_leaves_after_it(tmp_path):
             try:
                 while not ended.is_set():
                     request = disclosure_pb2.DiscloseBulkRequest(
-                        request_id=str(uuid.uuid4()), contract_id=contract, purpose="billing", fields=["email"], everyone=True
+                        request_id=str(uuid.uuid4()),
+                        contract_id=contract,
+                        purpose="billing",
+                        fields=["email"],
+                        everyone=True,
                     )
                     for _ in stub.DiscloseBulk(request, timeout=30):
                         time.sleep(0.05)
