@@ -22,7 +22,7 @@ Note = Annotated[str, typer.Option("--note", help="What is noted; sealed.", meta
     app,
     "open",
     examples=(
-        'sluss complaint open --person P-04CVZ6HGRM5PX --channel email --kind disclosure --about "got a letter" --link 12',
+        'sluss complaint open --person P-04CVZ6HGRM5PX --channel web --kind other --about "a letter" --link 12',
     ),
 )
 def open_(

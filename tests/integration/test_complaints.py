@@ -81,13 +81,13 @@ def test_a_stolen_password_lets_only_opt_outs_through_until_it_is_reinstated(bro
             timeout=10,
         )  # fmt: skip
 
-    assert refused(lambda: choose(person_pb2.CHOICE_STATE_OPT_IN)) == "CREDENTIAL_LOCKED"
-    choose(person_pb2.CHOICE_STATE_OPT_OUT)
+    assert refused(lambda: choose(person_pb2.CHOICE_STATE_OPTED_IN)) == "CREDENTIAL_LOCKED"
+    choose(person_pb2.CHOICE_STATE_OPTED_OUT)
     early = compromise_pb2.CloseReportRequest(report_id=report.report_id, etag=report.etag, reason="done")
     assert refused(lambda: desk.CloseReport(early, timeout=10)) == "FILE_WRONG_STATE"
     again = compromise_pb2.ReinstateCredentialRequest(report_id=report.report_id, etag=report.etag, reason="new one")
     reinstated = desk.ReinstateCredential(again, timeout=10).report
-    choose(person_pb2.CHOICE_STATE_OPT_IN)
+    choose(person_pb2.CHOICE_STATE_OPTED_IN)
     closing = compromise_pb2.CloseReportRequest(report_id=report.report_id, etag=reinstated.etag, reason="done")
     assert desk.CloseReport(closing, timeout=10).report.state == "closed"
 
