@@ -118,8 +118,8 @@ class Desk:
                     if error.code not in LOGGED:
                         raise
                     found.append((caller, error))
-        for caller, error in found:
-            self._log(caller, [], error)
+        for caller, refusal in found:
+            self._log(caller, [], refusal)
         return found
 
     def _authorised(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import distinct, func, select
+from sqlalchemy import and_, distinct, func, select
 
 from broker.ledger import entry
 from broker.store import tables
@@ -89,8 +89,8 @@ def facts(view: View, file: File) -> Facts:
 
 def _within(file: File) -> ColumnElement[bool]:
     """What is listed for a report: of its principal, or of its person; nothing once the person was erased."""
-    window = (ENTRY.c.at >= file.body["suspect_from"]) & (ENTRY.c.at <= file.body["suspect_until"])
+    window = ENTRY.c.at.between(file.body["suspect_from"], file.body["suspect_until"])
     if file.body["subject"] == "person":
         tied = select(TIES.c.entry).where(TIES.c.person == file.person)
-        return window & ENTRY.c.id.in_(tied) & ENTRY.c.type.in_(OF_PERSON)
-    return window & (ENTRY.c.recipient == file.body["principal"]) & ENTRY.c.type.in_(OF_PRINCIPAL)
+        return and_(window, ENTRY.c.id.in_(tied), ENTRY.c.type.in_(OF_PERSON))
+    return and_(window, ENTRY.c.recipient == file.body["principal"], ENTRY.c.type.in_(OF_PRINCIPAL))

@@ -21,9 +21,7 @@ Note = Annotated[str, typer.Option("--note", help="What is noted; sealed.", meta
 @verb(
     app,
     "open",
-    examples=(
-        'sluss complaint open --person P-04CVZ6HGRM5PX --channel web --kind other --about "a letter" --link 12',
-    ),
+    examples=('sluss complaint open --person P-04CVZ6HGRM5PX --channel web --kind other --about "a letter" --link 12',),
 )
 def open_(
     session: Session,
@@ -41,7 +39,8 @@ def open_(
     person: Annotated[str, typer.Option("--person", help="Who complains, if on record.", metavar="PERSON")] = "",
     complainant: Annotated[str, typer.Option("--from", help="Who complains, if not on record.", metavar="TEXT")] = "",
     links: Annotated[
-        list[str] | None, typer.Option("--link", help="A ledger entry's index or a contract; again for more.")
+        list[str] | None,
+        typer.Option("--link", help="A ledger entry's index or a contract; again for more.", metavar="LINK"),
     ] = None,
 ) -> None:
     """Open a complaint."""
@@ -142,7 +141,7 @@ def note(session: Session, complaint: ComplaintId, words: Words) -> None:
 def link(
     session: Session,
     complaint: ComplaintId,
-    links: Annotated[list[str], typer.Argument(help="Ledger entries' indexes or contracts.", metavar="LINK...")],
+    links: Annotated[list[str], typer.Argument(help="Ledger entries' indexes or contracts.", metavar="LINK")],
 ) -> None:
     """Link ledger entries or contracts."""
     _change(session, pb.ChangeComplaintRequest(complaint_id=complaint, links=links))
@@ -217,7 +216,9 @@ def close(session: Session, complaint: ComplaintId, *, note: Note = "") -> None:
 
 
 @verb(app, "stats", examples=("sluss complaint stats 2026",))
-def stats(session: Session, year: Annotated[int, typer.Argument(help="The year.", min=1, max=9000)]) -> None:
+def stats(
+    session: Session, year: Annotated[int, typer.Argument(help="The year.", metavar="YEAR", min=1, max=9000)]
+) -> None:
     """Count a year's complaints by month, kind and outcome."""
     request = pb.GetComplaintStatisticsRequest(year=year)
     counts = session.complaints.GetComplaintStatistics(request, timeout=DEADLINE_S).counts
