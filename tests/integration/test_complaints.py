@@ -8,8 +8,11 @@ import grpc
 import pytest
 from sluss.v1 import complaint_pb2 as pb
 from sluss.v1 import complaint_pb2_grpc, compromise_pb2, compromise_pb2_grpc, person_pb2
-from sluss_client.errors import from_rpc_error
+from sluss_client.errors import LedgerInconsistent, from_rpc_error
+from sqlalchemy import select, update
 
+from broker.case_files import FILE
+from broker.operator.office import opened
 from tests.support.broker import BrokerProcess
 
 
@@ -22,7 +25,8 @@ def broker(tmp_path_factory):
 def refused(call):
     with pytest.raises(grpc.RpcError) as caught:
         call()
-    return from_rpc_error(caught.value).reason
+    error = from_rpc_error(caught.value)
+    return "LEDGER_INCONSISTENT" if isinstance(error, LedgerInconsistent) else error.reason
 
 
 def test_a_complaint_is_decided_remedied_and_closed_in_that_order(broker):
@@ -102,3 +106,20 @@ def test_an_internal_service_and_a_subcontractor_report_only_what_they_may(broke
     for name in ("internal/import", "subcontractor/acme"):
         stub = compromise_pb2_grpc.CompromiseServiceStub(broker.channel(name))
         assert refused(lambda stub=stub: stub.ReportCompromise(other, timeout=10)) == "ROLE_NOT_ALLOWED"
+
+
+def test_a_row_that_somebody_changed_is_refused(broker):
+    stub = complaint_pb2_grpc.ComplaintServiceStub(broker.channel("privacy/team"))
+    request = pb.OpenComplaintRequest(
+        request_id=str(uuid.uuid4()), complainant="a caller", channel="phone", kind="other", about="noise"
+    )
+    name = stub.OpenComplaint(request, timeout=10).complaint.complaint_id
+    for column, value in (("state", "closed"), ("handler", "privacy/other"), ("due_at", 1), ("opened_at", 1)):
+        with opened(broker.home) as office, office.engine.begin() as connection:
+            before = connection.execute(select(FILE.c[column]).where(FILE.c.id == name)).scalar_one()
+            connection.execute(update(FILE).where(FILE.c.id == name).values({column: value}))
+        found = refused(lambda: stub.GetComplaint(pb.GetComplaintRequest(complaint_id=name), timeout=10))
+        with opened(broker.home) as office, office.engine.begin() as connection:
+            connection.execute(update(FILE).where(FILE.c.id == name).values({column: before}))
+        assert found == "LEDGER_INCONSISTENT", column
+    assert stub.GetComplaint(pb.GetComplaintRequest(complaint_id=name), timeout=10).complaint.about == "noise"
