@@ -188,7 +188,7 @@ class Agreements:
         verify_signature(certificate_der, signature, KEY_LABEL + bytes([key.suite]) + key.data)
         name = change.principal.name
         rows = change.connection.execute(select(KEY).where(KEY.c.subcontractor == name).order_by(KEY.c.serial)).all()
-        if rows and rows[-1].id == key.id:
+        if rows and rows[-1].id == key.id and not rows[-1].retired_at:
             return _last_key_entry(change.connection, name)
         taken = change.connection.execute(select(KEY.c.id).where(KEY.c.id == key.id)).one_or_none()
         if taken is not None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from sluss.v1 import (
     aggregate_pb2,
+    complaint_pb2,
+    compromise_pb2,
     contract_pb2,
     disclosure_pb2,
     erasure_pb2,
@@ -45,6 +47,8 @@ from broker.policies import notices
 from broker.refusals import RefusalLog
 from broker.rights import Rights
 from broker.rpc.aggregates import Aggregates
+from broker.rpc.complaints import Complaints
+from broker.rpc.compromises import Compromises
 from broker.rpc.contracts import Contracts
 from broker.rpc.disclosures import Disclosures
 from broker.rpc.erasures import Erasures
@@ -65,8 +69,11 @@ from broker.tracing import former
 from broker.vault import Vault
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from google.protobuf.descriptor import ServiceDescriptor
 
+    from broker.errors import SlussError
     from broker.identity import Caller, Principal
     from broker.settings import Settings
 
@@ -162,6 +169,14 @@ class App:
                 Outbox(self.desk, cursors, call, round(self._settings.outbox_retry_s * SECOND)),
             ),
             (
+                compromise_pb2.DESCRIPTOR.services_by_name["CompromiseService"],
+                Compromises(self.desk, cursors, call),
+            ),
+            (
+                complaint_pb2.DESCRIPTOR.services_by_name["ComplaintService"],
+                Complaints(self.desk, agreed, cursors, call),
+            ),
+            (
                 legal_pb2.DESCRIPTOR.services_by_name["LegalService"],
                 Legal(
                     self.desk,
@@ -185,7 +200,7 @@ class App:
             (erasure_pb2.DESCRIPTOR.services_by_name["ErasureService"], Erasures(self.desk, cursors, call)),
             (
                 obligation_pb2.DESCRIPTOR.services_by_name["ObligationService"],
-                Obligations(self.desk, self.ledger, cursors, call, Pulse(self._rights_count)),
+                Obligations(self.desk, self.ledger, cursors, call, Pulse(self.rights)),
             ),
             (
                 person_request_pb2.DESCRIPTOR.services_by_name["PersonRequestService"],
@@ -201,9 +216,22 @@ class App:
         """
         return self.desk.read(caller, lambda view: view.principal)
 
-    def _rights_count(self) -> int:
+    def rights(self) -> int:
+        """The count of changes to rights.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE.
+        """
         with reading(self.engine) as connection:
             return existing(read_head(connection)).rights
+
+    def refused(self, callers: Sequence[Caller]) -> list[tuple[Caller, SlussError]]:
+        """Those who may no longer call what they are calling, and why.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE.
+        """
+        return self.desk.refused(callers)
 
     def probe(self) -> None:
         """Try whether the ledger can be written: a durable write that changes nothing.

@@ -22,7 +22,7 @@ from broker.rights import Rights
 from broker.store.engine import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import Connection, Engine
 
@@ -102,6 +102,25 @@ class Desk:
 
         with self._refusals_logged(caller) as known:
             return self._ledger.run(locked)
+
+    def refused(self, callers: Iterable[Caller]) -> list[tuple[Caller, SlussError]]:
+        """Those who may not call what they are calling, with the reason; each is in the ledger as a refusal.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE.
+        """
+        found = []
+        with reading(self._engine) as connection:
+            for caller in callers:
+                try:
+                    self._authorised(caller, connection, self._clock(), [])
+                except SlussError as error:
+                    if error.code not in LOGGED:
+                        raise
+                    found.append((caller, error))
+        for caller, refusal in found:
+            self._log(caller, [], refusal)
+        return found
 
     def _authorised(
         self, caller: Caller, connection: Connection, now_us: int, known: list[Principal]

@@ -102,6 +102,9 @@ class Reason(StrEnum):
     TECHNICAL_IDENTIFIER = "TECHNICAL_IDENTIFIER"
     PERIOD_NOT_CLOSED = "PERIOD_NOT_CLOSED"
     AGGREGATES_NOT_INSTALLED = "AGGREGATES_NOT_INSTALLED"
+    FILE_UNKNOWN = "FILE_UNKNOWN"
+    FILE_WRONG_STATE = "FILE_WRONG_STATE"
+    CREDENTIAL_LOCKED = "CREDENTIAL_LOCKED"
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,11 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.PERIOD_NOT_CLOSED: Kind(Code.FAILED_PRECONDITION, "the days asked about are not over and closed yet"),
     Reason.AGGREGATES_NOT_INSTALLED: Kind(
         Code.UNIMPLEMENTED, "this broker is installed without the extra that answers questions about usage"
+    ),
+    Reason.FILE_UNKNOWN: Kind(Code.NOT_FOUND, "no such complaint or report"),
+    Reason.FILE_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the state of the complaint or report does not allow this"),
+    Reason.CREDENTIAL_LOCKED: Kind(
+        Code.FAILED_PRECONDITION, "the person's credential is reported as stolen: only an opt-out is taken"
     ),
 }
 

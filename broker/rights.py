@@ -146,7 +146,8 @@ class Snapshot:
 
     def _require_registered(self, connection: Connection, subcontractor: str, key: RecipientPublicKey) -> None:
         said = self.standing.of(connection, "key", recipient=subcontractor, last=True)
-        if [(each["key"], each["suite"]) for each in said] != [(base64url(key.id), key.suite)]:
+        found = [(each["key"], each["suite"]) for each in said if each["event"] != "retired"]
+        if found != [(base64url(key.id), key.suite)]:
             raise differs("encryption key", principal=subcontractor)
 
     def policy(self, now_us: int) -> str:

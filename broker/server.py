@@ -4,7 +4,8 @@
 
 The certificate files are read again when they change, for the next connection. Clients are asked to connect
 anew after `max_connection_age_s`. Beside the calls run: a probe, whose failure turns health to NOT_SERVING;
-the publication of a cosigned checkpoint, at most once a second; the removal of what has expired. The
+the publication of a cosigned checkpoint, at most once a second; the removal of what has expired; and the end
+of calls whose callers may no longer call. The
 processes that share one port, and signals, are workers.py's.
 """
 
@@ -41,6 +42,12 @@ HANDSHAKE_MS: Final = 3_000
 """A connection that has not shown its certificate by then is closed: whoever opens one must not hold it for nothing."""
 
 PING_MS: Final = 60_000
+LOOK_S: Final = 0.3
+"""Seconds between two looks at whether rights have changed: calls of a revoked certificate end within one second."""
+
+EXPIRY_S: Final = 30.0
+"""Seconds after which calls in progress are looked at though no right has changed: certificates expire by the clock."""
+
 PROBE_LIMIT_S: Final = 1.7
 """Seconds; a probe that takes longer has failed."""
 
@@ -80,6 +87,20 @@ class App(Protocol):
             SlussError: LEDGER_UNAVAILABLE, KEYS_UNAVAILABLE.
         """
 
+    def rights(self) -> int:
+        """The count of changes to rights, as it stands now. Blocks.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE.
+        """
+
+    def refused(self, callers: Sequence[Caller]) -> Sequence[tuple[Caller, SlussError]]:
+        """Those who may no longer call what they are calling, with the reason; each is in the ledger. Blocks.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE.
+        """
+
     def maintain(self) -> None:
         """Removes expired requests and epochs, and folds refusals. Blocks.
 
@@ -112,6 +133,8 @@ class Server:
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="sluss-server")
         # Of its own: a probe that waited behind callers would tell of them, not of the ledger.
         self._beside = ThreadPoolExecutor(4, thread_name_prefix="sluss-beside")
+        # Likewise: neither a probe nor a publication that hangs delays the end of a stolen credential's calls.
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="sluss-looking")
         self._certificates = Certificates(settings.folder)
         self._tasks: list[asyncio.Task[None]] = []
         services = app.services()
@@ -119,7 +142,8 @@ class Server:
         # Those whose streams last until the caller goes: they end them, so that nobody waits for that.
         self._watched: list[Any] = [servicer for _, servicer in services if hasattr(servicer, "stop")]
         self.health = Health(self._authorise, [*names, HEALTH.full_name, REFLECTION.full_name])
-        gate = Gate(
+        self._looked: tuple[int, float] | None = None
+        self._gate = gate = Gate(
             settings.max_calls,
             settings.max_calls_per_caller,
             idle_s=settings.stream_idle_s,
@@ -150,6 +174,7 @@ class Server:
         await self._probe()
         await self._grpc.start()
         self._every(self._settings.probe_s, self._probe)
+        self._every(LOOK_S, self._cut_off)
         if self._leader:
             self._every(self._settings.publish_s, self._in_thread(self._app.ledger.publish))
             self._every(self._settings.maintain_s, self._in_thread(self._app.maintain))
@@ -170,12 +195,29 @@ class Server:
         if self._leader:
             await _attempt(self._in_thread(self._app.ledger.publish))
         await _settle(self._app.close())
-        for threads in (self._threads, self._beside):
+        for threads in (self._threads, self._beside, self._looking):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _authorise(self, caller: Caller) -> Principal:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._app.authorise, caller)
+
+    async def _cut_off(self) -> None:
+        """End the calls in progress of those who may no longer call: one read, unless rights have changed."""
+        if not self._gate.callers():
+            self._looked = None
+            return
+        loop = asyncio.get_running_loop()
+        rights = await loop.run_in_executor(self._looking, self._app.rights)
+        # Taken after the count: a call that began since is looked at as well, at least once.
+        callers = self._gate.callers()
+        known = self._looked
+        if known is not None and known[0] == rights and loop.time() < known[1] + EXPIRY_S:
+            return
+        for caller, why in await loop.run_in_executor(self._looking, self._app.refused, callers):
+            ended = self._gate.cut_off(caller, why)
+            log.warning("%d calls of %s ended: %s", ended, caller.method, why.reason)
+        self._looked = rights, loop.time()
 
     async def _probe(self) -> None:
         """Sets health by whether the ledger can be written. A hanging probe is waited for, not repeated."""

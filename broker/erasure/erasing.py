@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, func, insert, select, update
 
+from broker import case_files
 from broker.aggregates import recording
 from broker.clock import rfc3339
+from broker.compromise import locks
 from broker.erasure import holds
 from broker.ids import person_text
 from broker.ledger import entry
@@ -70,6 +72,8 @@ FORGETTERS: Final[tuple[Callable[[Connection, int], None], ...]] = (
     former.forget,
     _forget_requests,
     person_requests.forget,
+    case_files.forget,
+    locks.unlock,
 )
 """What other rooms destroy of a person: each takes the connection and the person's id."""
 

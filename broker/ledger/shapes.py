@@ -141,6 +141,29 @@ SHAPES: dict[str, dict[str, type]] = {
         "until": str,
         "v": int,
     },
+    "complaint": {
+        "at": str,
+        "body": str,
+        "by": str,
+        "case": str,
+        "event": str,
+        "state": str,
+        "text": str,
+        "type": str,
+        "v": int,
+    },
+    "compromise": {
+        "at": str,
+        "body": str,
+        "by": str,
+        "case": str,
+        "event": str,
+        "principal": str,
+        "state": str,
+        "text": str,
+        "type": str,
+        "v": int,
+    },
     "sealed": {"at": str, "commitment": str, "type": str, "v": int},
     "canary": {
         "at": str,
@@ -311,9 +334,17 @@ PERSON_REQUEST_STATES = frozenset(
 )
 MEDIA = frozenset({"paper", "court", "oral", "other_system", "other"})
 """How a release was made elsewhere."""
+COMPLAINT_EVENTS = frozenset(
+    {"opened", "investigated", "noted", "linked", "assigned", "extended", "decided", "remedied", "closed"}
+)
+"""What can happen to a complaint."""
 WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("contract", "event"): frozenset({"proposed", "accepted", "suspended", "resumed", "amended", "terminated"}),
-    ("key", "event"): frozenset({"registered", "rotated"}),
+    ("key", "event"): frozenset({"registered", "rotated", "retired"}),
+    ("complaint", "event"): COMPLAINT_EVENTS,
+    ("complaint", "state"): frozenset({"received", "investigating", "decided", "closed"}),
+    ("compromise", "event"): frozenset({"reported", "reinstated", "noted", "closed"}),
+    ("compromise", "state"): frozenset({"open", "closed"}),
     ("certificate", "event"): frozenset({"pinned", "revoked"}),
     ("choice", "state"): frozenset({"in", "out"}),
     ("hold", "event"): frozenset({"placed", "lifted"}),
@@ -344,6 +375,8 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "policy": ("sha256",),
     "acceptance": ("person",),
     "case": ("body", "text"),
+    "complaint": ("body", "text"),
+    "compromise": ("body", "text"),
     "sealed": ("commitment",),
     "canary": ("commitment",),
     "aggregate": ("question", "sha256"),

@@ -14,6 +14,7 @@ from sqlalchemy import insert, update
 
 from broker import requests
 from broker.clock import rfc3339
+from broker.compromise import locks
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.persons import checking, rows
@@ -48,6 +49,8 @@ def record(change: Change, recording: Recording) -> Recorded:
     checking.check_source(recording.source)
     check(change, [made])
     row = rows.active(change.connection, recording.person)
+    if made.state == "in":
+        locks.require_unlocked(change, row.id)
     index = append(change, row, made, recording.source)
     in_force = in_force_with(vault.choices(row), [made])
     change.connection.execute(update(PERSON).where(PERSON.c.id == row.id).values(choices=in_force))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 
 from broker.catalogue.model import MAX_TEXT
+from broker.compromise import locks
 from broker.contracts import safe_contract
 from broker.errors import Reason, SlussError
 from broker.handles import handles_of
@@ -44,7 +45,8 @@ def get(view: View, person: int, *, include_values: bool) -> Shown:
         StoredField(name, _category(view, name), origin.source, origin.collected_at, texts.get(name, ""))
         for name, origin in sorted(view.snapshot.vault.metadata(row).items())
     ]
-    return Shown(row.id, str(row.version), row.created_at, row.updated_at, fields, _choices(view, row))
+    locked = locks.locked_by(view.connection, row.id)
+    return Shown(row.id, str(row.version), row.created_at, row.updated_at, fields, _choices(view, row), locked)
 
 
 def look_up(view: View, kind: str, text: str) -> list[int]:

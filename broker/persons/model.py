@@ -109,7 +109,10 @@ class StoredField:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A person as shown: times in microseconds since 1970 UTC, choices in force by purpose."""
+    """A person as shown: times in microseconds since 1970 UTC, choices in force by purpose.
+
+    `locked_by` is the compromise report for which the person's credential is locked, or empty.
+    """
 
     person: int
     etag: str
@@ -117,6 +120,7 @@ class Shown:
     updated_at: int
     fields: Sequence[StoredField]
     choices: Mapping[str, tuple[str, str]]
+    locked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

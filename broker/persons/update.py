@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.clock import SECOND
+from broker.compromise import locks
 from broker.errors import Reason, SlussError
 from broker.obligations.owing import owe
 from broker.persons import checking, rows
@@ -34,6 +35,7 @@ def update(change: Change, asked: Correction) -> str:
     vault, catalogue = change.snapshot.vault, change.snapshot.catalogue
     # 1. on which record
     row = rows.active(change.connection, asked.person)
+    locks.require_unlocked(change, row.id)
     if asked.etag != str(row.version):
         raise SlussError(Reason.ETAG_STALE, etag=str(row.version))
     # 2. what changes

@@ -8,7 +8,9 @@
        that is larger than its method takes is never parsed
     5. call the servicer, which authorises first
     6. send replies, from servicers that have authorised only
-    7. turn a SlussError into a rich status, and anything else into INTERNAL with a reference: gRPC itself
+    7. end calls whose caller may no longer call, wherever they stand: `Gate.cut_off`, which the server calls
+       whenever rights have changed
+    8. turn a SlussError into a rich status, and anything else into INTERNAL with a reference: gRPC itself
        would send the exception's text to the caller
 
 A servicer is an object with one method per RPC, in snake_case, that never sees gRPC's context:
@@ -67,9 +69,15 @@ MAX_REQUEST: Final = 1 << 20
 ABORT_S: Final = 5.0
 """Seconds that a status may take to be on its way."""
 
+CUT_S: Final = 0.2
+"""Likewise, of a call that was cut off: a credential that was stolen is not waited for."""
+
 WATCHES: Final = 256
 WATCHES_PER_CALLER: Final = 4
 """Open streams of the standard services: they last, so they are counted apart and take no call's place."""
+
+REVOKED: Final = frozenset({Reason.CERTIFICATE_REVOKED, Reason.UNKNOWN_PRINCIPAL, Reason.CERTIFICATE_MISMATCH})
+"""Why a call can be cut off."""
 
 Authorise = Callable[[Caller], Awaitable[object]]
 
@@ -118,6 +126,40 @@ class Places:
                 del self._by_caller[key]
 
 
+class Open:
+    """A call in progress: the task that serves it, and why it was cut off, if it was. Event loop only."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self.failure: SlussError | None = None
+        self._task = asyncio.current_task()
+        self._cuts = 0
+
+    def cut(self, failure: SlussError) -> None:
+        """End the call: whatever it waits for is cancelled, and no reply of it leaves any more."""
+        self.failure = failure
+        if self._task is not None:
+            self._cuts += 1
+            self._task.cancel()
+
+    def require(self) -> None:
+        """Refuse to go on with a call that was cut off, if its cancellation was swallowed on the way.
+
+        Raises:
+            SlussError: why it was cut off.
+        """
+        if self.failure is not None:
+            raise self.failure
+
+    def take(self) -> SlussError | None:
+        """Why the call was cut off; takes the cancellations back, so that its status can still be sent."""
+        for _ in range(self._cuts):
+            if self._task is not None:
+                self._task.uncancel()
+        self._cuts = 0
+        return self.failure
+
+
 class Gate:
     """What all services of a process share.
 
@@ -143,6 +185,33 @@ class Gate:
         self.idle_s = idle_s
         self.ledger_failed = ledger_failed
         self.authorise = authorise
+        self._open: set[Open] = set()
+
+    @contextmanager
+    def opened(self, caller: Caller) -> Iterator[Open]:
+        """A call while it is in progress. It is known here before its servicer authorises.
+
+        So whoever was authorised before a revocation is found by the look that follows it.
+        """
+        call = Open(caller)
+        self._open.add(call)
+        try:
+            yield call
+        finally:
+            self._open.discard(call)
+
+    def callers(self) -> list[Caller]:
+        """Who has calls in progress, each key and method once, as copies: being looked at authorises nobody."""
+        found = {(call.caller.evidence.spki, call.caller.method): call.caller for call in self._open}
+        return [Caller(each.evidence, each.method, each.allowed) for each in found.values()]
+
+    def cut_off(self, caller: Caller, failure: SlussError) -> int:
+        """End the calls of a key to a method, with a status; gives how many."""
+        wanted = (caller.evidence.spki, caller.method)
+        ended = [call for call in self._open if (call.caller.evidence.spki, call.caller.method) == wanted]
+        for call in ended:
+            call.cut(failure)
+        return len(ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,14 +369,25 @@ def _handler(method: MethodDescriptor, servicer: object, gate: Gate) -> grpc.Rpc
 
 
 def _unary(method: _Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    async def serve(data: bytes, context: grpc.aio.ServicerContext[Any, Any], caller: Caller, call: Open) -> bytes:
+        with method.places.one(caller):
+            request = await method.read(caller, data)
+            reply = await method.call(caller, request, _remaining(context))
+            call.require()
+            return method.release(caller, reply)
+
     async def unary(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         try:
             caller = method.caller(context)
-            with method.places.one(caller):
-                request = await method.read(caller, data)
-                reply = await method.call(caller, request, _remaining(context))
-                return method.release(caller, reply)
-        except Exception as error:  # noqa: BLE001 - step 7: no text of it may leave
+            with method.gate.opened(caller) as call:
+                try:
+                    return await serve(data, context, caller, call)
+                except asyncio.CancelledError:
+                    cut = call.take()
+                    if cut is None:
+                        raise
+                    failure: Exception = cut
+        except Exception as error:  # noqa: BLE001 - step 8: no text of it may leave
             failure = error
         raise await _abort(method, failure, context)
 
@@ -315,17 +395,30 @@ def _unary(method: _Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
 
 
 def _stream(method: _Method) -> Callable[[Any, Any], Awaitable[None]]:
+    async def serve(source: Any, context: grpc.aio.ServicerContext[Any, Any], caller: Caller, call: Open) -> None:
+        with method.places.one(caller):
+            is_one = isinstance(source, bytes)
+            request = await method.read(caller, source) if is_one else _read_each(method, caller, source)
+            async with aclosing(method.call(caller, request, _remaining(context))) as replies:
+                async for reply in replies:
+                    call.require()
+                    await method.in_time(context.write(method.release(caller, reply)), "taken")
+            call.require()
+
     async def stream(source: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         try:
             caller = method.caller(context)
-            with method.places.one(caller):
-                is_one = isinstance(source, bytes)
-                request = await method.read(caller, source) if is_one else _read_each(method, caller, source)
-                async with aclosing(method.call(caller, request, _remaining(context))) as replies:
-                    async for reply in replies:
-                        await method.in_time(context.write(method.release(caller, reply)), "taken")
-                return
-        except Exception as error:  # noqa: BLE001 - step 7: no text of it may leave
+            with method.gate.opened(caller) as call:
+                try:
+                    await serve(source, context, caller, call)
+                except asyncio.CancelledError:
+                    cut = call.take()
+                    if cut is None:
+                        raise
+                    failure: Exception = cut
+                else:
+                    return
+        except Exception as error:  # noqa: BLE001 - step 8: no text of it may leave
             failure = error
         await _abort(method, failure, context)
 
@@ -354,7 +447,7 @@ async def _abort(method: _Method, failure: Exception, context: grpc.aio.Servicer
     elif failure.reason == Reason.LEDGER_UNAVAILABLE:
         method.gate.ledger_failed()
     try:
-        async with asyncio.timeout(ABORT_S):
+        async with asyncio.timeout(CUT_S if failure.reason in REVOKED else ABORT_S):
             await context.abort_with_status(status.to_grpc(failure))
     except TimeoutError:
         # The status waits behind messages that the caller does not take. gRPC resets what is cancelled.

@@ -161,6 +161,7 @@ def shown(person: Shown) -> person_pb2.GetPersonResponse:
         etag=person.etag,
         created_at=rfc3339(person.created_at),
         updated_at=rfc3339(person.updated_at),
+        credential_locked_by=person.locked_by,
         fields=[_stored(field) for field in person.fields],
         choices=[
             person_pb2.ChoiceMade(purpose=purpose, state=_STATE_OF[state], channel=channel)

@@ -174,6 +174,15 @@ def _person_request(entry: Mapping[str, Any]) -> str:
     )
 
 
+def _complaint(entry: Mapping[str, Any]) -> str:
+    return f"complaint {entry['case']}: {entry['event']} by {entry['by']}; it is {entry['state']}"
+
+
+def _compromise(entry: Mapping[str, Any]) -> str:
+    whose = f"a credential of {entry['principal']}" if entry["principal"] else "a person's credential"
+    return f"compromise report {entry['case']} about {whose}: {entry['event']} by {entry['by']}; it is {entry['state']}"
+
+
 def _genesis(entry: Mapping[str, Any]) -> str:
     return f"the ledger {entry['origin']} began"
 
@@ -210,6 +219,8 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "release_elsewhere": _release_elsewhere,
     "erasure": _erasure,
     "hold": _hold,
+    "complaint": _complaint,
+    "compromise": _compromise,
     "sealed": _sealed,
     "canary": _canary,
     "trace": _trace,

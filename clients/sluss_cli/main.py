@@ -10,6 +10,8 @@ import typer
 from sluss_cli import (
     aggregate,
     canary,
+    complaint,
+    compromise,
     console,
     contract,
     disclose,
@@ -52,6 +54,8 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("hold", hold.app),
         ("key", key.app),
         ("ledger", ledger.app),
+        ("compromise", compromise.app),
+        ("complaint", complaint.app),
         ("legal", legal.app),
         ("obligation", obligation.app),
         ("policy", policy.app),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Self
 import grpc
 from sluss.v1 import (
     aggregate_pb2_grpc,
+    complaint_pb2_grpc,
+    compromise_pb2_grpc,
     contract_pb2_grpc,
     disclosure_pb2_grpc,
     erasure_pb2_grpc,
@@ -120,6 +122,16 @@ class Session:
     def ledger(self) -> ledger_pb2_grpc.LedgerServiceStub:
         """The ledger service."""
         return ledger_pb2_grpc.LedgerServiceStub(self._channel)
+
+    @cached_property
+    def compromises(self) -> compromise_pb2_grpc.CompromiseServiceStub:
+        """The compromise service."""
+        return compromise_pb2_grpc.CompromiseServiceStub(self._channel)
+
+    @cached_property
+    def complaints(self) -> complaint_pb2_grpc.ComplaintServiceStub:
+        """The complaint service."""
+        return complaint_pb2_grpc.ComplaintServiceStub(self._channel)
 
     @cached_property
     def legal(self) -> legal_pb2_grpc.LegalServiceStub:

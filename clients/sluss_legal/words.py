@@ -229,6 +229,8 @@ ENTRY_TYPES = {
     "owed": N_("Obligations of a request"),
     "erasure": N_("Erasure"),
     "hold": N_("Legal hold"),
+    "complaint": N_("Complaint"),
+    "compromise": N_("Compromise report"),
     "catalogue": N_("Field catalogue"),
     "policy": N_("Policy version"),
     "canary": N_("Canaries"),

@@ -20,6 +20,7 @@ WHY = {"contract": CONTRACT, "reason": "why"}
 OWED = "O-2026-0001"
 CASE = "L-2026-0001"
 ASKED = {"request": "R-2026-0001"}
+COMPLAINT = "K-2026-0001"
 STEP = {"case": CASE, "reason": "why"}
 STEPS = (
     "review",
@@ -127,6 +128,27 @@ LINES = {
     ),
     "aggregate budget": ("acme", {"contract": CONTRACT}),
     "aggregate record": ("internal", {"file": "{place}/rows.csv"}),
+    "compromise report": (
+        "legal",
+        {"principal": "subcontractor/acme", "since": "2026-11-20T00:00:00Z", "how": "why"},
+    ),
+    "compromise list": ("legal", {}),
+    **{f"compromise {name}": ("legal", {"report": "B-2026-0001"}) for name in ("show", "disclosures", "facts")},
+    **{f"compromise {name}": ("legal", {"report": "B-2026-0001", "reason": "why"}) for name in ("reinstate", "close")},
+    "complaint open": (
+        "legal",
+        {"person": PERSON, "channel": "email", "kind": "other", "about": "why", "links": "0"},
+    ),
+    "complaint list": ("legal", {}),
+    "complaint show": ("legal", {"complaint": COMPLAINT}),
+    "complaint note": ("legal", {"complaint": COMPLAINT, "words": "why"}),
+    "complaint link": ("legal", {"complaint": COMPLAINT, "links": "0"}),
+    "complaint assign": ("legal", {"complaint": COMPLAINT, "handler": "privacy/team"}),
+    "complaint extend": ("legal", {"complaint": COMPLAINT, "due": "2027-01-01", "note": "why"}),
+    "complaint outcome": ("legal", {"complaint": COMPLAINT, "outcome": "upheld", "told": "why"}),
+    "complaint remedy": ("legal", {"complaint": COMPLAINT, "kind": "apologise", "note": "why"}),
+    "complaint close": ("legal", {"complaint": COMPLAINT}),
+    "complaint stats": ("legal", {"year": "2026"}),
     "key register": ("acme", {}),
     "key rotate": ("acme", {}),
     "key list": ("acme", {}),

@@ -146,6 +146,18 @@ class EchoApp:
             raise SlussError(Reason.LEDGER_UNAVAILABLE)
         return authorise(read_pins(self.folder).get, DOMAIN, caller, time.time_ns() // 1000)
 
+    def rights(self):
+        return (self.folder / "pins").stat().st_mtime_ns
+
+    def refused(self, callers):
+        found = []
+        for caller in callers:
+            try:
+                self.authorise(caller)
+            except SlussError as error:
+                found.append((caller, error))
+        return found
+
     def probe(self):
         time.sleep(self.probe_takes)
         if self.store_gone or (self.folder / "broken").exists():

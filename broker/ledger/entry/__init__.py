@@ -7,6 +7,7 @@ One file per family of types; which members and words a type has stands in `shap
 
 from broker.ledger.entry.aggregates import aggregate
 from broker.ledger.entry.disclosures import disclosure, refusal, refusals
+from broker.ledger.entry.files import complaint, compromise
 from broker.ledger.entry.form import (
     DIGEST,
     MAX_ENTRY,
@@ -49,6 +50,8 @@ __all__ = [
     "certificate",
     "choice",
     "columns",
+    "complaint",
+    "compromise",
     "contract",
     "digest_texts",
     "disclosure",

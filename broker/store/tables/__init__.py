@@ -15,6 +15,7 @@ from broker.store.tables.aggregates import (
 from broker.store.tables.columns import core
 from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
 from broker.store.tables.erasure import Erasure, LedgerErased, LegalHold
+from broker.store.tables.files import CaseFile, CaseFileEvent, CredentialLock
 from broker.store.tables.ledger import (
     CASES,
     RIGHTS,
@@ -44,11 +45,14 @@ __all__ = [
     "BlindIndex",
     "Canary",
     "CanaryIndex",
+    "CaseFile",
+    "CaseFileEvent",
     "Catalogue",
     "Certificate",
     "Choice",
     "Contract",
     "ContractVersion",
+    "CredentialLock",
     "Epoch",
     "Erasure",
     "FormerIndex",

@@ -343,6 +343,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: `{"extra": "aggregate"}`
     """
+    ERROR_REASON_FILE_UNKNOWN: _ErrorReason.ValueType  # 90
+    """NOT_FOUND. No such complaint or compromise report, or what a complaint links to is not there for the caller.
+
+    Example: `{"field": "links"}`
+    """
+    ERROR_REASON_FILE_WRONG_STATE: _ErrorReason.ValueType  # 91
+    """FAILED_PRECONDITION. The state of the complaint or report does not allow the step, or something is missing for it.
+
+    Example: `{"case": "K-2026-0001", "state": "received", "step": "close"}`
+    """
+    ERROR_REASON_CREDENTIAL_LOCKED: _ErrorReason.ValueType  # 92
+    """FAILED_PRECONDITION. The person's credential is reported as stolen: until it is reinstated, an internal service can
+    record opt-outs only.
+
+    Example: `{"report": "B-2026-0001"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of `google.rpc.ErrorInfo`, without the prefix `ERROR_REASON_`; its domain is
@@ -669,5 +685,21 @@ ERROR_REASON_AGGREGATES_NOT_INSTALLED: ErrorReason.ValueType  # 123
 """UNIMPLEMENTED. This broker is installed without what answers questions about usage (the extra `aggregate`).
 
 Example: `{"extra": "aggregate"}`
+"""
+ERROR_REASON_FILE_UNKNOWN: ErrorReason.ValueType  # 90
+"""NOT_FOUND. No such complaint or compromise report, or what a complaint links to is not there for the caller.
+
+Example: `{"field": "links"}`
+"""
+ERROR_REASON_FILE_WRONG_STATE: ErrorReason.ValueType  # 91
+"""FAILED_PRECONDITION. The state of the complaint or report does not allow the step, or something is missing for it.
+
+Example: `{"case": "K-2026-0001", "state": "received", "step": "close"}`
+"""
+ERROR_REASON_CREDENTIAL_LOCKED: ErrorReason.ValueType  # 92
+"""FAILED_PRECONDITION. The person's credential is reported as stolen: until it is reinstated, an internal service can
+record opt-outs only.
+
+Example: `{"report": "B-2026-0001"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -405,6 +405,7 @@ class GetPersonResponse(_message.Message):
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
     CHOICES_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_LOCKED_BY_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     """The person."""
     etag: _builtins.str
@@ -413,6 +414,10 @@ class GetPersonResponse(_message.Message):
     """When the person was first registered, RFC 3339."""
     updated_at: _builtins.str
     """When the record last changed, RFC 3339."""
+    credential_locked_by: _builtins.str
+    """The compromise report for which the person's credential is locked; empty if it is not. While it is, an internal
+    service can record opt-outs only.
+    """
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredField]:
         """One item per value on record, in order of name."""
@@ -430,10 +435,11 @@ class GetPersonResponse(_message.Message):
         updated_at: _builtins.str = ...,
         fields: _abc.Iterable[Global___StoredField] | None = ...,
         choices: _abc.Iterable[Global___ChoiceMade] | None = ...,
+        credential_locked_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "created_at", b"created_at", "etag", b"etag", "fields", b"fields", "person_id", b"person_id", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "created_at", b"created_at", "credential_locked_by", b"credential_locked_by", "etag", b"etag", "fields", b"fields", "person_id", b"person_id", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

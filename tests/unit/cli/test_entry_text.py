@@ -122,6 +122,14 @@ ENTRIES = {
         entry.erasure(NOW, D, 4, "R-2026-0001", "privacy/eva"),
         ["R-2026-0001", "privacy/eva", "4 entries"],
     ),
+    "complaint": (
+        entry.complaint(NOW, "decided", "K-2026-0001", "decided", "privacy/eva", body=D, text=D),
+        ["K-2026-0001", "decided", "privacy/eva"],
+    ),
+    "compromise": (
+        entry.compromise(NOW, "reported", "B-2026-0001", "open", "privacy/eva", principal="", body=D, text=D),
+        ["B-2026-0001", "a person's credential", "privacy/eva"],
+    ),
     "sealed": (entry.sealed(NOW, D), ["sealed"]),
     "canary": (
         entry.canary(NOW, "planted", 3, D, "privacy/team", "watch for leaks"),

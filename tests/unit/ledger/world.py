@@ -84,6 +84,10 @@ def every_type() -> dict[str, bytes]:
             START, "L-2026-0001", "legal.process", "legal/anna", ["email"], [digest], "paper", "2026-11-20"
         ),
         entry.erasure(START, digest, 4, "R-2026-0001", "privacy/p"),
+        entry.complaint(START, "opened", "K-2026-0001", "received", "privacy/p", body=digest, text=digest),
+        entry.compromise(
+            START, "reported", "B-2026-0001", "open", "privacy/p", principal="subcontractor/a", body=digest, text=digest
+        ),
         entry.sealed(START, digest),
         entry.canary(START, "planted", 3, digest, "privacy/p", "watch for leaks"),
         entry.trace(START, 250, 2, "privacy/p", "a list on a forum"),

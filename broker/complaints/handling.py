@@ -1,0 +1,196 @@
+"""Complaints in the store. Every change is an entry of the ledger, in the same transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import select
+
+from broker import case_files, requests
+from broker.clock import SECOND
+from broker.complaints import links, rules
+from broker.complaints.rules import State, Step
+from broker.contracts import Step as ContractStep
+from broker.erasure.erasing import ERASURE, erase
+from broker.errors import Reason, SlussError
+from broker.persons import rows as person_rows
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from broker.agreements import Agreements
+    from broker.case_files import File
+    from broker.desk import Change, View
+
+ROOM: Final = "complaint"
+DAY_US: Final = 86_400 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class NewComplaint:
+    """What a complaint is opened with; `person` 0 for somebody who is not on record."""
+
+    person: int
+    complainant: str
+    channel: str
+    kind: str
+    about: str
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to change; `due_at` 0 and the rest empty leave it as it is."""
+
+    note: str
+    links: tuple[str, ...]
+    handler: str
+    due_at: int
+
+
+def open_complaint(change: Change, new: NewComplaint, request_id: bytes) -> File:
+    """A new complaint; the same request opens one.
+
+    Raises:
+        SlussError: PERSON_UNKNOWN, FILE_UNKNOWN for a link, REQUEST_ID_REUSED.
+    """
+    name = change.principal.name
+    digest = person_rows.request_body(change.snapshot.vault, "complaint", repr(new))
+    known = requests.find_one(change.connection, name, request_id, digest)
+    if known is not None:
+        return case_files.load(change, ROOM, known.reply.decode("ascii"))
+    if new.person:
+        person_rows.active(change.connection, new.person)
+    links.check(change, new.links)
+    file = case_files.create(
+        change,
+        ROOM,
+        State.RECEIVED,
+        handler=name,
+        due_at=change.now_us + rules.DEADLINE_DAYS * DAY_US,
+        person=new.person,
+        body={"channel": new.channel, "kind": new.kind, "links": list(new.links), "outcome": "", "remedies": []},
+        private={"complainant": new.complainant, "about": new.about},
+    )
+    index = case_files.log(change, file, "opened", "")
+    reply = requests.Known(digest, index, 1, file.id.encode("ascii"))
+    requests.remember(change.connection, [((name, request_id), reply)], change.now_us)
+    return file
+
+
+def change_complaint(change: Change, complaint: str, changes: Changes, etag: str) -> tuple[File, int]:
+    """Note, link, assign, extend: one entry, named after the weightiest of them.
+
+    Raises:
+        SlussError: FILE_UNKNOWN, also for a link; ETAG_STALE, FILE_WRONG_STATE, INVALID_REQUEST.
+    """
+    file = _based_on(change, complaint, etag)
+    steps = [
+        step
+        for step, asked in (
+            (Step.EXTEND, changes.due_at),
+            (Step.LINK, changes.links),
+            (Step.ASSIGN, changes.handler),
+            (Step.NOTE, changes.note),
+        )
+        if asked
+    ]
+    if not steps:
+        raise SlussError(Reason.INVALID_REQUEST, "note: nothing is changed and nothing is noted", field="note")
+    if changes.due_at and (changes.due_at <= file.due_at or not changes.note):
+        raise SlussError(Reason.INVALID_REQUEST, "due_on: a later day, with a note that says why", field="due_on")
+    links.check(change, [*file.body["links"], *changes.links])
+    states = [_take(change, file, step) for step in steps]
+    return case_files.write(
+        change,
+        file,
+        steps[0],
+        changes.note,
+        state=State.INVESTIGATING if State.INVESTIGATING in states else states[0],
+        handler=changes.handler or file.handler,
+        due_at=changes.due_at or file.due_at,
+        body={**file.body, "links": [*dict.fromkeys([*file.body["links"], *changes.links])]},
+    )
+
+
+def set_outcome(change: Change, complaint: str, outcome: str, told: str, etag: str) -> tuple[File, int]:
+    """Decide; `told` is what the person is told, and the entry commits to it.
+
+    Raises:
+        SlussError: FILE_UNKNOWN, ETAG_STALE, FILE_WRONG_STATE, SECOND_PERSON_NEEDED.
+    """
+    file = _based_on(change, complaint, etag)
+    state = _take(change, file, Step.DECIDE)
+    return case_files.write(change, file, Step.DECIDE, told, state=state, body={**file.body, "outcome": outcome})
+
+
+def remedy(
+    change: Change, agreed: Agreements, complaint: str, kind: str, contract: str, note: str, etag: str
+) -> tuple[File, int]:
+    """Remedy, in this transaction: suspend a linked contract, erase the person, or note what was done elsewhere.
+
+    Raises:
+        SlussError: FILE_UNKNOWN, ETAG_STALE, FILE_WRONG_STATE, INVALID_REQUEST; of a suspension or an erasure.
+    """
+    file = _based_on(change, complaint, etag)
+    state = _take(change, file, Step.REMEDY)
+    done: dict[str, Any] = {"kind": kind, "contract": contract, "by": change.principal.name, "at": change.now_us}
+    if (kind == "suspend_contract") != bool(contract):
+        raise SlussError(
+            Reason.INVALID_REQUEST, "contract_id: for suspend_contract, and only then", field="contract_id"
+        )
+    if kind == "suspend_contract":
+        agreed.step(change, contract, ContractStep.SUSPEND, note, "")
+    if kind == "erase_data":
+        if not file.person:
+            raise SlussError(Reason.INVALID_REQUEST, "kind: nobody on record to erase", field="kind")
+        erase(change, file.person, file.id)
+        # Its texts went with the person: what is written from here on stands under the keys that are kept.
+        file, note = replace(file, person=0, private=None, private_keys=None), ""
+    body = {**file.body, "remedies": [*file.body["remedies"], done]}
+    return case_files.write(change, file, Step.REMEDY, note, state=state, body=body)
+
+
+def close(change: Change, complaint: str, note: str, etag: str) -> tuple[File, int]:
+    """Close a complaint.
+
+    Raises:
+        SlussError: FILE_UNKNOWN, ETAG_STALE, FILE_WRONG_STATE without an outcome, or with a remedy that is not done.
+    """
+    file = _based_on(change, complaint, etag)
+    state = _take(change, file, Step.CLOSE)
+    return case_files.write(change, file, Step.CLOSE, note, state=state, body={**file.body, "closed_at": change.now_us})
+
+
+def is_done(connection: Connection, complaint: str, made: dict[str, Any]) -> bool:
+    """Whether a remedy is done: an erasure is when what it left behind has been scrubbed."""
+    if made["kind"] != "erase_data":
+        return True
+    query = select(ERASURE.c.scrubbed_at).where(ERASURE.c.cause == complaint)
+    return all(connection.execute(query).scalars())
+
+
+def told(view: View, file: File) -> str:
+    """What the person is told; empty until it is decided, and once the person was erased."""
+    for event in case_files.timeline(view, file):
+        if event.event == Step.DECIDE:
+            return event.text
+    return ""
+
+
+def _based_on(change: Change, complaint: str, etag: str) -> File:
+    return case_files.based_on(case_files.load(change, ROOM, complaint), etag)
+
+
+def _take(change: Change, file: File, step: Step) -> State:
+    undone = [made for made in file.body["remedies"] if not is_done(change.connection, file.id, made)]
+    return rules.take(
+        file.id,
+        State(file.state),
+        step,
+        outcome=file.body["outcome"],
+        undone=len(undone),
+        authors=links.authors(change, file.body["links"]) if step is Step.DECIDE else (),
+        by=change.principal.name,
+    )

@@ -1,0 +1,74 @@
+"""What a complaint is about: entries of the ledger by index, contracts by id.
+
+What is not there, and what is hidden from the caller, is answered alike (FILE_UNKNOWN).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import select
+
+from broker.contracts import CONTRACT_ID
+from broker.errors import Reason, SlussError
+from broker.ledger import entry
+from broker.ledger.rows import read_entries
+from broker.legal import hiding
+from broker.legal.rows import load
+from broker.rights import CONTRACT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.desk import View
+
+MAX_LINKS: Final = 100
+_INDEX: Final = re.compile(r"0|[1-9]\d{0,15}")
+
+
+def check(view: View, links: Sequence[str]) -> None:
+    """Refuse links to what is not there for the caller.
+
+    Raises:
+        SlussError: FILE_UNKNOWN, INVALID_REQUEST.
+    """
+    if len(links) > MAX_LINKS:
+        raise SlussError(Reason.INVALID_REQUEST, f"links: at most {MAX_LINKS}", field="links")
+    for link in links:
+        if not (_contract_there(view, link) or _said(view, link) is not None):
+            raise SlussError(Reason.FILE_UNKNOWN, "links: no such entry or contract", field="links")
+
+
+def authors(view: View, links: Sequence[str]) -> frozenset[str]:
+    """Who approved or released, or otherwise made, the entries that are linked."""
+    found = set()
+    for link in links:
+        said = _said(view, link) or {}
+        found |= {str(said[member]) for member in ("by", "second_person") if said.get(member)}
+    return frozenset(found)
+
+
+def _contract_there(view: View, link: str) -> bool:
+    if not CONTRACT_ID.fullmatch(link):
+        return False
+    return view.connection.execute(select(CONTRACT.c.id).where(CONTRACT.c.id == link)).first() is not None
+
+
+def _said(view: View, link: str) -> dict[str, object] | None:
+    """What a linked entry says; of a sealed one, what it was, for those who may see it."""
+    if not _INDEX.fullmatch(link):
+        return None
+    index = int(link)
+    found = read_entries(view.connection, index, 1)
+    if not found or found[0].index != index:
+        return None
+    query = select(hiding.SEALED_ENTRY.c.case).where(hiding.SEALED_ENTRY.c.entry == index)
+    case = view.connection.execute(query).scalar_one_or_none()
+    if case is None:
+        said: dict[str, object] = entry.parse(found[0].entry)
+        return None if said["type"] == "sealed" else said
+    held = load(view, case)
+    if held.case.hidden(view.now_us) and view.principal.kind != "legal":
+        return None
+    return entry.parse(hiding.opened(view.connection, case, held.keys, found[0])[0])

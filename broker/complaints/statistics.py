@@ -1,0 +1,55 @@
+"""Complaints in numbers: by month, kind and outcome, how many are overdue, and how long they took. Names nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median_low
+from typing import TYPE_CHECKING, Final
+
+from broker import case_files
+from broker.case_files import FILE, PER_YEAR
+from broker.clock import SECOND
+
+if TYPE_CHECKING:
+    from broker.case_files import File
+    from broker.desk import View
+
+DAY_US: Final = 86_400 * SECOND
+STEP: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """One line; `median_days` are whole days until the complaint was closed, 0 if none was."""
+
+    month: str
+    kind: str
+    outcome: str
+    count: int
+    overdue: int
+    median_days: int
+
+
+def statistics(view: View, year: int) -> list[Count]:
+    """The lines of the complaints that were opened in a year, in order."""
+    groups: dict[tuple[str, str, str], list[File]] = {}
+    before = (year + 1) * PER_YEAR
+    while before:
+        where = [FILE.c.number > year * PER_YEAR]
+        found, before = case_files.page(view, "complaint", where, before, STEP)
+        for file in found:
+            month = datetime.fromtimestamp(file.opened_at // SECOND, UTC).strftime("%Y-%m")
+            groups.setdefault((month, file.body["kind"], file.body["outcome"]), []).append(file)
+    return [_count(key, files, view.now_us) for key, files in sorted(groups.items())]
+
+
+def overdue(file: File, now_us: int) -> bool:
+    """Whether it should have been answered by now."""
+    return file.state != "closed" and file.due_at < now_us
+
+
+def _count(key: tuple[str, str, str], files: list[File], now_us: int) -> Count:
+    days = [(file.body["closed_at"] - file.opened_at) // DAY_US for file in files if "closed_at" in file.body]
+    late = sum(overdue(file, now_us) for file in files)
+    return Count(*key, len(files), late, median_low(days) if days else 0)

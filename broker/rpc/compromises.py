@@ -1,0 +1,122 @@
+"""CompromiseService."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sluss.v1 import compromise_pb2 as pb
+
+from broker import case_files
+from broker.case_files import FILE
+from broker.compromise import reports, window
+from broker.compromise.reports import ROOM
+from broker.ids import parse_request_id
+from broker.pages import page_size
+from broker.wire import checks
+from broker.wire import files as wire
+
+if TYPE_CHECKING:
+    from broker.desk import Change, Desk, View
+    from broker.identity import Caller
+    from broker.pages import Cursors
+    from broker.rpc.threads import Threads
+
+
+class Compromises:
+    """The servicer; see compromise.proto for what each method does."""
+
+    def __init__(self, desk: Desk, cursors: Cursors, call: Threads) -> None:
+        self._desk = desk
+        self._cursors = cursors
+        self._call = call
+
+    async def report_compromise(
+        self, caller: Caller, request: pb.ReportCompromiseRequest, _deadline_s: float
+    ) -> pb.ReportCompromiseResponse:
+        """Report."""
+
+        def work(change: Change) -> pb.ReportCompromiseResponse:
+            new = wire.new_report(request, change.now_us)
+            file, index = reports.report(change, new, parse_request_id(request.request_id))
+            return pb.ReportCompromiseResponse(report=wire.report(file), entry_index=index)
+
+        return await self._call(self._desk.change, caller, work)
+
+    async def reinstate_credential(
+        self, caller: Caller, request: pb.ReinstateCredentialRequest, _deadline_s: float
+    ) -> pb.ReinstateCredentialResponse:
+        """Unlock."""
+
+        def work(change: Change) -> pb.ReinstateCredentialResponse:
+            why = checks.text(request.reason, "reason")
+            file, index = reports.reinstate(change, request.report_id, request.etag, why)
+            return pb.ReinstateCredentialResponse(report=wire.report(file), entry_index=index)
+
+        return await self._call(self._desk.change, caller, work)
+
+    async def close_report(
+        self, caller: Caller, request: pb.CloseReportRequest, _deadline_s: float
+    ) -> pb.CloseReportResponse:
+        """Close."""
+
+        def work(change: Change) -> pb.CloseReportResponse:
+            why = checks.text(request.reason, "reason")
+            file, index = reports.close(change, request.report_id, request.etag, why)
+            return pb.CloseReportResponse(report=wire.report(file), entry_index=index)
+
+        return await self._call(self._desk.change, caller, work)
+
+    async def get_report(
+        self, caller: Caller, request: pb.GetReportRequest, _deadline_s: float
+    ) -> pb.GetReportResponse:
+        """Show."""
+
+        def work(view: View) -> pb.GetReportResponse:
+            file = case_files.load(view, ROOM, request.report_id)
+            return pb.GetReportResponse(
+                report=wire.report(file), timeline=map(wire.event, case_files.timeline(view, file))
+            )
+
+        return await self._call(self._desk.read, caller, work)
+
+    async def list_reports(
+        self, caller: Caller, request: pb.ListReportsRequest, _deadline_s: float
+    ) -> pb.ListReportsResponse:
+        """List."""
+
+        def work(view: View) -> pb.ListReportsResponse:
+            size, state = page_size(request.page_size, 50, 100), wire.report_state(request.state)
+            binding = ("reports", state)
+            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            found, last = case_files.page(view, ROOM, [FILE.c.state == state] if state else [], before, size)
+            token = self._cursors.seal(str(last), *binding) if last else ""
+            return pb.ListReportsResponse(reports=map(wire.report, found), next_page_token=token)
+
+        return await self._call(self._desk.read, caller, work)
+
+    async def list_suspect_disclosures(
+        self, caller: Caller, request: pb.ListSuspectDisclosuresRequest, _deadline_s: float
+    ) -> pb.ListSuspectDisclosuresResponse:
+        """List the suspect window."""
+
+        def work(view: View) -> pb.ListSuspectDisclosuresResponse:
+            size = page_size(request.page_size, 100, 500)
+            file = case_files.load(view, ROOM, request.report_id)
+            binding = ("suspects", file.id)
+            after = int(self._cursors.open(request.page_token, *binding)) if request.page_token else -1
+            found = window.suspects(view, file, after, size + 1)
+            token = self._cursors.seal(str(found[size - 1].index), *binding) if len(found) > size else ""
+            return pb.ListSuspectDisclosuresResponse(entries=map(wire.suspect, found[:size]), next_page_token=token)
+
+        return await self._call(self._desk.read, caller, work)
+
+    async def get_facts_sheet(
+        self, caller: Caller, request: pb.GetFactsSheetRequest, _deadline_s: float
+    ) -> pb.GetFactsSheetResponse:
+        """Compute the facts."""
+
+        def work(view: View) -> pb.GetFactsSheetResponse:
+            file = case_files.load(view, ROOM, request.report_id)
+            return wire.facts(file, window.facts(view, file), case_files.timeline(view, file))
+
+        return await self._call(self._desk.read, caller, work)

@@ -1,0 +1,207 @@
+"""CompromiseService and ComplaintService: protos to reports and complaints, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sluss.v1 import complaint_pb2, compromise_pb2
+
+from broker.clock import SECOND, micros, rfc3339
+from broker.complaints import rules
+from broker.complaints.handling import Changes, NewComplaint
+from broker.complaints.statistics import overdue
+from broker.compromise.reports import NOTICE_US, NewReport
+from broker.errors import SlussError
+from broker.identity import parse_principal
+from broker.ids import parse_person, person_text
+from broker.wire import checks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broker.case_files import Event, File
+    from broker.complaints.statistics import Count
+    from broker.compromise.window import Facts, Suspect
+
+SPKI_BYTES: Final = 32
+STATES: Final = frozenset({"open", "closed"})
+END_OF_DAY_US: Final = 86_400 * SECOND - 1
+
+
+def new_report(request: compromise_pb2.ReportCompromiseRequest, now_us: int) -> NewReport:
+    """What is reported.
+
+    Raises:
+        SlussError: INVALID_REQUEST with the field.
+    """
+    subject = {"spki": "certificate", "principal": "principal", "key_of": "key", "person_id": "person"}.get(
+        request.WhichOneof("subject") or "", ""
+    )
+    if not subject:
+        raise checks.invalid("subject", "a certificate, a principal, a key or a person")
+    if subject == "certificate" and len(request.spki) != SPKI_BYTES:
+        raise checks.invalid("spki", "32 bytes")
+    principal = request.principal or request.key_of
+    begin = _moment(request.suspect_from, "suspect_from", now_us)
+    end = _moment(request.suspect_until, "suspect_until", now_us) if request.suspect_until else now_us
+    if end < begin:
+        raise checks.invalid("suspect_until", "before suspect_from")
+    noticed = _moment(request.noticed_at, "noticed_at", now_us) if request.noticed_at else now_us
+    return NewReport(
+        subject,
+        request.spki,
+        parse_principal(principal).name if principal else "",
+        parse_person(request.person_id) if subject == "person" else 0,
+        begin,
+        end,
+        noticed,
+        checks.text(request.how, "how"),
+    )
+
+
+def report(file: File) -> compromise_pb2.CompromiseReport:
+    """A report."""
+    body = file.body
+    return compromise_pb2.CompromiseReport(
+        report_id=file.id,
+        state=file.state,
+        subject=body["subject"],
+        principal=body["principal"],
+        person_id=person_text(file.person) if file.person else "",
+        suspect_from=rfc3339(body["suspect_from"]),
+        suspect_until=rfc3339(body["suspect_until"]),
+        noticed_at=rfc3339(body["noticed_at"]),
+        notify_by=rfc3339(body["noticed_at"] + NOTICE_US),
+        how=(file.private or {}).get("how", ""),
+        revoked=body["revoked"],
+        key_retired=body["key_retired"],
+        locked=body["locked"],
+        etag=str(file.etag),
+    )
+
+
+def event(found: Event) -> compromise_pb2.FileEvent:
+    """A line of a timeline."""
+    return compromise_pb2.FileEvent(
+        at=found.at, by=found.by, event=found.event, text=found.text, entry_index=found.index, proven=found.proven
+    )
+
+
+def suspect(found: Suspect) -> compromise_pb2.SuspectEntry:
+    """An entry of the suspect window."""
+    return compromise_pb2.SuspectEntry(entry_index=found.index, entry=found.entry, persons=found.persons)
+
+
+def facts(file: File, found: Facts, measures: Sequence[Event]) -> compromise_pb2.GetFactsSheetResponse:
+    """The facts of a breach notice."""
+    return compromise_pb2.GetFactsSheetResponse(
+        report=report(file),
+        persons=found.persons,
+        records=found.records,
+        disclosures=found.disclosures,
+        categories=found.categories,
+        fields=found.fields,
+        recipients=found.recipients,
+        measures=map(event, measures),
+    )
+
+
+def report_state(text: str) -> str:
+    """A state to list, or none."""
+    return checks.among(text, STATES, "state") if text else ""
+
+
+def new_complaint(request: complaint_pb2.OpenComplaintRequest) -> NewComplaint:
+    """What a complaint is opened with.
+
+    Raises:
+        SlussError: INVALID_REQUEST with the field.
+    """
+    if bool(request.person_id) == bool(request.complainant):
+        raise checks.invalid("complainant", "a person on record, or in words who complains")
+    return NewComplaint(
+        parse_person(request.person_id) if request.person_id else 0,
+        checks.optional(request.complainant, "complainant"),
+        checks.among(request.channel, rules.CHANNELS, "channel"),
+        checks.among(request.kind, rules.KINDS, "kind"),
+        checks.text(request.about, "about"),
+        tuple(dict.fromkeys(request.links)),
+    )
+
+
+def changes(request: complaint_pb2.ChangeComplaintRequest) -> Changes:
+    """What is to change."""
+    due = 0
+    if request.due_on:
+        day = checks.day(request.due_on, "due_on")
+        due = micros(f"{day.isoformat()}T00:00:00.000000Z") + END_OF_DAY_US
+    return Changes(checks.optional(request.note, "note"), tuple(request.links), handler(request.handler), due)
+
+
+def handler(text: str) -> str:
+    """A principal of the privacy or the legal team, or nobody.
+
+    Raises:
+        SlussError: INVALID_REQUEST.
+    """
+    if not text:
+        return ""
+    found = parse_principal(text)
+    if found.kind not in ("privacy", "legal"):
+        raise checks.invalid("handler", "somebody of the privacy or the legal team")
+    return found.name
+
+
+def complaint_state(text: str) -> str:
+    """A state to list, or none."""
+    return checks.among(text, frozenset(rules.State), "state") if text else ""
+
+
+def complaint(file: File, told: str, done: Callable[[dict[str, Any]], bool], now_us: int) -> complaint_pb2.Complaint:
+    """A complaint."""
+    body, private = file.body, file.private or {}
+    return complaint_pb2.Complaint(
+        complaint_id=file.id,
+        state=file.state,
+        kind=body["kind"],
+        channel=body["channel"],
+        person_id=person_text(file.person) if file.person else "",
+        complainant=private.get("complainant", ""),
+        about=private.get("about", ""),
+        links=body["links"],
+        handler=file.handler,
+        due_at=rfc3339(file.due_at),
+        overdue=overdue(file, now_us),
+        outcome=body["outcome"],
+        told=told,
+        remedies=[
+            complaint_pb2.ComplaintRemedy(
+                kind=made["kind"], contract_id=made["contract"], by=made["by"], at=rfc3339(made["at"]), done=done(made)
+            )
+            for made in body["remedies"]
+        ],
+        opened_at=rfc3339(file.opened_at),
+        etag=str(file.etag),
+    )
+
+
+def count(line: Count) -> complaint_pb2.ComplaintCount:
+    """A line of the statistics."""
+    return complaint_pb2.ComplaintCount(
+        month=line.month,
+        kind=line.kind,
+        outcome=line.outcome,
+        count=line.count,
+        overdue=line.overdue,
+        median_days=line.median_days,
+    )
+
+
+def _moment(text: str, field: str, now_us: int) -> int:
+    try:
+        found = micros(text)
+    except SlussError:
+        raise checks.invalid(field, "an RFC 3339 time such as 2026-11-23T22:33:57.123456Z") from None
+    if found > now_us:
+        raise checks.invalid(field, "in the future")
+    return found

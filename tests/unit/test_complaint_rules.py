@@ -1,0 +1,45 @@
+"""complaints/rules.py against a reference model, over every state, step and circumstance."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from broker.complaints.rules import OUTCOMES, State, Step, take
+from broker.errors import Reason, SlussError
+
+
+def model(state, step, outcome, undone, own):
+    """What the policy says, in words of its own: the state after it, or the reason of the refusal."""
+    if state == "closed":
+        return Reason.FILE_WRONG_STATE
+    if step in ("linked", "extended", "decided") and state == "decided":
+        return Reason.FILE_WRONG_STATE
+    if step in ("remedied", "closed") and state != "decided":
+        return Reason.FILE_WRONG_STATE
+    if step == "decided":
+        return Reason.SECOND_PERSON_NEEDED if own else "decided"
+    if step == "remedied":
+        return "decided" if outcome in ("upheld", "partly") else Reason.FILE_WRONG_STATE
+    if step == "closed":
+        return Reason.FILE_WRONG_STATE if undone else "closed"
+    if step == "assigned" or state == "decided":
+        return state
+    return "investigating"
+
+
+CASES = list(product(State, Step, ["", *sorted(OUTCOMES)], (0, 2), (False, True)))
+
+
+@pytest.mark.parametrize("step", Step)
+def test_every_step_does_what_the_model_says(step):
+    for state, other, outcome, undone, own in CASES:
+        if other is not step:
+            continue
+        authors = {"legal/anna"} if own else {"legal/bo"}
+        try:
+            found = take("K-2026-0001", state, step, outcome=outcome, undone=undone, authors=authors, by="legal/anna")
+        except SlussError as error:
+            found = error.reason
+        assert found == model(state.value, step.value, outcome, undone, own), (state, step, outcome, undone, own)
