@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, person_pb2
+from sluss.v1 import choice_pb2, contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, person_pb2
 from sqlalchemy import update
 
 from broker import epochs, requests, volumes
@@ -23,6 +23,7 @@ from broker.pages import Cursors
 from broker.persons.importing import Importer
 from broker.refusals import RefusalLog
 from broker.rights import Rights
+from broker.rpc.choices import Choices
 from broker.rpc.contracts import Contracts
 from broker.rpc.disclosures import Disclosures
 from broker.rpc.ledgers import Ledgers
@@ -97,6 +98,10 @@ class App:
             (
                 person_pb2.DESCRIPTOR.services_by_name["PersonService"],
                 Persons(self.desk, Importer(self.engine, self.desk), call),
+            ),
+            (
+                choice_pb2.DESCRIPTOR.services_by_name["ChoiceService"],
+                Choices(self.desk, cursors, call),
             ),
             (
                 ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],

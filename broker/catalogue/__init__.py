@@ -8,6 +8,7 @@
     model.py      what a catalogue is and answers
     parse.py      how its TOML file is read
     forbidden.py  what may never be stored
+    history.py    since when each purpose is what it is
 
 What the catalogue does not name does not exist (DESIGN promise 9), and a card's security code may not even be
 named: it is never stored (PCI DSS 3.3.1), so a field that looks like one is refused by the parser.

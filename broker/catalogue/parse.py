@@ -24,6 +24,7 @@ from broker.catalogue.model import (
     Policy,
     Purpose,
 )
+from broker.channels import CHANNELS
 from broker.errors import Reason, SlussError
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ _FIELD_KEYS: Final = {
     "max_length": int,
     "words": list,
     "forbidden": bool,
+    "channels": list,
 }
-_PURPOSE_KEYS: Final = {"code": str, "kind": str, "dpv": str, "en": str, "sv": str, "payment": bool}
+_PURPOSE_KEYS: Final = {"code": str, "kind": str, "dpv": str, "en": str, "sv": str, "payment": bool, "channel": str}
+_CHOSEN: Final = frozenset({Kind.SECONDARY_OWN, Kind.SECONDARY_THIRD_PARTY})
 _POLICY_KEYS: Final = {"version": str, "effective": str}
-_OPTIONAL: Final = frozenset({"index", "max_length", "words", "forbidden", "payment"})
+_OPTIONAL: Final = frozenset({"index", "max_length", "words", "forbidden", "payment", "channel", "channels"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,16 @@ def _field(table: dict[str, Any], place: _Place) -> Field:
         max_length=table.get("max_length", MAX_TEXT),
         words=_words(table.get("words", []), kind, place),
         forbidden=forbidden,
+        channels=_channels(table.get("channels", []), table["category"], place),
     )
+
+
+def _channels(channels: list[Any], category: str, place: _Place) -> tuple[str, ...]:
+    if channels and category != Category.CONTACT:
+        raise place.refuse("channels", "only a contact field lets others reach the person")
+    if any(channel not in CHANNELS for channel in channels) or len(set(channels)) != len(channels):
+        raise place.refuse("channels", f"each one of {', '.join(CHANNELS)}, once")
+    return tuple(sorted(channels))
 
 
 def _words(words: list[Any], kind: str, place: _Place) -> tuple[str, ...]:
@@ -246,6 +258,11 @@ def _purpose(table: dict[str, Any], place: _Place) -> Purpose:
         raise place.refuse("dpv", "an IRI of the W3C Data Privacy Vocabulary (https://w3id.org/dpv#...)")
     if table.get("payment", False) and table["kind"] != Kind.PRIMARY:
         raise place.refuse("payment", "only a primary purpose can be for payment (policy, clause 4)")
+    channel = table.get("channel", "")
+    if channel and channel not in CHANNELS:
+        raise place.refuse("channel", f"one of {', '.join(CHANNELS)}")
+    if channel and table["kind"] not in _CHOSEN:
+        raise place.refuse("channel", "only a secondary purpose is a person's choice (policy, clause 2)")
     return Purpose(
         code=code,
         kind=Kind(table["kind"]),
@@ -253,6 +270,7 @@ def _purpose(table: dict[str, Any], place: _Place) -> Purpose:
         label_en=_label(table["en"], "en", place),
         label_sv=_label(table["sv"], "sv", place),
         payment=table.get("payment", False),
+        channel=channel,
     )
 
 
@@ -265,3 +283,5 @@ def _check_parent(purpose: Purpose, purposes: Mapping[str, Purpose], place: _Pla
         raise place.refuse("code", f"{purpose.code} has no purpose {purpose.parent} above it")
     if parent.kind is not purpose.kind:
         raise place.refuse("kind", f"{purpose.code} is below {parent.code}, which is {parent.kind}")
+    if parent.channel and parent.channel != purpose.channel:
+        raise place.refuse("channel", f"{purpose.code} is below {parent.code}, which is for {parent.channel}")

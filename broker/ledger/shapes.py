@@ -62,7 +62,10 @@ SHAPES: dict[str, dict[str, type]] = {
     "choice": {
         "at": str,
         "by": str,
-        "channel": str,
+        "channels": list,
+        "chosen_at": str,
+        "evidence": str,
+        "medium": str,
         "person": str,
         "policy": str,
         "purpose": str,
@@ -205,7 +208,7 @@ DIGESTS: dict[str, tuple[str, ...]] = {
 """Members of 32 bytes in base64url without padding."""
 OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"case": ("document",)}
 """Likewise, or empty."""
-NAMES: dict[str, tuple[str, ...]] = {"refusal": ("fields",), "release_elsewhere": ("fields",)}
+NAMES: dict[str, tuple[str, ...]] = {"choice": ("channels",), "refusal": ("fields",), "release_elsewhere": ("fields",)}
 """Members that list names."""
 DIGEST_LISTS: dict[str, tuple[str, ...]] = {"release_elsewhere": ("persons",)}
 """Members that list 1 to 256 commitments."""

@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from broker.choices.model import ChoiceMade
     from broker.errors import Reason
 
 Given = tuple[str, str]
@@ -17,23 +18,11 @@ Given = tuple[str, str]
 ACTIVE: Final = "active"
 """The only state in which a person is visible."""
 
-OPTED_IN: Final = "in"
-OPTED_OUT: Final = "out"
-
 MAX_VALUES: Final = 256
 """Values in one registration, correction or row."""
 MAX_ROWS: Final = 1000
 MAX_HANDLES: Final = 10_000
 MAX_FOUND: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceMade:
-    """A choice; `state` is `OPTED_IN` or `OPTED_OUT`, or empty when the caller did not say."""
-
-    purpose: str
-    state: str
-    channel: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +47,11 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """A choice to record."""
-
-    request_id: bytes
-    person: int
-    choice: ChoiceMade
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class Registered:
     """A registered person."""
 
     person: int
     etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A recorded choice: the index of its entry, and the policy version that it is pinned to."""
-
-    entry: int
-    policy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +70,14 @@ class StoredField:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A person as shown: times in microseconds since 1970 UTC, choices in force by purpose."""
+    """A person as shown: times in microseconds since 1970 UTC, choices in force in order of purpose."""
 
     person: int
     etag: str
     created_at: int
     updated_at: int
     fields: Sequence[StoredField]
-    choices: Mapping[str, tuple[str, str]]
+    choices: Sequence[ChoiceMade]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from broker.vault import SealedRecord, Vault, WholePersonRow
 
 FIRST_VERSION: Final = 1
+NO_CHOICES: Final = "{}"
 REQUEST_OWNER: Final = 0
 """No person has this id: fingerprints under it are of requests."""
 
@@ -56,12 +57,11 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewPerson:
-    """A person to insert; `choices` is the JSON of the choices in force, `indexes` are the person's digests."""
+    """A person to insert, who has chosen nothing yet; `indexes` are the person's digests."""
 
     id: int
     sealed: SealedRecord
     indexes: frozenset[Index]
-    choices: str = "{}"
 
     @property
     def kept(self) -> Kept:
@@ -138,7 +138,7 @@ def insert_persons(connection: Connection, persons: Sequence[NewPerson], now_us:
             person.sealed.keys,
             person.sealed.financial_keys,
             person.sealed.record,
-            person.choices,
+            NO_CHOICES,
             person.sealed.fingerprint,
             now_us,
             now_us,

@@ -13,27 +13,19 @@ from broker.persons.model import (
     MAX_HANDLES,
     MAX_ROWS,
     MAX_VALUES,
-    OPTED_IN,
-    OPTED_OUT,
     Batch,
-    ChoiceMade,
     Correction,
     Outcome,
-    Recording,
     Registration,
     Row,
 )
+from broker.wire.choice import choice_made, choice_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sized
 
     from broker.persons.model import Fault, Given, Result, Shown, StoredField
 
-_STATES: Final = {
-    person_pb2.CHOICE_STATE_OPTED_IN: OPTED_IN,
-    person_pb2.CHOICE_STATE_OPTED_OUT: OPTED_OUT,
-}
-_STATE_OF: Final = {state: number for number, state in _STATES.items()}
 _OUTCOMES: Final = {
     Outcome.CREATED: person_pb2.ImportResult.OUTCOME_CREATED,
     Outcome.UPDATED: person_pb2.ImportResult.OUTCOME_UPDATED,
@@ -52,7 +44,7 @@ def registration(message: person_pb2.RegisterPersonRequest) -> Registration:
         parse_request_id(message.request_id),
         _values(message.values, at_least=1),
         message.source,
-        [_choice(choice) for choice in message.choices],
+        [choice_made(choice) for choice in message.choices],
     )
 
 
@@ -69,20 +61,6 @@ def correction(message: person_pb2.UpdatePersonRequest) -> Correction:
         list(message.remove),
         message.source,
         message.etag,
-    )
-
-
-def recording(message: person_pb2.RecordChoiceRequest) -> Recording:
-    """The choice to record.
-
-    Raises:
-        SlussError: INVALID_REQUEST.
-    """
-    return Recording(
-        parse_request_id(message.request_id),
-        parse_person(message.person_id),
-        _choice(message.choice),
-        message.source,
     )
 
 
@@ -133,10 +111,7 @@ def shown(person: Shown) -> person_pb2.GetPersonResponse:
         created_at=rfc3339(person.created_at),
         updated_at=rfc3339(person.updated_at),
         fields=[_stored(field) for field in person.fields],
-        choices=[
-            person_pb2.ChoiceMade(purpose=purpose, state=_STATE_OF[state], channel=channel)
-            for purpose, (state, channel) in person.choices.items()
-        ],
+        choices=map(choice_message, person.choices),
     )
 
 
@@ -168,10 +143,6 @@ def _fault(fault: Fault) -> person_pb2.ImportFault:
     return person_pb2.ImportFault(
         field=fault.field, reason=fault.reason.value, detail=fault.detail, masked=fault.masked
     )
-
-
-def _choice(message: person_pb2.ChoiceMade) -> ChoiceMade:
-    return ChoiceMade(message.purpose, _STATES.get(message.state, ""), message.channel)
 
 
 def _values(messages: Iterable[person_pb2.FieldValue], at_least: int = 0) -> list[Given]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sluss_cli import console, contract, disclose, imports, key, ledger, legal, person, profile
+from sluss_cli import choice, console, contract, disclose, imports, key, ledger, legal, person, profile
 from sluss_cli.exits import table
 from sluss_cli.verb import JsonOption, ProfileOption
 
@@ -31,6 +31,7 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
     for name, group in (
         ("contract", contract.app),
         ("person", person.app),
+        ("choice", choice.app),
         ("key", key.app),
         ("ledger", ledger.app),
         ("legal", legal.app),

@@ -9,7 +9,14 @@ from threading import Timer
 from typing import TYPE_CHECKING, Self
 
 import grpc
-from sluss.v1 import contract_pb2_grpc, disclosure_pb2_grpc, ledger_pb2_grpc, legal_pb2_grpc, person_pb2_grpc
+from sluss.v1 import (
+    choice_pb2_grpc,
+    contract_pb2_grpc,
+    disclosure_pb2_grpc,
+    ledger_pb2_grpc,
+    legal_pb2_grpc,
+    person_pb2_grpc,
+)
 from sluss_client.channel import channel
 from sluss_client.errors import (
     BrokerUnavailable,
@@ -97,6 +104,11 @@ class Session:
     def persons(self) -> person_pb2_grpc.PersonServiceStub:
         """The person service."""
         return person_pb2_grpc.PersonServiceStub(self._channel)
+
+    @cached_property
+    def choices(self) -> choice_pb2_grpc.ChoiceServiceStub:
+        """The choice service."""
+        return choice_pb2_grpc.ChoiceServiceStub(self._channel)
 
     @cached_property
     def ledger(self) -> ledger_pb2_grpc.LedgerServiceStub:

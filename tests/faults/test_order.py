@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import grpc
 import pytest
-from sluss.v1 import contract_pb2, person_pb2
+from sluss.v1 import choice_pb2, contract_pb2, person_pb2
 
 from broker.ledger import entry
 from broker.operator.office import opened
@@ -111,11 +111,11 @@ def test_an_opt_out_holds_from_the_moment_it_is_recorded(pair):
     out, other = handles[0], handles[1]
     with Siege(*attackers(pair, contract, [out, other], purpose="offers")) as siege:
         siege.wait_for(30)
-        made = person_pb2.ChoiceMade(purpose="offers", state=person_pb2.CHOICE_STATE_OPTED_OUT, channel="web")
-        message = person_pb2.RecordChoiceRequest(
+        made = choice_pb2.ChoiceMade(purpose="offers", state=choice_pb2.CHOICE_STATE_OPTED_OUT, medium="web")
+        message = choice_pb2.RecordChoiceRequest(
             person_id=people[0], choice=made, source="preference-centre", request_id=str(uuid.uuid4())
         )
-        index = broker.persons().RecordChoice(message, timeout=CALL_S).entry_index
+        index = broker.choices().RecordChoice(message, timeout=CALL_S).entry_index
         siege.wait_for(30)
     check_durable(broker.home, siege.got)
     slices = [(index_of(found), handle_in(data)) for found in siege.got for data in found.slices]

@@ -20,6 +20,8 @@ from broker import agreements, pki
 from broker.agreements import Agreements
 from broker.asks import Answer, Ask, Named
 from broker.catalogue import default_catalogue_text, parse_catalogue
+from broker.choices import recording
+from broker.choices.model import ChoiceMade, Recording
 from broker.clock import system_clock
 from broker.contracts import FieldGrant, Grant, Population, Step, Terms, Volume, Window
 from broker.desk import Desk
@@ -30,8 +32,8 @@ from broker.identity import KINDS, Caller, Evidence, Principal
 from broker.ledger import entry
 from broker.ledger.log import Ledger
 from broker.ledger.signer import LedgerKeys
-from broker.persons import choices, register
-from broker.persons.model import ChoiceMade, Recording, Registration
+from broker.persons import register
+from broker.persons.model import Registration
 from broker.refusals import RefusalLog
 from broker.rights import CATALOGUE, CERTIFICATE, POLICY, Rights
 from broker.sealing import Opener, RecipientPrivateKey
@@ -180,9 +182,10 @@ class World:
         asked = Registration(uuid.uuid4().bytes, list(given.items()), "registration", **extra)
         return self.desk.change(actor.caller(), lambda c: register.register(c, asked)).person
 
-    def choose(self, actor, person, purpose, state):
-        asked = Recording(uuid.uuid4().bytes, person, ChoiceMade(purpose, state, "web"), "preference-centre")
-        return self.desk.change(actor.caller(), lambda c: choices.record(c, asked))
+    def choose(self, actor, person, purpose, state, *channels):
+        made = ChoiceMade(purpose, state, channels, "web")
+        asked = Recording(uuid.uuid4().bytes, person, made, "preference-centre")
+        return self.desk.change(actor.caller(), lambda c: recording.record(c, asked))
 
     def handle(self, contract, person):
         with self.engine.connect() as connection:

@@ -22,7 +22,7 @@ from broker.ledger.entry.form import (
     parse,
 )
 from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsewhere, sealed, sealed_commitment
-from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key, policy
+from broker.ledger.entry.rights import Chosen, catalogue, certificate, choice, contract, genesis, key, policy
 
 __all__ = [
     "DIGEST",
@@ -32,6 +32,7 @@ __all__ = [
     "SLICED",
     "TYPES",
     "VERSION",
+    "Chosen",
     "Columns",
     "base64url",
     "canonical",

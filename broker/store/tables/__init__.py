@@ -4,6 +4,7 @@ Only what SQLite, PostgreSQL and PostgreSQL-compatible distributed databases sha
 assigns every key), no server-side defaults, times as integer microseconds since 1970 UTC. One file per room.
 """
 
+from broker.store.tables.choices import Choice
 from broker.store.tables.columns import core
 from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
 from broker.store.tables.ledger import (
@@ -17,7 +18,7 @@ from broker.store.tables.ledger import (
     SealedEntry,
 )
 from broker.store.tables.legal import LegalCase, LegalDocument, LegalEvent
-from broker.store.tables.persons import BlindIndex, Choice, Person, UniqueNumber
+from broker.store.tables.persons import BlindIndex, Person, UniqueNumber
 from broker.store.tables.spine import Epoch, RefusalCount, Request, Volume
 
 __all__ = [

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from sluss.v1 import choice_pb2 as sluss_dot_v1_dot_choice__pb2
 from sluss.v1 import options_pb2 as sluss_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sluss/v1/person.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\"*\n\nFieldValue\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x88\x01\n\x15RegisterPersonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06source\x18\x03 \x01(\t\x12%\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\"T\n\nChoiceMade\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.sluss.v1.ChoiceState\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\"9\n\x16RegisterPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"|\n\x13UpdatePersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06remove\x18\x03 \x03(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"$\n\x14UpdatePersonResponse\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"=\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\"\xaa\x01\n\x11GetPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\ncreated_at\x18\x03 \x01(\t\x12\x12\n\nupdated_at\x18\x04 \x01(\t\x12%\n\x06\x66ields\x18\x05 \x03(\x0b\x32\x15.sluss.v1.StoredField\x12%\n\x07\x63hoices\x18\x06 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\"c\n\x0bStoredField\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x14\n\x0c\x63ollected_at\x18\x04 \x01(\t\x12\r\n\x05value\x18\x05 \x01(\t\"Z\n\x14LookUpPersonsRequest\x12\x0f\n\x05\x65mail\x18\x01 \x01(\tH\x00\x12\x0f\n\x05phone\x18\x02 \x01(\tH\x00\x12\x19\n\x0f\x63ustomer_number\x18\x03 \x01(\tH\x00\x42\x05\n\x03key\"+\n\x15LookUpPersonsResponse\x12\x12\n\nperson_ids\x18\x01 \x03(\t\"<\n\x11GetHandlesRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x12\n\nperson_ids\x18\x02 \x03(\t\"%\n\x12GetHandlesResponse\x12\x0f\n\x07handles\x18\x01 \x03(\x0c\"r\n\x13RecordChoiceRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12$\n\x06\x63hoice\x18\x02 \x01(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"C\n\x14RecordChoiceResponse\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"Z\n\x14ImportPersonsRequest\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.ImportRow\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"?\n\tImportRow\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\"@\n\x15ImportPersonsResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.sluss.v1.ImportResult\"\x80\x02\n\x0cImportResult\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12/\n\x07outcome\x18\x02 \x01(\x0e\x32\x1e.sluss.v1.ImportResult.Outcome\x12%\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x15.sluss.v1.ImportFault\x12\x11\n\tperson_id\x18\x04 \x01(\t\"w\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_CREATED\x10\x01\x12\x13\n\x0fOUTCOME_UPDATED\x10\x02\x12\x15\n\x11OUTCOME_UNCHANGED\x10\x03\x12\x12\n\x0eOUTCOME_FAULTY\x10\x04\"L\n\x0bImportFault\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06masked\x18\x04 \x01(\t*b\n\x0b\x43hoiceState\x12\x1c\n\x18\x43HOICE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43HOICE_STATE_OPTED_IN\x10\x01\x12\x1a\n\x16\x43HOICE_STATE_OPTED_OUT\x10\x02\x32\xfa\x04\n\rPersonService\x12Z\n\x0eRegisterPerson\x12\x1f.sluss.v1.RegisterPersonRequest\x1a .sluss.v1.RegisterPersonResponse\"\x05\xfa\xf6\x18\x01\x02\x12U\n\x0cUpdatePerson\x12\x1d.sluss.v1.UpdatePersonRequest\x1a\x1e.sluss.v1.UpdatePersonResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12N\n\tGetPerson\x12\x1a.sluss.v1.GetPersonRequest\x1a\x1b.sluss.v1.GetPersonResponse\"\x08\xfa\xf6\x18\x04\x02\x05\x03\x04\x12Y\n\rLookUpPersons\x12\x1e.sluss.v1.LookUpPersonsRequest\x1a\x1f.sluss.v1.LookUpPersonsResponse\"\x07\xfa\xf6\x18\x03\x02\x05\x03\x12O\n\nGetHandles\x12\x1b.sluss.v1.GetHandlesRequest\x1a\x1c.sluss.v1.GetHandlesResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12U\n\x0cRecordChoice\x12\x1d.sluss.v1.RecordChoiceRequest\x1a\x1e.sluss.v1.RecordChoiceResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12\x63\n\rImportPersons\x12\x1e.sluss.v1.ImportPersonsRequest\x1a\x1f.sluss.v1.ImportPersonsResponse\"\r\xfa\xf6\x18\x01\x02\x80\xf7\x18\x80\x80\x80\x80\x01(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sluss/v1/person.proto\x12\x08sluss.v1\x1a\x15sluss/v1/choice.proto\x1a\x16sluss/v1/options.proto\"*\n\nFieldValue\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x88\x01\n\x15RegisterPersonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06source\x18\x03 \x01(\t\x12%\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\"9\n\x16RegisterPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"|\n\x13UpdatePersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06remove\x18\x03 \x03(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"$\n\x14UpdatePersonResponse\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"=\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\"\xaa\x01\n\x11GetPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\ncreated_at\x18\x03 \x01(\t\x12\x12\n\nupdated_at\x18\x04 \x01(\t\x12%\n\x06\x66ields\x18\x05 \x03(\x0b\x32\x15.sluss.v1.StoredField\x12%\n\x07\x63hoices\x18\x06 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\"c\n\x0bStoredField\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x14\n\x0c\x63ollected_at\x18\x04 \x01(\t\x12\r\n\x05value\x18\x05 \x01(\t\"Z\n\x14LookUpPersonsRequest\x12\x0f\n\x05\x65mail\x18\x01 \x01(\tH\x00\x12\x0f\n\x05phone\x18\x02 \x01(\tH\x00\x12\x19\n\x0f\x63ustomer_number\x18\x03 \x01(\tH\x00\x42\x05\n\x03key\"+\n\x15LookUpPersonsResponse\x12\x12\n\nperson_ids\x18\x01 \x03(\t\"<\n\x11GetHandlesRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x12\n\nperson_ids\x18\x02 \x03(\t\"%\n\x12GetHandlesResponse\x12\x0f\n\x07handles\x18\x01 \x03(\x0c\"Z\n\x14ImportPersonsRequest\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.ImportRow\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"?\n\tImportRow\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\"@\n\x15ImportPersonsResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.sluss.v1.ImportResult\"\x80\x02\n\x0cImportResult\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12/\n\x07outcome\x18\x02 \x01(\x0e\x32\x1e.sluss.v1.ImportResult.Outcome\x12%\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x15.sluss.v1.ImportFault\x12\x11\n\tperson_id\x18\x04 \x01(\t\"w\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_CREATED\x10\x01\x12\x13\n\x0fOUTCOME_UPDATED\x10\x02\x12\x15\n\x11OUTCOME_UNCHANGED\x10\x03\x12\x12\n\x0eOUTCOME_FAULTY\x10\x04\"L\n\x0bImportFault\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06masked\x18\x04 \x01(\t2\xa3\x04\n\rPersonService\x12Z\n\x0eRegisterPerson\x12\x1f.sluss.v1.RegisterPersonRequest\x1a .sluss.v1.RegisterPersonResponse\"\x05\xfa\xf6\x18\x01\x02\x12U\n\x0cUpdatePerson\x12\x1d.sluss.v1.UpdatePersonRequest\x1a\x1e.sluss.v1.UpdatePersonResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12N\n\tGetPerson\x12\x1a.sluss.v1.GetPersonRequest\x1a\x1b.sluss.v1.GetPersonResponse\"\x08\xfa\xf6\x18\x04\x02\x05\x03\x04\x12Y\n\rLookUpPersons\x12\x1e.sluss.v1.LookUpPersonsRequest\x1a\x1f.sluss.v1.LookUpPersonsResponse\"\x07\xfa\xf6\x18\x03\x02\x05\x03\x12O\n\nGetHandles\x12\x1b.sluss.v1.GetHandlesRequest\x1a\x1c.sluss.v1.GetHandlesResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12\x63\n\rImportPersons\x12\x1e.sluss.v1.ImportPersonsRequest\x1a\x1f.sluss.v1.ImportPersonsResponse\"\r\xfa\xf6\x18\x01\x02\x80\xf7\x18\x80\x80\x80\x80\x01(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,54 +43,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERSONSERVICE'].methods_by_name['LookUpPersons']._serialized_options = b'\372\366\030\003\002\005\003'
   _globals['_PERSONSERVICE'].methods_by_name['GetHandles']._loaded_options = None
   _globals['_PERSONSERVICE'].methods_by_name['GetHandles']._serialized_options = b'\372\366\030\002\002\005'
-  _globals['_PERSONSERVICE'].methods_by_name['RecordChoice']._loaded_options = None
-  _globals['_PERSONSERVICE'].methods_by_name['RecordChoice']._serialized_options = b'\372\366\030\002\002\005'
   _globals['_PERSONSERVICE'].methods_by_name['ImportPersons']._loaded_options = None
   _globals['_PERSONSERVICE'].methods_by_name['ImportPersons']._serialized_options = b'\372\366\030\001\002\200\367\030\200\200\200\200\001'
-  _globals['_CHOICESTATE']._serialized_start=1871
-  _globals['_CHOICESTATE']._serialized_end=1969
-  _globals['_FIELDVALUE']._serialized_start=59
-  _globals['_FIELDVALUE']._serialized_end=101
-  _globals['_REGISTERPERSONREQUEST']._serialized_start=104
-  _globals['_REGISTERPERSONREQUEST']._serialized_end=240
-  _globals['_CHOICEMADE']._serialized_start=242
-  _globals['_CHOICEMADE']._serialized_end=326
-  _globals['_REGISTERPERSONRESPONSE']._serialized_start=328
-  _globals['_REGISTERPERSONRESPONSE']._serialized_end=385
-  _globals['_UPDATEPERSONREQUEST']._serialized_start=387
-  _globals['_UPDATEPERSONREQUEST']._serialized_end=511
-  _globals['_UPDATEPERSONRESPONSE']._serialized_start=513
-  _globals['_UPDATEPERSONRESPONSE']._serialized_end=549
-  _globals['_GETPERSONREQUEST']._serialized_start=551
-  _globals['_GETPERSONREQUEST']._serialized_end=612
-  _globals['_GETPERSONRESPONSE']._serialized_start=615
-  _globals['_GETPERSONRESPONSE']._serialized_end=785
-  _globals['_STOREDFIELD']._serialized_start=787
-  _globals['_STOREDFIELD']._serialized_end=886
-  _globals['_LOOKUPPERSONSREQUEST']._serialized_start=888
-  _globals['_LOOKUPPERSONSREQUEST']._serialized_end=978
-  _globals['_LOOKUPPERSONSRESPONSE']._serialized_start=980
-  _globals['_LOOKUPPERSONSRESPONSE']._serialized_end=1023
-  _globals['_GETHANDLESREQUEST']._serialized_start=1025
-  _globals['_GETHANDLESREQUEST']._serialized_end=1085
-  _globals['_GETHANDLESRESPONSE']._serialized_start=1087
-  _globals['_GETHANDLESRESPONSE']._serialized_end=1124
-  _globals['_RECORDCHOICEREQUEST']._serialized_start=1126
-  _globals['_RECORDCHOICEREQUEST']._serialized_end=1240
-  _globals['_RECORDCHOICERESPONSE']._serialized_start=1242
-  _globals['_RECORDCHOICERESPONSE']._serialized_end=1309
-  _globals['_IMPORTPERSONSREQUEST']._serialized_start=1311
-  _globals['_IMPORTPERSONSREQUEST']._serialized_end=1401
-  _globals['_IMPORTROW']._serialized_start=1403
-  _globals['_IMPORTROW']._serialized_end=1466
-  _globals['_IMPORTPERSONSRESPONSE']._serialized_start=1468
-  _globals['_IMPORTPERSONSRESPONSE']._serialized_end=1532
-  _globals['_IMPORTRESULT']._serialized_start=1535
-  _globals['_IMPORTRESULT']._serialized_end=1791
-  _globals['_IMPORTRESULT_OUTCOME']._serialized_start=1672
-  _globals['_IMPORTRESULT_OUTCOME']._serialized_end=1791
-  _globals['_IMPORTFAULT']._serialized_start=1793
-  _globals['_IMPORTFAULT']._serialized_end=1869
-  _globals['_PERSONSERVICE']._serialized_start=1972
-  _globals['_PERSONSERVICE']._serialized_end=2606
+  _globals['_FIELDVALUE']._serialized_start=82
+  _globals['_FIELDVALUE']._serialized_end=124
+  _globals['_REGISTERPERSONREQUEST']._serialized_start=127
+  _globals['_REGISTERPERSONREQUEST']._serialized_end=263
+  _globals['_REGISTERPERSONRESPONSE']._serialized_start=265
+  _globals['_REGISTERPERSONRESPONSE']._serialized_end=322
+  _globals['_UPDATEPERSONREQUEST']._serialized_start=324
+  _globals['_UPDATEPERSONREQUEST']._serialized_end=448
+  _globals['_UPDATEPERSONRESPONSE']._serialized_start=450
+  _globals['_UPDATEPERSONRESPONSE']._serialized_end=486
+  _globals['_GETPERSONREQUEST']._serialized_start=488
+  _globals['_GETPERSONREQUEST']._serialized_end=549
+  _globals['_GETPERSONRESPONSE']._serialized_start=552
+  _globals['_GETPERSONRESPONSE']._serialized_end=722
+  _globals['_STOREDFIELD']._serialized_start=724
+  _globals['_STOREDFIELD']._serialized_end=823
+  _globals['_LOOKUPPERSONSREQUEST']._serialized_start=825
+  _globals['_LOOKUPPERSONSREQUEST']._serialized_end=915
+  _globals['_LOOKUPPERSONSRESPONSE']._serialized_start=917
+  _globals['_LOOKUPPERSONSRESPONSE']._serialized_end=960
+  _globals['_GETHANDLESREQUEST']._serialized_start=962
+  _globals['_GETHANDLESREQUEST']._serialized_end=1022
+  _globals['_GETHANDLESRESPONSE']._serialized_start=1024
+  _globals['_GETHANDLESRESPONSE']._serialized_end=1061
+  _globals['_IMPORTPERSONSREQUEST']._serialized_start=1063
+  _globals['_IMPORTPERSONSREQUEST']._serialized_end=1153
+  _globals['_IMPORTROW']._serialized_start=1155
+  _globals['_IMPORTROW']._serialized_end=1218
+  _globals['_IMPORTPERSONSRESPONSE']._serialized_start=1220
+  _globals['_IMPORTPERSONSRESPONSE']._serialized_end=1284
+  _globals['_IMPORTRESULT']._serialized_start=1287
+  _globals['_IMPORTRESULT']._serialized_end=1543
+  _globals['_IMPORTRESULT_OUTCOME']._serialized_start=1424
+  _globals['_IMPORTRESULT_OUTCOME']._serialized_end=1543
+  _globals['_IMPORTFAULT']._serialized_start=1545
+  _globals['_IMPORTFAULT']._serialized_end=1621
+  _globals['_PERSONSERVICE']._serialized_start=1624
+  _globals['_PERSONSERVICE']._serialized_end=2171
 # @@protoc_insertion_point(module_scope)

@@ -62,7 +62,13 @@ def every_type() -> dict[str, bytes]:
         entry.contract(START, "accepted", "C-2026-0001", 1, "subcontractor/a", "operator/o", "", digest, b"sig"),
         entry.key(START, "registered", "subcontractor/a", digest, 2, "subcontractor/a", ""),
         entry.certificate(START, "revoked", "subcontractor/a", digest, "operator/o", "stolen"),
-        entry.choice(START, digest, "partners.email", "in", "web", "preferences", "2026-01", "internal/web"),
+        entry.choice(
+            START,
+            digest,
+            entry.Chosen("partners.email", "in", ("email",), "web", "preferences", "form 4711", START),
+            "2026-01",
+            "internal/web",
+        ),
         entry.catalogue(START, digest, "operator/o"),
         entry.policy(START, "2026-01", START, digest, "privacy/p"),
         entry.case(
