@@ -154,7 +154,7 @@ def merge(stands: OfPurpose, channels: Collection[str], state: str, at: int) -> 
     new = Stand(state, at)
     after = dict(stands)
     if channels:
-        for channel in channels:
+        for channel in channels if stands.get(ANY) != new else ():
             if not any(_outlasts(stands[key], new) for key in (channel, ANY) if key in stands):
                 after[channel] = new
     elif ANY not in stands or not _outlasts(stands[ANY], new):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import ExitStack
 
 import grpc
 import pytest
@@ -12,27 +11,12 @@ from sluss.v1 import choice_pb2, contract_pb2, person_pb2
 from broker.ledger import entry
 from broker.operator.office import opened
 from broker.operator.pins import revoke, selected
-from tests.faults.siege import CALL_S, Siege, Twin, check_durable, index_of, raw_bulk, raw_unary, reasons
-from tests.support.broker import BrokerProcess, grant
+from tests.faults.siege import CALL_S, Siege, check_durable, index_of, raw_bulk, raw_unary, reasons
+from tests.support.broker import grant
 
 PEOPLE = 4
 TRIES = 5
 BUSY = {"LEDGER_UNAVAILABLE", "OVERLOADED"}
-
-
-@pytest.fixture(params=["sqlite", "postgres"], scope="module")
-def pair(request, tmp_path_factory):
-    """Two broker processes on one store: (broker, its twin)."""
-    with ExitStack() as stack:
-        url = ""
-        if request.param == "postgres":
-            from tests.support import postgres  # noqa: PLC0415 - needs its wheel only here
-
-            server = stack.enter_context(postgres.server_url())
-            url = stack.enter_context(postgres.empty_database(server))
-        home = tmp_path_factory.mktemp("pair") / "home"
-        broker = stack.enter_context(BrokerProcess(home, database=url))
-        yield broker, stack.enter_context(Twin(broker))
 
 
 def scene(broker, purpose="billing", **extra):
