@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluss.v1 import choice_pb2, contract_pb2, disclosure_pb2, ledger_pb2, legal_pb2, person_pb2
+from sluss.v1 import (
+    choice_pb2,
+    contract_pb2,
+    disclosure_pb2,
+    ledger_pb2,
+    legal_pb2,
+    outbox_pb2,
+    person_pb2,
+    policy_pb2,
+)
 from sqlalchemy import update
 
 from broker import epochs, requests, volumes
@@ -14,13 +23,17 @@ from broker.clock import SECOND, Clock, system_clock
 from broker.desk import Desk
 from broker.disclosure import Spine
 from broker.epochs import Epochs
+from broker.erasure.register import ErasureRegister, require_applied
+from broker.erasure.scrubbing import Scrubber
 from broker.keys.file import FileProvider
 from broker.keys.provider import INDEX
 from broker.ledger.log import Ledger
 from broker.ledger.signer import LedgerKeys
 from broker.legal.cases import Cases
+from broker.outbox import consumers
 from broker.pages import Cursors
 from broker.persons.importing import Importer
+from broker.policies import notices
 from broker.refusals import RefusalLog
 from broker.rights import Rights
 from broker.rpc.choices import Choices
@@ -28,10 +41,12 @@ from broker.rpc.contracts import Contracts
 from broker.rpc.disclosures import Disclosures
 from broker.rpc.ledgers import Ledgers
 from broker.rpc.legal import Legal
+from broker.rpc.outbox import Outbox
 from broker.rpc.persons import Persons
+from broker.rpc.policies import Policies
 from broker.rpc.threads import Threads
 from broker.store import tables
-from broker.store.engine import POOL_WAIT_S, open_engine
+from broker.store.engine import POOL_WAIT_S, open_engine, reading
 from broker.store.migrations import check_revision
 from broker.vault import Vault
 
@@ -46,6 +61,8 @@ CURSOR_LABEL = b"sluss/v1 cursors\x00"
 THREADS = 8
 ANSWER_S = 0.2
 """What is left of the commit's time for everything but waiting for the store."""
+MOST_PARTS = 100
+"""Parts of a policy's fan-out in one go: 100,000 persons, and other calls come in between."""
 KEPT_VOLUMES_S = 62 * 86_400
 """Counts of volumes are kept for two of the longest windows."""
 
@@ -78,6 +95,8 @@ class App:
             settings.trust_domain,
         )
         self.desk = Desk(self.engine, self.ledger, self.vault, self._refusals, clock, settings.trust_domain)
+        self._register = ErasureRegister(folder.erased)
+        self.scrubber = Scrubber(self.engine, self._register, clock)
         self._batches = GroupCommit(self.spine.run, settings.commit_timeout_s)
         self._threads = Threads(THREADS, settings.commit_timeout_s)
         self._cursors = Cursors(rings[INDEX].digest(CURSOR_LABEL, b""))
@@ -106,6 +125,14 @@ class App:
             (
                 ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],
                 Ledgers(self.desk, self.ledger, cursors, call),
+            ),
+            (
+                policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
+                Policies(self.desk, cursors, call),
+            ),
+            (
+                outbox_pb2.DESCRIPTOR.services_by_name["OutboxService"],
+                Outbox(self.desk, cursors, call, round(self._settings.outbox_retry_s * SECOND)),
             ),
             (
                 legal_pb2.DESCRIPTOR.services_by_name["LegalService"],
@@ -138,7 +165,7 @@ class App:
             tx.connection.execute(update(HEAD).values(rights=HEAD.c.rights))
 
     def maintain(self) -> None:
-        """Close refusal windows that are over; destroy what the retry window no longer needs.
+        """Close refusal windows that are over; destroy what nobody needs any more; go on telling of policy versions.
 
         Raises:
             SlussError: LEDGER_UNAVAILABLE.
@@ -150,10 +177,22 @@ class App:
             requests.forget_before(tx.connection, before_us)
             epochs.destroy_expired(tx.connection, before_us - epochs.LIFETIME_US)
             volumes.forget_before(tx.connection, now_us // SECOND - KEPT_VOLUMES_S)
+        self.ledger.run(lambda tx: consumers.expire(tx.connection, tx.at))
+        rights = Rights(self.vault)
+        for _ in range(MOST_PARTS):
+            if not self.ledger.run(lambda tx: notices.go_on(tx, rights.at(tx.connection))):
+                break
+        self.scrubber.run()
 
     def start(self) -> None:
-        """Check that the stored ledger is the one that was signed before the first call is taken."""
+        """Before the first call is taken: the stored ledger is the one that was signed, and nobody came back.
+
+        Raises:
+            SlussError: LEDGER_INCONSISTENT, LEDGER_UNAVAILABLE, KEYS_UNAVAILABLE.
+        """
         self.ledger.state()
+        with reading(self.engine) as connection:
+            require_applied(connection, self._register)
 
     def close(self) -> None:
         """Let what runs end; give back the store."""

@@ -158,14 +158,23 @@ class ContractFacts:
     terms: Terms | None
 
 
+def _accepted_none(_versions: frozenset[str]) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class PersonFacts:
-    """What the decision may know of a person. `value(field)` opens a stored value, or gives None."""
+    """What the decision may know of a person.
+
+    `value(field)` opens a stored value, or gives None; `accepted(versions)` says whether the newest policy version that
+    the person accepted is among these.
+    """
 
     id: int
     active: bool
     choices: InForce
     value: Callable[[str], str | None]
+    accepted: Callable[[frozenset[str]], bool] = _accepted_none
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +190,7 @@ class Decision:
         question: what it asks of each person's choices.
         retain_until: the day by which the recipient must have deleted the slices.
         financial: whether a field of the financial category is among the fields.
+        accepted: the policy versions of which the person must have accepted one; None if the purpose needs none.
     """
 
     contract: str
@@ -191,6 +201,7 @@ class Decision:
     question: Question
     retain_until: date
     financial: bool
+    accepted: frozenset[str] | None = None
 
 
 def safe_contract(text: str) -> str:
@@ -294,6 +305,7 @@ def decide(
     purpose: str,
     fields: tuple[str, ...],
     now_us: int,
+    policies: tuple[str, ...] = (),
 ) -> Decision:
     """Whether the principal may have these fields for this purpose under this contract, now.
 
@@ -310,6 +322,7 @@ def decide(
         purpose: the purpose's code.
         fields: names of fields, not empty, without duplicates (`checked_fields`).
         now_us: microseconds since 1970 UTC.
+        policies: the policy versions, in the order in which they take effect.
 
     Raises:
         SlussError: with the reason that names what is out of scope.
@@ -347,6 +360,7 @@ def decide(
         question=_question(catalogue, known, rule, fields),
         retain_until=today + timedelta(days=grant.retention_days),
         financial=bool(financial),
+        accepted=acceptable(catalogue, purpose, policies),
     )
 
 
@@ -362,6 +376,24 @@ def _question(catalogue: Catalogue, purpose: Purpose, rule: ChoiceRule, fields: 
     )
 
 
+def acceptable(catalogue: Catalogue, purpose: str, policies: tuple[str, ...]) -> frozenset[str] | None:
+    """The policy versions of which one must have been accepted for a purpose; None if it needs no acceptance.
+
+    What any purpose on its line asks for counts: itself, its ancestors, and its descendants, which it covers. A version
+    that nobody knows is older than none: nobody is available.
+    """
+    needed = {
+        each.accepted_since
+        for each in catalogue.purposes.values()
+        if each.accepted_since and (covers(each.code, purpose) or covers(purpose, each.code))
+    }
+    if not needed:
+        return None
+    if not needed <= set(policies):
+        return frozenset()
+    return frozenset(policies[max(map(policies.index, needed)) :])
+
+
 def population_holds(population: Population, person: PersonFacts) -> bool:
     """Whether a person is of a population."""
     if population.everyone:
@@ -375,16 +407,19 @@ def population_holds(population: Population, person: PersonFacts) -> bool:
 def fields_left_out(decision: Decision, person: PersonFacts) -> frozenset[str] | None:
     """The fields that this person's choices keep out of a disclosure under the decision, as if they were not on record.
 
-    None if the person may not be in it at all: not on record, not in the population, or kept out by a choice.
+    None if the person may not be in it at all: not on record, not in the population, without the acceptance that the
+    purpose needs, or kept out by a choice.
     """
     # The population first: it may open a value, and the time of an answer must not tell an opt-out.
     if not person.active or not population_holds(decision.grant.population, person):
+        return None
+    if decision.accepted is not None and not person.accepted(decision.accepted):
         return None
     return left_out(decision.question, person.choices)
 
 
 def admits(decision: Decision, person: PersonFacts) -> bool:
-    """Whether this person may be in a disclosure under the decision."""
+    """Whether the decision admits this person: on record, of the population, choices kept, policy accepted."""
     return fields_left_out(decision, person) is not None
 
 

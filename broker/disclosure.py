@@ -36,6 +36,7 @@ from broker.ids import person_text
 from broker.ledger import entry
 from broker.ledger.log import ATTEMPTS
 from broker.legal.releasing import grant_release
+from broker.own_keys import has_accepted
 from broker.plan import Basis, Granted, Plan, Refusing, refusal_of
 from broker.rights import not_yours, own
 from broker.slice_terms import unbase64
@@ -125,11 +126,12 @@ class Spine:
         """Steps 1 to 5, from the start again if the transaction lost against another one (DESIGN 8)."""
         for attempt in range(1, ATTEMPTS + 1):
             with reading(self._engine) as connection:
-                basis, plans = self._prepare(connection, asks)
+                snapshot, now_us = self._rights.at(connection), self._clock()
+                basis, plans = _basis(snapshot, now_us), self._prepare(connection, snapshot, asks, now_us)
             if all(plan.ask.dry_run for plan in plans):
                 return plans
             try:
-                return self._append(basis, plans)
+                return self._append(snapshot, basis, plans)
             except StoreError as error:
                 if not error.conflict or attempt == ATTEMPTS:
                     raise
@@ -137,10 +139,8 @@ class Spine:
 
     # --- steps 1 to 4 -------------------------------------------------------------------------------
 
-    def _prepare(self, connection: Connection, asks: Sequence[Ask]) -> tuple[Basis, list[Plan]]:
-        """Steps 1 to 4 on one snapshot; what the decisions rest on comes with the plans."""
-        snapshot = self._rights.at(connection)
-        now_us = self._clock()
+    def _prepare(self, connection: Connection, snapshot: Snapshot, asks: Sequence[Ask], now_us: int) -> list[Plan]:
+        """Steps 1 to 4 on one snapshot, as of `now_us`."""
         plans = [Plan(ask) for ask in asks]
         volumes = Volumes(connection, now_us)
         for plan in plans:
@@ -152,7 +152,7 @@ class Spine:
             if plan.answer and not plan.ask.dry_run and plan.exceeded is None:
                 with Refusing(plan):
                     self._seal_all(snapshot, plan, rows, now_us)
-        return Basis(snapshot.rights, now_us // DAY_US), plans
+        return plans
 
     @staticmethod
     def _look_at_volume(volumes: Volumes, plan: Plan, now_us: int) -> None:
@@ -195,7 +195,8 @@ class Spine:
         if ask.release is not None:
             return grant_release(connection, snapshot, ask.contract)
         held = _own_contract(connection, snapshot, ask.contract, principal)
-        decision = decide(held.facts, snapshot.catalogue, principal, ask.purpose, ask.fields, now_us)
+        versions = tuple(version for _, version in snapshot.policies)
+        decision = decide(held.facts, snapshot.catalogue, principal, ask.purpose, ask.fields, now_us, versions)
         key = snapshot.recipient_key(connection, principal)
         return Granted(snapshot, held, key, decision, SliceMaker(self._vault, snapshot, held, decision))
 
@@ -266,23 +267,29 @@ class Spine:
 
     def _left_out(self, decision: Decision, row: Row[Any]) -> frozenset[str] | None:
         """The fields that the person's choices keep back; None if the decision does not admit the person."""
-        if decision.question.rule is ChoiceRule.NONE and decision.grant.population.everyone:
+        nobody_asked = decision.question.rule is ChoiceRule.NONE and decision.accepted is None
+        if nobody_asked and decision.grant.population.everyone:
             return NO_FIELDS if row.state == "active" else None
         facts = PersonFacts(
             id=row.id,
             active=row.state == "active",
             choices=self._vault.choices(row),
             value=lambda name: self._vault.open_fields(row, (name,), allow_financial=False).get(name),
+            accepted=lambda versions: has_accepted(self._vault, row, versions),
         )
         return fields_left_out(decision, facts)
 
     # --- step 5 -------------------------------------------------------------------------------------
 
-    def _append(self, basis: Basis, plans: list[Plan]) -> list[Plan]:
-        """Append what was prepared, or what is prepared anew if any right, or the day, has moved; then the receipts."""
+    def _append(self, snapshot: Snapshot, basis: Basis, plans: list[Plan]) -> list[Plan]:
+        """Append what was prepared, or what is prepared anew if anything has moved; then the receipts.
+
+        Anew is as of the entries' own time: what they pin is what is in force then.
+        """
         with self._ledger.transaction() as tx:
-            if Basis(tx.head.rights, tx.at // DAY_US) != basis:
-                _, plans = self._prepare(tx.connection, [plan.ask for plan in plans])
+            if tx.head.rights != basis.rights or _basis(snapshot, tx.at) != basis:
+                asks = [plan.ask for plan in plans]
+                plans = self._prepare(tx.connection, self._rights.at(tx.connection), asks, tx.at)
             for_real = [plan for plan in plans if not plan.ask.dry_run]
             self._find_retries(tx, for_real)
             used = self._append_disclosures(tx, for_real, tx.at)
@@ -433,6 +440,10 @@ class Spine:
         if plan.answer is None:
             raise AssertionError
         return plan.answer
+
+
+def _basis(snapshot: Snapshot, now_us: int) -> Basis:
+    return Basis(snapshot.rights, now_us // DAY_US, snapshot.policy_if_any(now_us))
 
 
 def _persons_between(connection: Connection, after: int, last: int, limit: int) -> list[Row[Any]]:

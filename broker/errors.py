@@ -86,6 +86,10 @@ class Reason(StrEnum):
     CASE_WRONG_STATE = "CASE_WRONG_STATE"
     SECOND_PERSON_NEEDED = "SECOND_PERSON_NEEDED"
     SCOPE_WIDENED = "SCOPE_WIDENED"
+    POLICY_UNKNOWN = "POLICY_UNKNOWN"
+    POLICY_EXISTS = "POLICY_EXISTS"
+    NOTICE_MISSING = "NOTICE_MISSING"
+    CONSUMER_TAKEN = "CONSUMER_TAKEN"
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,12 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.CASE_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the case's state does not allow this step"),
     Reason.SECOND_PERSON_NEEDED: Kind(Code.PERMISSION_DENIED, "this needs a second person"),
     Reason.SCOPE_WIDENED: Kind(Code.PERMISSION_DENIED, "a scope only ever gets narrower"),
+    Reason.POLICY_UNKNOWN: Kind(Code.NOT_FOUND, "no such policy version"),
+    Reason.POLICY_EXISTS: Kind(Code.ALREADY_EXISTS, "the policy version is on record with another text or time"),
+    Reason.NOTICE_MISSING: Kind(
+        Code.FAILED_PRECONDITION, "the person was not told of this policy version, or it is not the one in force"
+    ),
+    Reason.CONSUMER_TAKEN: Kind(Code.PERMISSION_DENIED, "the consumer's name is another principal's"),
 }
 
 

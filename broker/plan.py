@@ -38,10 +38,18 @@ class Granted:
 
 
 class Basis(NamedTuple):
-    """What decisions rest on: the count of rights, and the day (UTC), which ends validities."""
+    """What decisions rest on.
+
+    Attributes:
+        rights: the count of rights.
+        day: the day (UTC), which ends validities.
+        policy: the policy version in force, which is pinned into the terms; when the next takes effect is known before,
+            so no count of rights moves then.
+    """
 
     rights: int
     day: int
+    policy: str
 
 
 @dataclass(slots=True)

@@ -22,16 +22,19 @@ from broker.contracts import CONTRACT_ID, SIGNATURE_LABEL, ContractFacts, Terms,
 from broker.errors import Reason, SlussError
 from broker.ledger.entry import base64url, parse
 from broker.ledger.standing import Standing, differs
+from broker.policies.model import replay as replay_versions
+from broker.policies.model import stored as stored_versions
 from broker.sealing import RecipientPublicKey
 from broker.signatures import verify_signature
 from broker.store import tables
 from broker.store.driver import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection, Row
 
+    from broker.policies.model import Version
     from broker.vault import Vault
 
 T = TypeVar("T")
@@ -68,11 +71,13 @@ class Snapshot:
         rights: the count of `head.rights` that it belongs to.
         catalogue: fields and purposes in force.
         policies: (effective_at in microseconds, version), oldest first.
+        versions: the policy versions by name.
     """
 
     rights: int
     catalogue: Catalogue
     policies: tuple[tuple[int, str], ...]
+    versions: Mapping[str, Version]
     vault: Vault
     standing: Standing
     _contracts: dict[str, HeldContract] = field(default_factory=dict)
@@ -152,10 +157,14 @@ class Snapshot:
         Raises:
             SlussError: INTERNAL if none is in force yet.
         """
-        for effective, version in reversed(self.policies):
-            if effective <= now_us:
-                return version
-        raise SlussError(Reason.INTERNAL, "no policy version is in force")
+        version = self.policy_if_any(now_us)
+        if not version:
+            raise SlussError(Reason.INTERNAL, "no policy version is in force")
+        return version
+
+    def policy_if_any(self, now_us: int) -> str:
+        """The policy version in force; empty if none is yet."""
+        return next((version for effective, version in reversed(self.policies) if effective <= now_us), "")
 
 
 def contract_row(connection: Connection, contract: str) -> Row[Any]:
@@ -244,13 +253,20 @@ class Rights:
         count = fetch(connection, "SELECT rights FROM head WHERE id = 1")[0][0]
         snapshot = self._snapshot
         if snapshot is None or snapshot.rights != count:
-            rows = connection.execute(
-                select(POLICY.c.effective_at, POLICY.c.id).order_by(POLICY.c.effective_at, POLICY.c.id)
-            )
-            policies = tuple((row.effective_at, row.id) for row in rows)
-            snapshot = Snapshot(count, self._load_catalogue(connection), policies, self._vault, self._standing)
+            versions = self._load_versions(connection)
+            policies = tuple(sorted((each.effective_at, each.id) for each in versions.values()))
+            catalogue = self._load_catalogue(connection)
+            snapshot = Snapshot(count, catalogue, policies, versions, self._vault, self._standing)
             self._snapshot = snapshot
         return snapshot
+
+    def _load_versions(self, connection: Connection) -> Mapping[str, Version]:
+        """The policy versions, which are those of the ledger's entries and no others."""
+        rows = connection.execute(select(POLICY.c.id, POLICY.c.effective_at, POLICY.c.digest)).all()
+        said = replay_versions(self._standing.of(connection, "policy"))
+        if stored_versions((row.id, row.effective_at, row.digest) for row in rows) != said:
+            raise differs("policy versions")
+        return said
 
     def _load_catalogue(self, connection: Connection) -> Catalogue:
         newest = select(CATALOGUE.c.serial).order_by(CATALOGUE.c.serial.desc()).limit(1)

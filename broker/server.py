@@ -116,6 +116,8 @@ class Server:
         self._tasks: list[asyncio.Task[None]] = []
         services = app.services()
         names = [service.full_name for service, _ in services]
+        # Those whose streams last until the caller goes: they end them, so that nobody waits for that.
+        self._watched: list[Any] = [servicer for _, servicer in services if hasattr(servicer, "stop")]
         self.health = Health(self._authorise, [*names, HEALTH.full_name, REFLECTION.full_name])
         gate = Gate(
             settings.max_calls,
@@ -159,6 +161,8 @@ class Server:
             return
         self._stopped = True
         self.health.close()
+        for servicer in self._watched:
+            servicer.stop()
         await self._grpc.stop(self._settings.drain_s)
         for task in self._tasks:
             task.cancel()

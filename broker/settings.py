@@ -107,6 +107,7 @@ class Settings(BaseSettings):
         epoch_s: how long an epoch secret serves.
         epoch_disclosures: how many disclosures it serves.
         emergency_confirm_s: within which a second person must answer for an emergency release.
+        outbox_retry_s: after which a message of the outbox that was not delivered comes again; doubled each time.
         refusal_window_s: refusals of one caller are counted per window of this length, in whole seconds.
         refusal_entries: refusals per window that get an entry of their own; the rest is counted.
     """
@@ -138,6 +139,7 @@ class Settings(BaseSettings):
     epoch_s: float = Field(default=3600.0, gt=0, le=3600.0)
     epoch_disclosures: int = Field(default=1 << 20, ge=1, le=1 << 20)
     emergency_confirm_s: Seconds = 86_400.0
+    outbox_retry_s: Seconds = 60.0
     refusal_window_s: float = Field(default=60.0, ge=1, le=366 * 86_400, allow_inf_nan=False)
     refusal_entries: int = Field(default=20, ge=1, le=10_000)
 
@@ -207,6 +209,11 @@ class Home:
     def rings(self) -> Path:
         """The key rings (keys/file.py)."""
         return self.path / "keys" / "rings.json"
+
+    @property
+    def erased(self) -> Path:
+        """The register of erasures (erasure/register.py); with the rings, as no backup of the database may have it."""
+        return self.path / "keys" / "erased.jsonl"
 
     @property
     def ledger_keys(self) -> Path:

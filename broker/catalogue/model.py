@@ -21,6 +21,9 @@ NEVER: Final = (1 << 63) - 1
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", re.ASCII)
 """The shape of a field's name and of a purpose's code."""
 
+VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
+"""The shape of a policy version's name."""
+
 
 class Category(StrEnum):
     """What a field is about (policy 1a); `financial` fields are sealed under a key ring of their own (4)."""
@@ -105,6 +108,8 @@ class Purpose:
         channel: the one channel that it is for, such as `email`; empty for any.
         since: when it came into the catalogue in this class, in microseconds since 1970 UTC (`history.py`).
         formed: when it came into the catalogue in this class and for this channel.
+        accepted_since: a policy version: only persons who accepted it, or one that took effect later, are available for
+            the purpose (policy 10); empty if no acceptance is needed.
     """
 
     code: str
@@ -116,6 +121,7 @@ class Purpose:
     channel: str = ""
     since: int = NEVER
     formed: int = NEVER
+    accepted_since: str = ""
 
     @property
     def parent(self) -> str:

@@ -17,6 +17,7 @@ from broker.catalogue.model import (
     MAX_NAME,
     MAX_TEXT,
     NAME,
+    VERSION,
     Catalogue,
     Category,
     Field,
@@ -34,7 +35,6 @@ FORMAT: Final = 1
 _CATEGORIES: Final = tuple(category.value for category in Category)
 _KINDS: Final = tuple(kind.value for kind in Kind)
 _INDEX_TYPES: Final = {"email": "email", "phone": "phone", "customer_number": "text"}
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
 _DPV = re.compile(r"https://w3id\.org/dpv(/[a-z0-9/-]+)?#[A-Za-z][A-Za-z0-9-]*", re.ASCII)
 _HEADER = re.compile(r"^\s*\[\[\s*(field|purpose)\s*\]\]", re.MULTILINE)
 
@@ -50,10 +50,22 @@ _FIELD_KEYS: Final = {
     "forbidden": bool,
     "channels": list,
 }
-_PURPOSE_KEYS: Final = {"code": str, "kind": str, "dpv": str, "en": str, "sv": str, "payment": bool, "channel": str}
 _CHOSEN: Final = frozenset({Kind.SECONDARY_OWN, Kind.SECONDARY_THIRD_PARTY})
+_ACCEPTABLE: Final = (Kind.PRIMARY, Kind.SECONDARY_OWN, Kind.SECONDARY_THIRD_PARTY)
+_PURPOSE_KEYS: Final = {
+    "code": str,
+    "kind": str,
+    "dpv": str,
+    "en": str,
+    "sv": str,
+    "payment": bool,
+    "accepted_since": str,
+    "channel": str,
+}
 _POLICY_KEYS: Final = {"version": str, "effective": str}
-_OPTIONAL: Final = frozenset({"index", "max_length", "words", "forbidden", "payment", "channel", "channels"})
+_OPTIONAL: Final = frozenset(
+    {"index", "max_length", "words", "forbidden", "payment", "accepted_since", "channel", "channels"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +159,7 @@ def _check_keys(table: dict[str, Any], keys: Mapping[str, type], place: _Place) 
 def _policy(table: dict[str, Any]) -> Policy:
     place = _Place("policy")
     _check_keys(table, _POLICY_KEYS, place)
-    if not _VERSION.fullmatch(table["version"]):
+    if not VERSION.fullmatch(table["version"]):
         raise place.refuse("version", "letters, digits and . _ -, at most 32")
     try:
         effective = values.validate("datetime", table["effective"])
@@ -263,6 +275,7 @@ def _purpose(table: dict[str, Any], place: _Place) -> Purpose:
         raise place.refuse("channel", f"one of {', '.join(CHANNELS)}")
     if channel and table["kind"] not in _CHOSEN:
         raise place.refuse("channel", "only a secondary purpose is a person's choice (policy, clause 2)")
+    _check_accepted_since(table, place)
     return Purpose(
         code=code,
         kind=Kind(table["kind"]),
@@ -271,7 +284,17 @@ def _purpose(table: dict[str, Any], place: _Place) -> Purpose:
         label_sv=_label(table["sv"], "sv", place),
         payment=table.get("payment", False),
         channel=channel,
+        accepted_since=table.get("accepted_since", ""),
     )
+
+
+def _check_accepted_since(table: dict[str, Any], place: _Place) -> None:
+    if "accepted_since" not in table:
+        return
+    if not VERSION.fullmatch(table["accepted_since"]):
+        raise place.refuse("accepted_since", "a policy version: letters, digits and . _ -, at most 32")
+    if table["kind"] not in _ACCEPTABLE:
+        raise place.refuse("accepted_since", "only for what goes out under a contract: no legal or anonymous purpose")
 
 
 def _check_parent(purpose: Purpose, purposes: Mapping[str, Purpose], place: _Place) -> None:

@@ -27,7 +27,7 @@ def read_secret(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            _refuse_wide(path, os.fstat(file.fileno()))
+            refuse_wide(path, os.fstat(file.fileno()))
             return file.read(_LARGEST)
     except OSError:
         raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key file {path.name} can't be read") from None
@@ -70,7 +70,12 @@ def sole_writer(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _refuse_wide(path: Path, found: os.stat_result) -> None:
+def refuse_wide(path: Path, found: os.stat_result) -> None:
+    """Refuse a file that others can open, or that is another user's.
+
+    Raises:
+        SlussError: KEYS_UNAVAILABLE.
+    """
     if found.st_mode & _OTHERS:
         raise SlussError(
             Reason.KEYS_UNAVAILABLE,

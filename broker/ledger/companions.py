@@ -6,6 +6,7 @@ Neither is under a signature of its own; both follow from the entries closely en
 from __future__ import annotations
 
 from array import array
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from broker.clock import SECOND
@@ -34,13 +35,18 @@ _OFFLINE: Final = frozenset({"genesis", "certificate", "catalogue", "policy"})
 
 
 class Persons:
-    """The rows of `ledger_person`, against what each entry speaks of. Entries are given in ascending order."""
+    """What ties persons to entries, against what each entry speaks of. Entries are given in ascending order.
+
+    A tie is a row of `ledger_person`, or one of those that an erasure destroyed, which are kept as a number per entry;
+    the numbers must add up to what the erasures' entries say.
+    """
 
     def __init__(self, source: Source, report: Report, size: int) -> None:
         self._source = source
         self._report = report
         self._size = size
         self._start = 0
+        self._destroyed = 0
         self._rows = array("I")
         self._count(0)
 
@@ -49,6 +55,8 @@ class Persons:
         if index >= self._start + WINDOW:
             self._count(index // WINDOW * WINDOW)
         stored, spoken = self._rows[index - self._start], _speaks_of(entry, type)
+        if type == "erasure":
+            self._destroyed -= int(parse(entry)["ties"])
         if type == "sealed" and stored <= MAX_SLICES:
             # What it speaks of is hidden for a time; whoever may open it can count.
             return
@@ -56,12 +64,18 @@ class Persons:
             said = f"entry {index} speaks of {spoken} persons and {stored} rows tie persons to it"
             self._report.add(Kind.PERSON, index, said)
 
+    def finish(self) -> None:
+        """All entries have been given."""
+        if self._destroyed:
+            said = f"{self._destroyed:+d} ties to entries are kept as destroyed, beside what the erasures destroyed"
+            self._report.add(Kind.PERSON, None, said)
+
     def _count(self, start: int) -> None:
         """Count the rows of a window; the first walk also tells of rows that belong to no entry."""
         self._start = start
         self._rows = array("I", bytes(4 * max(0, min(WINDOW, self._size - start))))
         stray, lowest = 0, 0
-        for entry, count in self._source.persons():
+        for entry, count in chain(self._source.persons(), self._erased(first=start == 0)):
             if start <= entry < start + len(self._rows):
                 self._rows[entry - start] += count
             elif not 0 <= entry < self._size:
@@ -69,6 +83,12 @@ class Persons:
                 stray += count
         if stray and start == 0:
             self._report.add(Kind.PERSON, lowest, f"{stray} rows tie persons to entries that are not in the ledger")
+
+    def _erased(self, *, first: bool) -> Iterator[tuple[int, int]]:
+        for entry, ties in self._source.erased():
+            if first:
+                self._destroyed += ties
+            yield entry, ties
 
 
 class Publication:

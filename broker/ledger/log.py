@@ -124,6 +124,12 @@ class Tx:
             self._persons += [(person, index) for person in dict.fromkeys(persons)]
         return index
 
+    def untie(self, person: int) -> list[int]:
+        """Take back what ties a person to entries of this transaction, which are not written yet; their indices."""
+        untied = [index for tied, index in self._persons if tied == person]
+        self._persons = [(tied, index) for tied, index in self._persons if tied != person]
+        return untied
+
     def bump_rights(self) -> None:
         """Say that this transaction changes rights: batches decided before it are decided anew."""
         self._rights += 1

@@ -96,6 +96,21 @@ def count_persons(connection: Connection, after: tuple[int, int], limit: int) ->
     return fetch(connection, text, [*after, limit])
 
 
+def read_erased(connection: Connection, after: int, limit: int) -> list[tuple[int, int]]:
+    """Up to `limit` numbers of ties that erasures destroyed, behind entry `after`: entry, ties."""
+    text = "SELECT entry, ties FROM ledger_erased WHERE entry > ? ORDER BY entry LIMIT ?"
+    return fetch(connection, text, (after, limit))
+
+
+def add_erased(connection: Connection, entries: Sequence[int]) -> None:
+    """Note that a tie to each of these entries is destroyed."""
+    text = (
+        "INSERT INTO ledger_erased (entry, ties) VALUES (?, 1)"
+        " ON CONFLICT (entry) DO UPDATE SET ties = ledger_erased.ties + 1"
+    )
+    change(connection, text, [(entry,) for entry in sorted(entries)])
+
+
 def write_tiles(connection: Connection, tiles: Mapping[TileKey, bytes]) -> None:
     """Write tiles, replacing the unfinished ones."""
     text = (

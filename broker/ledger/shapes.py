@@ -84,6 +84,16 @@ SHAPES: dict[str, dict[str, type]] = {
         "v": int,
         "version": str,
     },
+    "acceptance": {
+        "at": str,
+        "by": str,
+        "evidence": str,
+        "person": str,
+        "source": str,
+        "type": str,
+        "v": int,
+        "version": str,
+    },
     "case": {
         "at": str,
         "body": str,
@@ -122,6 +132,7 @@ SHAPES: dict[str, dict[str, type]] = {
         "type": str,
         "v": int,
     },
+    "erasure": {"at": str, "by": str, "cause": str, "person": str, "ties": int, "type": str, "v": int},
     "sealed": {"at": str, "commitment": str, "type": str, "v": int},
     "genesis": {"at": str, "ed25519": str, "mldsa44": str, "origin": str, "type": str, "v": int},
 }
@@ -200,17 +211,19 @@ DIGESTS: dict[str, tuple[str, ...]] = {
     "key": ("key",),
     "certificate": ("spki",),
     "choice": ("person",),
+    "erasure": ("person",),
     "catalogue": ("sha256",),
     "policy": ("sha256",),
+    "acceptance": ("person",),
     "case": ("body", "text"),
     "sealed": ("commitment",),
 }
 """Members of 32 bytes in base64url without padding."""
-OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"case": ("document",)}
+OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {"acceptance": ("evidence",), "case": ("document",)}
 """Likewise, or empty."""
 NAMES: dict[str, tuple[str, ...]] = {"choice": ("channels",), "refusal": ("fields",), "release_elsewhere": ("fields",)}
 """Members that list names."""
 DIGEST_LISTS: dict[str, tuple[str, ...]] = {"release_elsewhere": ("persons",)}
 """Members that list 1 to 256 commitments."""
-ONE_PERSON = frozenset({"choice"})
+ONE_PERSON = frozenset({"acceptance", "choice", "erasure"})
 """Types that speak of one person each, by the commitment `person`; slices and lists speak of several."""

@@ -61,6 +61,9 @@ class Source(Protocol):
     def persons(self) -> Iterator[tuple[int, int]]:
         """The rows that tie persons to entries, counted in parts and in no order: entry, rows of this part."""
 
+    def erased(self) -> Iterator[tuple[int, int]]:
+        """How many ties to entries erasures have destroyed, by entry, ascending: entry, ties."""
+
     def strays(self, widths: list[int]) -> Iterable[str]:
         """Names of rows beyond the tree; `widths[l]` is how many tiles level `l` should have."""
 
@@ -118,6 +121,13 @@ class StoreSource:
         while found := rows.count_persons(self._connection, after, PERSON_RUN):
             yield from ((entry, count) for entry, count, _ in found)
             after = max((person, entry) for entry, _, person in found)
+
+    def erased(self) -> Iterator[tuple[int, int]]:
+        """As `Source.erased`."""
+        after = -(1 << 62)
+        while found := rows.read_erased(self._connection, after, PERSON_RUN):
+            yield from found
+            after = found[-1][0]
 
     def strays(self, widths: list[int]) -> Iterator[str]:
         """As `Source.strays`."""
@@ -199,6 +209,10 @@ class ExportSource:
 
     def persons(self) -> Iterator[tuple[int, int]]:
         """As `Source.persons`: an export names no person."""
+        return iter(())
+
+    def erased(self) -> Iterator[tuple[int, int]]:
+        """As `Source.erased`: likewise."""
         return iter(())
 
     def strays(self, widths: list[int]) -> Iterator[str]:

@@ -127,6 +127,8 @@ class _Verification:
         self._persons = Persons(self._source, self._report, size) if self._source.has_rows else None
         self._replay(size, end)
         self._publication.finish(size)
+        if self._persons:
+            self._persons.finish()
         self._edges()
         self._root(signed)
         for name in self._source.strays(_tile_counts(size)):

@@ -16,6 +16,8 @@ from broker.operator.office import BY
 from broker.store import tables
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from sqlalchemy import Connection
 
     from broker.ledger.log import Tx
@@ -31,7 +33,7 @@ class Difference:
     Attributes:
         added: names of fields and purposes that it brings.
         removed: names that it no longer has; contracts and records that use them come to nothing.
-        policy: the policy version, if it is a new one.
+        policy: the policy version that it founds, if it is the first catalogue.
         unchanged: it is the catalogue in force, byte by byte.
     """
 
@@ -52,7 +54,8 @@ def compare(connection: Connection, toml: str) -> Difference:
     """What putting `toml` in force would change.
 
     Raises:
-        SlussError: as `parse_catalogue`; INVALID_TERMS for a policy version that has another effective time.
+        SlussError: as `parse_catalogue`; INVALID_TERMS for a policy version that is not on record, though others
+            are, or has another effective time, and for a purpose that asks for the acceptance of one that is not.
     """
     new = parse_catalogue(toml)
     known = in_force(connection)
@@ -68,7 +71,7 @@ def compare(connection: Connection, toml: str) -> Difference:
 
 
 def put_in_force(tx: Tx, toml: str, by: str = BY) -> list[int]:
-    """Puts the catalogue in force, and its policy version on record if it is new; the entries' indexes.
+    """Puts the catalogue in force, and its policy version on record if it is the founding one; the entries' indexes.
 
     Raises:
         SlussError: as `compare`.
@@ -90,15 +93,32 @@ def put_in_force(tx: Tx, toml: str, by: str = BY) -> list[int]:
 
 
 def _policy_known(connection: Connection, catalogue: Catalogue) -> bool:
-    known = connection.execute(
-        select(POLICY.c.effective_at).where(POLICY.c.id == catalogue.policy.version)
-    ).scalar_one_or_none()
-    if known is not None and known != _effective(catalogue):
+    """Whether the catalogue's policy version is on record; if none is, it founds the first.
+
+    Further versions have texts and a time of their own: they are published, not imported.
+    """
+    known = {row.id: row.effective_at for row in connection.execute(select(POLICY.c.id, POLICY.c.effective_at))}
+    version = catalogue.policy.version
+    _check_accepted_since(catalogue, {version, *known})
+    if not known:
+        return False
+    if version not in known:
         raise SlussError(
             Reason.INVALID_TERMS,
-            f"policy version {catalogue.policy.version} is on record with another effective time",
+            f"policy version {version} is not on record: publish it first (`sluss policy publish`)",
         )
-    return known is not None
+    if known[version] != _effective(catalogue):
+        raise SlussError(Reason.INVALID_TERMS, f"policy version {version} is on record with another effective time")
+    return True
+
+
+def _check_accepted_since(catalogue: Catalogue, versions: Container[str]) -> None:
+    for purpose in catalogue.purposes.values():
+        if purpose.accepted_since and purpose.accepted_since not in versions:
+            raise SlussError(
+                Reason.INVALID_TERMS,
+                f"purpose {purpose.code} asks for policy version {purpose.accepted_since}, which is not on record",
+            )
 
 
 def _effective(catalogue: Catalogue) -> int:

@@ -45,6 +45,7 @@ FIRST_PROFILES: Final = (Principal("operator", "admin"), Principal("internal", "
 BACKUP: Final = {
     "ca/key.pem": "signs certificates; whoever has it can pose as anybody whose key is pinned next",
     "keys/rings.json": "opens records; keep it apart from the database's backups",
+    "keys/erased.jsonl": "who was erased, once somebody is; keep it with the rings, never with the database",
     "keys/ledger.json": "signs the ledger; without it the ledger can't go on",
     "the database": "records, contracts and the ledger",
 }

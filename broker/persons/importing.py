@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 from broker.clock import SECOND
 from broker.errors import Reason
 from broker.ids import new_person_id
+from broker.outbox import showing
 from broker.persons import checking, rows
 from broker.persons.model import ACTIVE, Fault, Outcome, Result
+from broker.persons.register import queue_confirmation
 from broker.store.engine import StoreError, writing
 from broker.values import index_form, mask
 from broker.vault import Value
@@ -78,7 +80,7 @@ class Importer:
         raise StoreError
 
     def _write(self, caller: Caller, plan: _Plan) -> None:
-        if plan.changed:
+        if plan.changed or (plan.new and plan.batch.confirm):
             self._desk.change(caller, plan.change)
         elif plan.new:
             self._insert(caller, plan)
@@ -234,11 +236,23 @@ class _Plan:
             raise _StaleError
         if change.snapshot.catalogue.digest != self.catalogue.digest:
             raise _StaleError
-        if not rows.update_persons(change.connection, self.changed, change.now_us):
+        if self.changed and not rows.update_persons(change.connection, self.changed, change.now_us):
             raise _StaleError
         if self.new:
             self.insert(change.connection)
-        change.tx.bump_rights()
+        if self.batch.confirm:
+            self._confirm(change)
+        if self.changed:
+            change.tx.bump_rights()
+
+    def _confirm(self, change: Change) -> None:
+        """Queue what was received of each new person,."""
+        policy = change.snapshot.policy(change.now_us)
+        texts = {person.id: person.texts for person in self.persons}
+        for new in self.new:
+            values, source = texts[new.id], self.batch.source
+            received = showing.confirm(self.catalogue, new.id, values, source, (), at=change.now_us, policy=policy)
+            queue_confirmation(change, new, received)
 
     def results(self) -> list[Result]:
         """Step 4: one result per row, in order."""

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
 
     from broker.choices.model import ChoiceMade
     from broker.errors import Reason
+    from broker.outbox.showing import Confirmation
 
 Given = tuple[str, str]
 """A field's name and the text given for it, both unchecked."""
 
 ACTIVE: Final = "active"
 """The only state in which a person is visible."""
+ERASED_STATE: Final = "erased"
 
 MAX_VALUES: Final = 256
 """Values in one registration, correction or row."""
@@ -27,12 +29,13 @@ MAX_FOUND: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A person to register."""
+    """A person to register; `accepted` is the policy version that the person accepted with it, or empty."""
 
     request_id: bytes
     values: Sequence[Given] = field(repr=False)
     source: str
     choices: Sequence[ChoiceMade] = ()
+    accepted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,11 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A registered person."""
+    """A registered person, and what the person is to be told."""
 
     person: int
     etag: str
+    confirmation: Confirmation
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +94,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows to import together; `dry_run` stores nothing."""
+    """Rows to import together; `dry_run` stores nothing, `confirm` queues a confirmation for each new person."""
 
     rows: Sequence[Row]
     source: str
     dry_run: bool = False
+    confirm: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ _CLAIM: Final = "INSERT INTO unique_number (digest, person) VALUES (?, ?) ON CON
 _INSERT_INDEX: Final = "INSERT INTO blind_index (kind, digest, person) VALUES (?, ?, ?)"
 _COLUMNS: Final = (
     "id", "state", "version", "keys", "financial_keys", "record", "choices", "fingerprint", "created_at",
-    "updated_at",
+    "updated_at", "accepted",
 )  # fmt: skip
 _INSERT_PERSON: Final = f"INSERT INTO person ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - constants
 _IN: Final = 500
@@ -57,11 +57,12 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewPerson:
-    """A person to insert, who has chosen nothing yet; `indexes` are the person's digests."""
+    """A person to insert, who has chosen nothing yet; `accepted` as its column holds it, `indexes` are the digests."""
 
     id: int
     sealed: SealedRecord
     indexes: frozenset[Index]
+    accepted: str | None = None
 
     @property
     def kept(self) -> Kept:
@@ -142,6 +143,7 @@ def insert_persons(connection: Connection, persons: Sequence[NewPerson], now_us:
             person.sealed.fingerprint,
             now_us,
             now_us,
+            person.accepted,
         )
         for person in persons
     ]

@@ -38,7 +38,9 @@ class Persons:
         done = await self._call(
             self._desk.change, caller, lambda change: register.register(change, wire.registration(request))
         )
-        return person_pb2.RegisterPersonResponse(person_id=person_text(done.person), etag=done.etag)
+        return person_pb2.RegisterPersonResponse(
+            person_id=person_text(done.person), etag=done.etag, confirmation=wire.confirmation(done.confirmation)
+        )
 
     async def update_person(
         self, caller: Caller, request: person_pb2.UpdatePersonRequest, _deadline_s: float

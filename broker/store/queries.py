@@ -30,7 +30,7 @@ LEGAL_CASE: Final = tables.core(tables.LegalCase)
 Columns = tuple["Column[Any]", ...]
 
 FOR_DISCLOSURE: Final[Columns] = tuple(
-    PERSON.c[name] for name in ("id", "state", "keys", "financial_keys", "record", "choices")
+    PERSON.c[name] for name in ("id", "state", "keys", "financial_keys", "record", "choices", "accepted")
 )
 """The columns that a disclosure needs."""
 

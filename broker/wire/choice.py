@@ -24,7 +24,7 @@ _STATES: Final = {
     choice_pb2.CHOICE_STATE_OPTED_IN: OPTED_IN,
     choice_pb2.CHOICE_STATE_OPTED_OUT: OPTED_OUT,
 }
-_STATE_OF: Final = {state: number for number, state in _STATES.items()}
+STATE_OF: Final = {state: number for number, state in _STATES.items()}
 _OUTCOMES: Final = {outcome: choice_pb2.ChoiceResult.Outcome.Value(f"OUTCOME_{outcome}") for outcome in Outcome}
 _MAX_CHANNELS: Final = 16
 _KINDS: Final = {"person_id": "person", "customer_number": NUMBER, "email": "email", "phone": "phone"}
@@ -51,7 +51,7 @@ def choice_made(message: choice_pb2.ChoiceMade) -> ChoiceMade:
 def choice_message(choice: ChoiceMade) -> choice_pb2.ChoiceMade:
     """A choice as told."""
     return choice_pb2.ChoiceMade(
-        purpose=choice.purpose, state=_STATE_OF[choice.state], channels=choice.channels, medium=choice.medium
+        purpose=choice.purpose, state=STATE_OF[choice.state], channels=choice.channels, medium=choice.medium
     )
 
 

@@ -19,11 +19,12 @@ from broker.persons.model import (
     Registration,
     Row,
 )
-from broker.wire.choice import choice_made, choice_message
+from broker.wire.choice import STATE_OF, choice_made, choice_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sized
 
+    from broker.outbox.showing import Confirmation
     from broker.persons.model import Fault, Given, Result, Shown, StoredField
 
 _OUTCOMES: Final = {
@@ -45,6 +46,34 @@ def registration(message: person_pb2.RegisterPersonRequest) -> Registration:
         _values(message.values, at_least=1),
         message.source,
         [choice_made(choice) for choice in message.choices],
+        message.accepted_policy,
+    )
+
+
+def confirmation(found: Confirmation) -> person_pb2.RegistrationConfirmation:
+    """A confirmation with the information received."""
+    return person_pb2.RegistrationConfirmation(
+        person_id=person_text(found.person),
+        registered_at=rfc3339(found.at),
+        policy_version=found.policy,
+        values=[
+            person_pb2.ConfirmedValue(
+                field=each.field, label_sv=each.label_sv, label_en=each.label_en, value=each.value, source=each.source
+            )
+            for each in found.values
+        ],
+        choices=[
+            person_pb2.ConfirmedChoice(
+                purpose=each.purpose,
+                label_sv=each.label_sv,
+                label_en=each.label_en,
+                state=STATE_OF[each.state],
+                medium=each.medium,
+                channels=each.channels,
+            )
+            for each in found.choices
+        ],
+        accepted_policy=found.accepted,
     )
 
 
@@ -100,7 +129,7 @@ def batch(message: person_pb2.ImportPersonsRequest, start: int, size: int) -> Ba
     for row in message.rows:
         _require_count(row.values, "values", 0, MAX_VALUES)
     part = [Row(row.line, _values(row.values)) for row in message.rows[start : start + size]]
-    return Batch(part, message.source, message.dry_run)
+    return Batch(part, message.source, message.dry_run, message.confirm)
 
 
 def shown(person: Shown) -> person_pb2.GetPersonResponse:

@@ -90,6 +90,10 @@ def _policy(entry: Mapping[str, Any]) -> str:
     return f"policy version {entry['version']}, in force from {moment(entry['effective'])}, set by {entry['by']}"
 
 
+def _acceptance(entry: Mapping[str, Any]) -> str:
+    return f"a person accepted policy version {entry['version']} ({entry['source']}), recorded by {entry['by']}"
+
+
 def _case(entry: Mapping[str, Any]) -> str:
     return (
         f"legal case {entry['case']} ({entry['ground']}, requester in {entry['country']}): {entry['event']} by"
@@ -118,6 +122,11 @@ def _sealed(_entry: Mapping[str, Any]) -> str:
     return "sealed: a commitment to an entry that is hidden for a time"
 
 
+def _erasure(entry: Mapping[str, Any]) -> str:
+    ties = "1 entry" if entry["ties"] == 1 else f"{entry['ties']} entries"
+    return f"a person was erased for {entry['cause']} by {entry['by']}; {ties} can't be linked to anybody any more"
+
+
 def _genesis(entry: Mapping[str, Any]) -> str:
     return f"the ledger {entry['origin']} began"
 
@@ -136,9 +145,11 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "choice": _choice,
     "catalogue": _catalogue,
     "policy": _policy,
+    "acceptance": _acceptance,
     "case": _case,
     "release": _release,
     "release_elsewhere": _release_elsewhere,
+    "erasure": _erasure,
     "sealed": _sealed,
     "genesis": _genesis,
 }

@@ -73,6 +73,9 @@ def import_(
         typer.Option(help="The broker's field catalogue, if not the standard one.", metavar="FILE.toml"),
     ] = None,
     dry_run: DryRun = False,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Queue a confirmation for each new person; else nobody is written to.")
+    ] = False,
 ) -> None:
     """Import a customer file. Good rows are stored; faulty ones are written out with what is wrong."""
     if mapping is None and not guess_:
@@ -84,7 +87,7 @@ def import_(
             _print_guess(session, file, fields, source)
             return
         plan = parse_mapping(read_text(mapping), fields)
-        run = Run(plan.with_source(source) if source else plan, fields, dry_run=dry_run)
+        run = Run(plan.with_source(source) if source else plan, fields, dry_run=dry_run, confirm=confirm)
         outcome = run.run(session, file, faulty or file.with_name(f"{file.stem}.faulty{file.suffix}"))
     _report(session, outcome, dry_run=dry_run)
 
@@ -136,16 +139,17 @@ class Outcome:
 class Run:
     """One import of one file."""
 
-    def __init__(self, mapping: Mapping, catalogue: Catalogue, *, dry_run: bool) -> None:
+    def __init__(self, mapping: Mapping, catalogue: Catalogue, *, dry_run: bool, confirm: bool = False) -> None:
         self._mapping = mapping
         self._converter = Converter(mapping, catalogue)
         self._dry_run = dry_run
+        self._confirm = confirm
         self._outcome = Outcome()
         self._writing = Lock()  # rows are read on gRPC's thread, answers come on ours; both find faulty ones
 
     def run(self, session: Session, file: Path, faulty_file: Path) -> Outcome:
         """Sends the good rows, writes the faulty ones."""
-        sender = Sender(_stream(session), source=self._mapping.source, dry_run=self._dry_run)
+        sender = Sender(_stream(session), source=self._mapping.source, dry_run=self._dry_run, confirm=self._confirm)
         total = _rows_about(file, self._mapping.input)
         with (
             open_source(file, self._mapping) as source,

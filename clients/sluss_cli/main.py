@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sluss_cli import choice, console, contract, disclose, imports, key, ledger, legal, person, profile
+from sluss_cli import choice, console, contract, disclose, imports, key, ledger, legal, outbox, person, policy, profile
 from sluss_cli.exits import table
 from sluss_cli.verb import JsonOption, ProfileOption
 
@@ -35,6 +35,8 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("key", key.app),
         ("ledger", ledger.app),
         ("legal", legal.app),
+        ("policy", policy.app),
+        ("outbox", outbox.app),
         ("profile", profile.app),
     ):
         app.add_typer(_own(group), name=name)

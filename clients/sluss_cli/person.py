@@ -151,18 +151,27 @@ def register(
             metavar="PURPOSE",
         ),
     ] = None,
+    accept: Annotated[
+        str, typer.Option(help="The policy version that the person accepted with it.", metavar="VERSION")
+    ] = "",
     medium: Medium = "web",
 ) -> None:
-    """Register a person."""
+    """Register a person; a confirmation of what was received is queued in the outbox."""
     choices = [parse_choice(purpose, "in", medium) for purpose in opt_in or ()]
     choices += [parse_choice(purpose, "out", medium) for purpose in opt_out or ()]
     request = pb.RegisterPersonRequest(
-        request_id=str(uuid.uuid4()), values=_values(values, file), source=source, choices=choices
+        request_id=str(uuid.uuid4()),
+        values=_values(values, file),
+        source=source,
+        choices=choices,
+        accepted_policy=accept,
     )
     if not request.values:
         raise usage("nothing to register: give --from FILE or --set FIELD=VALUE")
     reply = session.persons.RegisterPerson(request, timeout=DEADLINE_S)
-    session.output.result({"person": reply.person_id, "etag": reply.etag})
+    session.output.result(
+        {"person": reply.person_id, "etag": reply.etag, "policy_version": reply.confirmation.policy_version}
+    )
     session.output.line(reply.person_id)
 
 

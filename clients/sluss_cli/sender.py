@@ -138,12 +138,18 @@ class Sender(Batches[pb.ImportRow, pb.ImportPersonsRequest, pb.ImportPersonsResp
     FAULTY = pb.ImportResult.OUTCOME_FAULTY
 
     def __init__(
-        self, stream: Stream[pb.ImportPersonsRequest, pb.ImportPersonsResponse], *, source: str, dry_run: bool
+        self,
+        stream: Stream[pb.ImportPersonsRequest, pb.ImportPersonsResponse],
+        *,
+        source: str,
+        dry_run: bool,
+        confirm: bool = False,
     ) -> None:
         super().__init__(stream)
         self._source = source
         self._dry_run = dry_run
+        self._confirm = confirm
 
     def pack(self, rows: list[pb.ImportRow]) -> pb.ImportPersonsRequest:
         """A batch."""
-        return pb.ImportPersonsRequest(rows=rows, source=self._source, dry_run=self._dry_run)
+        return pb.ImportPersonsRequest(rows=rows, source=self._source, dry_run=self._dry_run, confirm=self._confirm)

@@ -15,7 +15,9 @@ from sluss.v1 import (
     disclosure_pb2_grpc,
     ledger_pb2_grpc,
     legal_pb2_grpc,
+    outbox_pb2_grpc,
     person_pb2_grpc,
+    policy_pb2_grpc,
 )
 from sluss_client.channel import channel
 from sluss_client.errors import (
@@ -119,6 +121,16 @@ class Session:
     def legal(self) -> legal_pb2_grpc.LegalServiceStub:
         """The legal service."""
         return legal_pb2_grpc.LegalServiceStub(self._channel)
+
+    @cached_property
+    def policies(self) -> policy_pb2_grpc.PolicyServiceStub:
+        """The policy service."""
+        return policy_pb2_grpc.PolicyServiceStub(self._channel)
+
+    @cached_property
+    def outbox(self) -> outbox_pb2_grpc.OutboxServiceStub:
+        """The outbox service."""
+        return outbox_pb2_grpc.OutboxServiceStub(self._channel)
 
     @cached_property
     def subcontractor(self) -> Subcontractor:

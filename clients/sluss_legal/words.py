@@ -223,8 +223,10 @@ ENTRY_TYPES = {
     "key": N_("Key"),
     "certificate": N_("Certificate"),
     "choice": N_("Choice"),
+    "erasure": N_("Erasure"),
     "catalogue": N_("Field catalogue"),
     "policy": N_("Policy version"),
+    "acceptance": N_("Acceptance of a policy version"),
     "genesis": N_("Beginning of the ledger"),
 }
 SUITES = {1: "X25519", 2: "X-Wing (ML-KEM-768 + X25519)"}

@@ -17,6 +17,7 @@ PAGES = [
     "broker/data/README.md",
     "broker/ledger/FORMAT.md",
     "clients/README.md",
+    "clients/examples/registration/README.md",
     "clients/sluss_cli/README.md",
     "clients/sluss_legal/README.md",
     "protos/README.md",

@@ -5,6 +5,7 @@ import typer
 from sluss_cli import main
 from sluss_cli.contract_file import EXAMPLE
 from sluss_cli.legal.case_file import EXAMPLE as LEGAL_EXAMPLE
+from sluss_cli.policy_file import EXAMPLE as POLICY_EXAMPLE
 
 from tests.integration.bad_command_lines import (
     CONTRACT,
@@ -28,6 +29,7 @@ def place(tmp_path_factory):
     made.found()
     lay_out(made.folder)
     (made.folder / "terms.toml").write_text(EXAMPLE, encoding="utf-8")
+    (made.folder / "policy.toml").write_text(POLICY_EXAMPLE, encoding="utf-8")
     (made.folder / "rows.csv").write_text("customer_number,email\nK-1,m@example.com\n", encoding="utf-8")
     (made.folder / "a.pem").write_bytes((made.acme / "certificate.pem").read_bytes())
     with made.serving():

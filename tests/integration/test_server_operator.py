@@ -108,7 +108,13 @@ def test_init_tells_programs_what_it_made_and_what_to_back_up(tmp_path):
     told = run("init", "--home", home, *INIT, "--json").json
     assert told["home"] == str(home)
     assert "ca/key.pem" in told["files"]
-    assert set(told["back_up"]) == {"ca/key.pem", "keys/rings.json", "keys/ledger.json", "the database"}
+    assert set(told["back_up"]) == {
+        "ca/key.pem",
+        "keys/rings.json",
+        "keys/erased.jsonl",
+        "keys/ledger.json",
+        "the database",
+    }
     assert all((home / name).is_file() for name in told["files"])
 
 
@@ -331,15 +337,18 @@ def effective(time):
     return text
 
 
-def test_a_catalogue_is_put_in_force_with_its_policy_version(home, tmp_path):
+def test_a_catalogue_is_put_in_force_and_brings_no_policy_version_but_the_first(home, tmp_path):
     file = tmp_path / "new.toml"
     file.write_text(effective("2026-02-01T00:00:00Z").replace('version = "2026-01"', 'version = "2026-02"'))
     before = rights(home)
+    ended = run("catalogue", "import", file, "--home", home, exits=2)
+    assert "publish it first" in ended.err
+    file.write_text(default_catalogue_text() + "\n# reviewed again\n")
     tried = run("catalogue", "import", file, "--dry-run", "--home", home, "--json").json
-    assert (tried["policy"], tried["entries"], rights(home)) == ("2026-02", [], before)
+    assert (tried["policy"], tried["entries"], rights(home)) == ("", [], before)
     told = run("catalogue", "import", file, "--home", home, "--json").json
     found = entries(home)
-    assert [found[index]["type"] for index in told["entries"]] == ["policy", "catalogue"]
+    assert [found[index]["type"] for index in told["entries"]] == ["catalogue"]
     assert rights(home) == before + 1
     assert run("catalogue", "import", file, "--home", home, "--json").json["unchanged"]
     assert len(entries(home)) == len(found)

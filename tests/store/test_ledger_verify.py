@@ -7,10 +7,11 @@ from sqlalchemy import text
 
 from broker.clock import SECOND
 from broker.errors import SlussError
-from broker.ledger import companions, entry, sources
+from broker.ledger import companions, entry, rows, sources
 from broker.ledger.checkpoint import open_checkpoint
 from broker.ledger.findings import MAX_FINDINGS, Kind
 from broker.ledger.merkle import leaf_hash
+from broker.ledger.shapes import ONE_PERSON
 from broker.ledger.tiles import Tree
 from broker.ledger.verify import verify_store
 from tests.unit.ledger.world import ORIGIN, OTHER, SIGNER, START, VERIFIER, disclosure, every_type, fill, new_ledger
@@ -270,8 +271,10 @@ def peopled(store_engine):
         for kind in ("release", "release_elsewhere"):
             tx.append(every_type()[kind], persons=[8])
         for kind, data in every_type().items():
-            if kind not in {"genesis", "disclosure", "choice", "release", "release_elsewhere"}:
-                tx.append(data, persons=[9] if kind == "sealed" else [])
+            if kind not in {"genesis", "disclosure", "choice", "release", "release_elsewhere", "erasure"}:
+                tx.append(data, persons=[9] if kind in {"sealed", *ONE_PERSON} else [])
+        erasure = tx.append(entry.erasure(tx.at, bytes(32), 1, "R-2026-0001", "privacy/p"))
+        rows.add_erased(tx.connection, [erasure])
         size = tx.size
     ledger.publish()
     return size
@@ -297,12 +300,14 @@ def test_a_row_of_a_person_added_to_an_entry_is_found_with_it(peopled, store_eng
 
 
 def test_a_sealed_entry_tells_of_no_number_of_persons_but_of_more_than_256(peopled, store_engine):
-    change(store_engine, "DELETE FROM ledger_person WHERE entry = 15")
+    with store_engine.begin() as connection:
+        sealed = connection.execute(text("SELECT id FROM ledger_entry WHERE type = 'sealed'")).scalar_one()
+    change(store_engine, "DELETE FROM ledger_person WHERE entry = :i", i=sealed)
     assert found(store_engine) == set()
     with store_engine.begin() as connection:
-        rows = [{"p": person} for person in range(10_000, 10_257)]
-        connection.execute(text("INSERT INTO ledger_person (person, entry) VALUES (:p, 15)"), rows)
-    assert found(store_engine) == {(Kind.PERSON, 15)}
+        rows = [{"p": person, "i": sealed} for person in range(10_000, 10_257)]
+        connection.execute(text("INSERT INTO ledger_person (person, entry) VALUES (:p, :i)"), rows)
+    assert found(store_engine) == {(Kind.PERSON, sealed)}
 
 
 def test_a_row_of_a_person_moved_to_another_entry_is_found_at_both(peopled, store_engine):
@@ -310,8 +315,9 @@ def test_a_row_of_a_person_moved_to_another_entry_is_found_at_both(peopled, stor
     assert found(store_engine) == {(Kind.PERSON, 1), (Kind.PERSON, 3)}
 
 
-@pytest.mark.parametrize("index", [-1, 16, 1 << 40])
+@pytest.mark.parametrize("index", [-1, "size", 1 << 40])
 def test_rows_of_persons_without_an_entry_are_found(peopled, store_engine, index):
+    index = peopled if index == "size" else index
     change(store_engine, "INSERT INTO ledger_person (person, entry) VALUES (4711, :i), (4712, :i)", i=index)
     assert found(store_engine) == {(Kind.PERSON, index)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from sqlalchemy import text, update
 from broker.store.engine import reading, truncate_log, writing
 from broker.store.queries import PERSON
 from broker.vault import ERASED
-from tests.support.persons import CANARIES, FINANCIAL, insert_person, whole_row
+from tests.support.persons import CANARIES, FINANCIAL, insert_person, spellings, whole_row
 
 PERSONS = range(1, 40)
 
@@ -20,12 +19,6 @@ def bytes_on_disk(engine):
     """The database file with its write-ahead log and shared memory."""
     path = Path(engine.url.database)
     return b"".join(Path(f"{path}{end}").read_bytes() for end in ("", "-wal", "-shm"))
-
-
-def spellings(value):
-    """The ways in which a text may lie in a file."""
-    forms = {value, value.lower(), value.upper(), unicodedata.normalize("NFD", value)}
-    return {form.encode(code) for form in forms for code in ("utf-8", "utf-16-le")} | {value.encode().hex().encode()}
 
 
 def canaries():

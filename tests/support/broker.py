@@ -18,8 +18,10 @@ from sluss.v1 import (
     contract_pb2_grpc,
     disclosure_pb2_grpc,
     ledger_pb2_grpc,
+    outbox_pb2_grpc,
     person_pb2,
     person_pb2_grpc,
+    policy_pb2_grpc,
 )
 from sluss_client import Subcontractor
 from sluss_client.channel import channel
@@ -147,6 +149,12 @@ class BrokerProcess:
 
     def ledger(self, name="legal/anna"):
         return ledger_pb2_grpc.LedgerServiceStub(self.channel(name))
+
+    def policies(self, name="privacy/team"):
+        return policy_pb2_grpc.PolicyServiceStub(self.channel(name))
+
+    def outbox(self, name="internal/import"):
+        return outbox_pb2_grpc.OutboxServiceStub(self.channel(name))
 
     def propose(self, *grants, subcontractor="subcontractor/acme"):
         """A proposed contract; gives its id."""

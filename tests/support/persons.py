@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from sqlalchemy import insert, select
 
 from broker.store.queries import PERSON, WHOLE
@@ -32,3 +34,9 @@ def insert_person(connection, vault, person_id, values=None, *, state="active", 
 def whole_row(connection, person_id):
     """All columns of a person."""
     return connection.execute(select(*WHOLE).where(PERSON.c.id == person_id)).one()
+
+
+def spellings(value):
+    """The ways in which a text may lie in a file."""
+    forms = {value, value.lower(), value.upper(), unicodedata.normalize("NFD", value)}
+    return {form.encode(code) for form in forms for code in ("utf-8", "utf-16-le")} | {value.encode().hex().encode()}

@@ -19,7 +19,7 @@ from sqlalchemy import insert
 from broker import agreements, pki
 from broker.agreements import Agreements
 from broker.asks import Answer, Ask, Named
-from broker.catalogue import default_catalogue_text, parse_catalogue
+from broker.catalogue import default_catalogue_text
 from broker.choices import recording
 from broker.choices.model import ChoiceMade, Recording
 from broker.clock import system_clock
@@ -32,10 +32,11 @@ from broker.identity import KINDS, Caller, Evidence, Principal
 from broker.ledger import entry
 from broker.ledger.log import Ledger
 from broker.ledger.signer import LedgerKeys
+from broker.operator.catalogues import put_in_force
 from broker.persons import register
 from broker.persons.model import Registration
 from broker.refusals import RefusalLog
-from broker.rights import CATALOGUE, CERTIFICATE, POLICY, Rights
+from broker.rights import CERTIFICATE, Rights
 from broker.sealing import Opener, RecipientPrivateKey
 
 DOMAIN = "example.com"
@@ -90,7 +91,7 @@ class World:
         self.private_key = RecipientPrivateKey.generate()
         self.reopen()
         if self.ledger.genesis():
-            self._import_catalogue(default_catalogue_text())
+            self.ledger.run(lambda tx: put_in_force(tx, default_catalogue_text()))
 
     def reopen(self):
         """A fresh process's view of the same store."""
@@ -106,14 +107,6 @@ class World:
             DOMAIN,
         )
         self.desk = Desk(self.engine, self.ledger, self.vault, self.refusals, self.clock, DOMAIN)
-
-    def _import_catalogue(self, text):
-        found = parse_catalogue(text)
-        with self.ledger.transaction() as tx:
-            tx.connection.execute(insert(CATALOGUE).values(serial=1, digest=found.digest, toml=text, loaded_at=tx.at))
-            tx.connection.execute(insert(POLICY).values(id=found.policy.version, effective_at=1, digest=found.digest))
-            tx.append(entry.catalogue(tx.at, found.digest, "operator/test"))
-            tx.bump_rights()
 
     def actor(self, name):
         return Actor(self, name)

@@ -22,7 +22,9 @@ from broker.ledger.entry.form import (
     parse,
 )
 from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsewhere, sealed, sealed_commitment
-from broker.ledger.entry.rights import Chosen, catalogue, certificate, choice, contract, genesis, key, policy
+from broker.ledger.entry.persons import erasure
+from broker.ledger.entry.policies import acceptance, policy
+from broker.ledger.entry.rights import Chosen, catalogue, certificate, choice, contract, genesis, key
 
 __all__ = [
     "DIGEST",
@@ -34,6 +36,7 @@ __all__ = [
     "VERSION",
     "Chosen",
     "Columns",
+    "acceptance",
     "base64url",
     "canonical",
     "case",
@@ -44,6 +47,7 @@ __all__ = [
     "contract",
     "digest_texts",
     "disclosure",
+    "erasure",
     "genesis",
     "good_fields",
     "key",

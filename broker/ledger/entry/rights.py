@@ -107,11 +107,6 @@ def catalogue(at: int, sha256: bytes, by: str) -> bytes:
     return make("catalogue", at, sha256=base64url(sha256), by=by)
 
 
-def policy(at: int, version: str, effective: int, sha256: bytes, by: str) -> bytes:
-    """A policy version was set to apply from `effective` on; `sha256` is that of its text."""
-    return make("policy", at, version=version, effective=rfc3339(effective), sha256=base64url(sha256), by=by)
-
-
 def genesis(at: int, origin: str, ed25519_key: bytes, mldsa44_key: bytes) -> bytes:
     """The first entry: whose ledger this is and by which public keys (raw, 32 and 1312 bytes) it signs."""
     return make("genesis", at, origin=origin, ed25519=base64url(ed25519_key), mldsa44=base64url(mldsa44_key))

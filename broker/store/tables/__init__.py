@@ -7,6 +7,7 @@ assigns every key), no server-side defaults, times as integer microseconds since
 from broker.store.tables.choices import Choice
 from broker.store.tables.columns import core
 from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
+from broker.store.tables.erasure import Erasure, LedgerErased
 from broker.store.tables.ledger import (
     CASES,
     RIGHTS,
@@ -18,12 +19,15 @@ from broker.store.tables.ledger import (
     SealedEntry,
 )
 from broker.store.tables.legal import LegalCase, LegalDocument, LegalEvent
+from broker.store.tables.outbox import OutboxConsumer, OutboxDelivery, OutboxItem
 from broker.store.tables.persons import BlindIndex, Person, UniqueNumber
+from broker.store.tables.policies import Acceptance, PolicyFanOut, PolicyNotice, PolicyText
 from broker.store.tables.spine import Epoch, RefusalCount, Request, Volume
 
 __all__ = [
     "CASES",
     "RIGHTS",
+    "Acceptance",
     "BlindIndex",
     "Catalogue",
     "Certificate",
@@ -31,15 +35,23 @@ __all__ = [
     "Contract",
     "ContractVersion",
     "Epoch",
+    "Erasure",
     "Head",
     "LedgerCheckpoint",
     "LedgerEntry",
+    "LedgerErased",
     "LedgerPerson",
     "LedgerTile",
     "LegalCase",
     "LegalDocument",
     "LegalEvent",
+    "OutboxConsumer",
+    "OutboxDelivery",
+    "OutboxItem",
     "Person",
+    "PolicyFanOut",
+    "PolicyNotice",
+    "PolicyText",
     "PolicyVersion",
     "RecipientKey",
     "RefusalCount",

@@ -12,7 +12,8 @@ class Person(SQLModel, table=True):
     """A person's record: sealed fields under keys of their own (see vault.py for the two formats).
 
     `choices` is JSON, the choices now in force by purpose and channel (broker/choices/rule.py). `fingerprint` is a
-    keyed digest of all values, so that importing the same row again is seen without opening anything.
+    keyed digest of all values, so that importing the same row again is seen without opening anything. `accepted` is the
+    newest policy version that the person accepted, under a MAC of the person's own (see vault.py); null for none.
     """
 
     __tablename__ = "person"
@@ -26,6 +27,7 @@ class Person(SQLModel, table=True):
     fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     created_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     updated_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    accepted: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
 
 
 class BlindIndex(SQLModel, table=True):

@@ -260,6 +260,27 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: `{"idle_s": "60"}`
     """
+    ERROR_REASON_POLICY_UNKNOWN: _ErrorReason.ValueType  # 60
+    """NOT_FOUND. No such policy version, or it has no text yet.
+
+    Example: `{"version": "2026-02"}`
+    """
+    ERROR_REASON_POLICY_EXISTS: _ErrorReason.ValueType  # 61
+    """ALREADY_EXISTS. The policy version is on record with another text or another time; what was published stays.
+
+    Example: `{"version": "2026-02"}`
+    """
+    ERROR_REASON_NOTICE_MISSING: _ErrorReason.ValueType  # 62
+    """FAILED_PRECONDITION. Going on to use the service accepts a version only if it is in force and a message about it was
+    delivered to the person.
+
+    Example: `{"version": "2026-02"}`
+    """
+    ERROR_REASON_CONSUMER_TAKEN: _ErrorReason.ValueType  # 63
+    """PERMISSION_DENIED. The consumer's name is another principal's.
+
+    Example: `{"consumer": "mail"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of `google.rpc.ErrorInfo`, without the prefix `ERROR_REASON_`; its domain is
@@ -503,5 +524,26 @@ ERROR_REASON_STREAM_IDLE: ErrorReason.ValueType  # 51
 """ABORTED. The caller of a stream sent no message, or took none, for too long. What was answered before stands.
 
 Example: `{"idle_s": "60"}`
+"""
+ERROR_REASON_POLICY_UNKNOWN: ErrorReason.ValueType  # 60
+"""NOT_FOUND. No such policy version, or it has no text yet.
+
+Example: `{"version": "2026-02"}`
+"""
+ERROR_REASON_POLICY_EXISTS: ErrorReason.ValueType  # 61
+"""ALREADY_EXISTS. The policy version is on record with another text or another time; what was published stays.
+
+Example: `{"version": "2026-02"}`
+"""
+ERROR_REASON_NOTICE_MISSING: ErrorReason.ValueType  # 62
+"""FAILED_PRECONDITION. Going on to use the service accepts a version only if it is in force and a message about it was
+delivered to the person.
+
+Example: `{"version": "2026-02"}`
+"""
+ERROR_REASON_CONSUMER_TAKEN: ErrorReason.ValueType  # 63
+"""PERMISSION_DENIED. The consumer's name is another principal's.
+
+Example: `{"consumer": "mail"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

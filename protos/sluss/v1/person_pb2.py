@@ -26,7 +26,7 @@ from sluss.v1 import choice_pb2 as sluss_dot_v1_dot_choice__pb2
 from sluss.v1 import options_pb2 as sluss_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sluss/v1/person.proto\x12\x08sluss.v1\x1a\x15sluss/v1/choice.proto\x1a\x16sluss/v1/options.proto\"*\n\nFieldValue\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x88\x01\n\x15RegisterPersonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06source\x18\x03 \x01(\t\x12%\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\"9\n\x16RegisterPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"|\n\x13UpdatePersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06remove\x18\x03 \x03(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"$\n\x14UpdatePersonResponse\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"=\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\"\xaa\x01\n\x11GetPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\ncreated_at\x18\x03 \x01(\t\x12\x12\n\nupdated_at\x18\x04 \x01(\t\x12%\n\x06\x66ields\x18\x05 \x03(\x0b\x32\x15.sluss.v1.StoredField\x12%\n\x07\x63hoices\x18\x06 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\"c\n\x0bStoredField\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x14\n\x0c\x63ollected_at\x18\x04 \x01(\t\x12\r\n\x05value\x18\x05 \x01(\t\"Z\n\x14LookUpPersonsRequest\x12\x0f\n\x05\x65mail\x18\x01 \x01(\tH\x00\x12\x0f\n\x05phone\x18\x02 \x01(\tH\x00\x12\x19\n\x0f\x63ustomer_number\x18\x03 \x01(\tH\x00\x42\x05\n\x03key\"+\n\x15LookUpPersonsResponse\x12\x12\n\nperson_ids\x18\x01 \x03(\t\"<\n\x11GetHandlesRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x12\n\nperson_ids\x18\x02 \x03(\t\"%\n\x12GetHandlesResponse\x12\x0f\n\x07handles\x18\x01 \x03(\x0c\"Z\n\x14ImportPersonsRequest\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.ImportRow\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"?\n\tImportRow\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\"@\n\x15ImportPersonsResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.sluss.v1.ImportResult\"\x80\x02\n\x0cImportResult\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12/\n\x07outcome\x18\x02 \x01(\x0e\x32\x1e.sluss.v1.ImportResult.Outcome\x12%\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x15.sluss.v1.ImportFault\x12\x11\n\tperson_id\x18\x04 \x01(\t\"w\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_CREATED\x10\x01\x12\x13\n\x0fOUTCOME_UPDATED\x10\x02\x12\x15\n\x11OUTCOME_UNCHANGED\x10\x03\x12\x12\n\x0eOUTCOME_FAULTY\x10\x04\"L\n\x0bImportFault\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06masked\x18\x04 \x01(\t2\xa3\x04\n\rPersonService\x12Z\n\x0eRegisterPerson\x12\x1f.sluss.v1.RegisterPersonRequest\x1a .sluss.v1.RegisterPersonResponse\"\x05\xfa\xf6\x18\x01\x02\x12U\n\x0cUpdatePerson\x12\x1d.sluss.v1.UpdatePersonRequest\x1a\x1e.sluss.v1.UpdatePersonResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12N\n\tGetPerson\x12\x1a.sluss.v1.GetPersonRequest\x1a\x1b.sluss.v1.GetPersonResponse\"\x08\xfa\xf6\x18\x04\x02\x05\x03\x04\x12Y\n\rLookUpPersons\x12\x1e.sluss.v1.LookUpPersonsRequest\x1a\x1f.sluss.v1.LookUpPersonsResponse\"\x07\xfa\xf6\x18\x03\x02\x05\x03\x12O\n\nGetHandles\x12\x1b.sluss.v1.GetHandlesRequest\x1a\x1c.sluss.v1.GetHandlesResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12\x63\n\rImportPersons\x12\x1e.sluss.v1.ImportPersonsRequest\x1a\x1f.sluss.v1.ImportPersonsResponse\"\r\xfa\xf6\x18\x01\x02\x80\xf7\x18\x80\x80\x80\x80\x01(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sluss/v1/person.proto\x12\x08sluss.v1\x1a\x15sluss/v1/choice.proto\x1a\x16sluss/v1/options.proto\"*\n\nFieldValue\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xa1\x01\n\x15RegisterPersonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06source\x18\x03 \x01(\t\x12%\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x17\n\x0f\x61\x63\x63\x65pted_policy\x18\x05 \x01(\t\"s\n\x16RegisterPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x38\n\x0c\x63onfirmation\x18\x03 \x01(\x0b\x32\".sluss.v1.RegistrationConfirmation\"\xcb\x01\n\x18RegistrationConfirmation\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x15\n\rregistered_at\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12(\n\x06values\x18\x04 \x03(\x0b\x32\x18.sluss.v1.ConfirmedValue\x12*\n\x07\x63hoices\x18\x05 \x03(\x0b\x32\x19.sluss.v1.ConfirmedChoice\x12\x17\n\x0f\x61\x63\x63\x65pted_policy\x18\x06 \x01(\t\"b\n\x0e\x43onfirmedValue\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08label_sv\x18\x02 \x01(\t\x12\x10\n\x08label_en\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\"\x8e\x01\n\x0f\x43onfirmedChoice\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x10\n\x08label_sv\x18\x02 \x01(\t\x12\x10\n\x08label_en\x18\x03 \x01(\t\x12$\n\x05state\x18\x04 \x01(\x0e\x32\x15.sluss.v1.ChoiceState\x12\x0e\n\x06medium\x18\x05 \x01(\t\x12\x10\n\x08\x63hannels\x18\x06 \x03(\t\"|\n\x13UpdatePersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06remove\x18\x03 \x03(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"$\n\x14UpdatePersonResponse\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"=\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\"\xaa\x01\n\x11GetPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\ncreated_at\x18\x03 \x01(\t\x12\x12\n\nupdated_at\x18\x04 \x01(\t\x12%\n\x06\x66ields\x18\x05 \x03(\x0b\x32\x15.sluss.v1.StoredField\x12%\n\x07\x63hoices\x18\x06 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\"c\n\x0bStoredField\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x14\n\x0c\x63ollected_at\x18\x04 \x01(\t\x12\r\n\x05value\x18\x05 \x01(\t\"Z\n\x14LookUpPersonsRequest\x12\x0f\n\x05\x65mail\x18\x01 \x01(\tH\x00\x12\x0f\n\x05phone\x18\x02 \x01(\tH\x00\x12\x19\n\x0f\x63ustomer_number\x18\x03 \x01(\tH\x00\x42\x05\n\x03key\"+\n\x15LookUpPersonsResponse\x12\x12\n\nperson_ids\x18\x01 \x03(\t\"<\n\x11GetHandlesRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x12\n\nperson_ids\x18\x02 \x03(\t\"%\n\x12GetHandlesResponse\x12\x0f\n\x07handles\x18\x01 \x03(\x0c\"k\n\x14ImportPersonsRequest\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.ImportRow\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x0f\n\x07\x63onfirm\x18\x04 \x01(\x08\"?\n\tImportRow\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\"@\n\x15ImportPersonsResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.sluss.v1.ImportResult\"\x80\x02\n\x0cImportResult\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12/\n\x07outcome\x18\x02 \x01(\x0e\x32\x1e.sluss.v1.ImportResult.Outcome\x12%\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x15.sluss.v1.ImportFault\x12\x11\n\tperson_id\x18\x04 \x01(\t\"w\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_CREATED\x10\x01\x12\x13\n\x0fOUTCOME_UPDATED\x10\x02\x12\x15\n\x11OUTCOME_UNCHANGED\x10\x03\x12\x12\n\x0eOUTCOME_FAULTY\x10\x04\"L\n\x0bImportFault\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06masked\x18\x04 \x01(\t2\xa3\x04\n\rPersonService\x12Z\n\x0eRegisterPerson\x12\x1f.sluss.v1.RegisterPersonRequest\x1a .sluss.v1.RegisterPersonResponse\"\x05\xfa\xf6\x18\x01\x02\x12U\n\x0cUpdatePerson\x12\x1d.sluss.v1.UpdatePersonRequest\x1a\x1e.sluss.v1.UpdatePersonResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12N\n\tGetPerson\x12\x1a.sluss.v1.GetPersonRequest\x1a\x1b.sluss.v1.GetPersonResponse\"\x08\xfa\xf6\x18\x04\x02\x05\x03\x04\x12Y\n\rLookUpPersons\x12\x1e.sluss.v1.LookUpPersonsRequest\x1a\x1f.sluss.v1.LookUpPersonsResponse\"\x07\xfa\xf6\x18\x03\x02\x05\x03\x12O\n\nGetHandles\x12\x1b.sluss.v1.GetHandlesRequest\x1a\x1c.sluss.v1.GetHandlesResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12\x63\n\rImportPersons\x12\x1e.sluss.v1.ImportPersonsRequest\x1a\x1f.sluss.v1.ImportPersonsResponse\"\r\xfa\xf6\x18\x01\x02\x80\xf7\x18\x80\x80\x80\x80\x01(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,39 +48,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FIELDVALUE']._serialized_start=82
   _globals['_FIELDVALUE']._serialized_end=124
   _globals['_REGISTERPERSONREQUEST']._serialized_start=127
-  _globals['_REGISTERPERSONREQUEST']._serialized_end=263
-  _globals['_REGISTERPERSONRESPONSE']._serialized_start=265
-  _globals['_REGISTERPERSONRESPONSE']._serialized_end=322
-  _globals['_UPDATEPERSONREQUEST']._serialized_start=324
-  _globals['_UPDATEPERSONREQUEST']._serialized_end=448
-  _globals['_UPDATEPERSONRESPONSE']._serialized_start=450
-  _globals['_UPDATEPERSONRESPONSE']._serialized_end=486
-  _globals['_GETPERSONREQUEST']._serialized_start=488
-  _globals['_GETPERSONREQUEST']._serialized_end=549
-  _globals['_GETPERSONRESPONSE']._serialized_start=552
-  _globals['_GETPERSONRESPONSE']._serialized_end=722
-  _globals['_STOREDFIELD']._serialized_start=724
-  _globals['_STOREDFIELD']._serialized_end=823
-  _globals['_LOOKUPPERSONSREQUEST']._serialized_start=825
-  _globals['_LOOKUPPERSONSREQUEST']._serialized_end=915
-  _globals['_LOOKUPPERSONSRESPONSE']._serialized_start=917
-  _globals['_LOOKUPPERSONSRESPONSE']._serialized_end=960
-  _globals['_GETHANDLESREQUEST']._serialized_start=962
-  _globals['_GETHANDLESREQUEST']._serialized_end=1022
-  _globals['_GETHANDLESRESPONSE']._serialized_start=1024
-  _globals['_GETHANDLESRESPONSE']._serialized_end=1061
-  _globals['_IMPORTPERSONSREQUEST']._serialized_start=1063
-  _globals['_IMPORTPERSONSREQUEST']._serialized_end=1153
-  _globals['_IMPORTROW']._serialized_start=1155
-  _globals['_IMPORTROW']._serialized_end=1218
-  _globals['_IMPORTPERSONSRESPONSE']._serialized_start=1220
-  _globals['_IMPORTPERSONSRESPONSE']._serialized_end=1284
-  _globals['_IMPORTRESULT']._serialized_start=1287
-  _globals['_IMPORTRESULT']._serialized_end=1543
-  _globals['_IMPORTRESULT_OUTCOME']._serialized_start=1424
-  _globals['_IMPORTRESULT_OUTCOME']._serialized_end=1543
-  _globals['_IMPORTFAULT']._serialized_start=1545
-  _globals['_IMPORTFAULT']._serialized_end=1621
-  _globals['_PERSONSERVICE']._serialized_start=1624
-  _globals['_PERSONSERVICE']._serialized_end=2171
+  _globals['_REGISTERPERSONREQUEST']._serialized_end=288
+  _globals['_REGISTERPERSONRESPONSE']._serialized_start=290
+  _globals['_REGISTERPERSONRESPONSE']._serialized_end=405
+  _globals['_REGISTRATIONCONFIRMATION']._serialized_start=408
+  _globals['_REGISTRATIONCONFIRMATION']._serialized_end=611
+  _globals['_CONFIRMEDVALUE']._serialized_start=613
+  _globals['_CONFIRMEDVALUE']._serialized_end=711
+  _globals['_CONFIRMEDCHOICE']._serialized_start=714
+  _globals['_CONFIRMEDCHOICE']._serialized_end=856
+  _globals['_UPDATEPERSONREQUEST']._serialized_start=858
+  _globals['_UPDATEPERSONREQUEST']._serialized_end=982
+  _globals['_UPDATEPERSONRESPONSE']._serialized_start=984
+  _globals['_UPDATEPERSONRESPONSE']._serialized_end=1020
+  _globals['_GETPERSONREQUEST']._serialized_start=1022
+  _globals['_GETPERSONREQUEST']._serialized_end=1083
+  _globals['_GETPERSONRESPONSE']._serialized_start=1086
+  _globals['_GETPERSONRESPONSE']._serialized_end=1256
+  _globals['_STOREDFIELD']._serialized_start=1258
+  _globals['_STOREDFIELD']._serialized_end=1357
+  _globals['_LOOKUPPERSONSREQUEST']._serialized_start=1359
+  _globals['_LOOKUPPERSONSREQUEST']._serialized_end=1449
+  _globals['_LOOKUPPERSONSRESPONSE']._serialized_start=1451
+  _globals['_LOOKUPPERSONSRESPONSE']._serialized_end=1494
+  _globals['_GETHANDLESREQUEST']._serialized_start=1496
+  _globals['_GETHANDLESREQUEST']._serialized_end=1556
+  _globals['_GETHANDLESRESPONSE']._serialized_start=1558
+  _globals['_GETHANDLESRESPONSE']._serialized_end=1595
+  _globals['_IMPORTPERSONSREQUEST']._serialized_start=1597
+  _globals['_IMPORTPERSONSREQUEST']._serialized_end=1704
+  _globals['_IMPORTROW']._serialized_start=1706
+  _globals['_IMPORTROW']._serialized_end=1769
+  _globals['_IMPORTPERSONSRESPONSE']._serialized_start=1771
+  _globals['_IMPORTPERSONSRESPONSE']._serialized_end=1835
+  _globals['_IMPORTRESULT']._serialized_start=1838
+  _globals['_IMPORTRESULT']._serialized_end=2094
+  _globals['_IMPORTRESULT_OUTCOME']._serialized_start=1975
+  _globals['_IMPORTRESULT_OUTCOME']._serialized_end=2094
+  _globals['_IMPORTFAULT']._serialized_start=2096
+  _globals['_IMPORTFAULT']._serialized_end=2172
+  _globals['_PERSONSERVICE']._serialized_start=2175
+  _globals['_PERSONSERVICE']._serialized_end=2722
 # @@protoc_insertion_point(module_scope)

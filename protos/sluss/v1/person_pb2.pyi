@@ -56,12 +56,15 @@ class RegisterPersonRequest(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     CHOICES_FIELD_NUMBER: _builtins.int
+    ACCEPTED_POLICY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """A UUID4: the same id with the same body registers once."""
     source: _builtins.str
     """Where the values were collected: `registration`, `survey`, `draw`, `import:crm` ... 1 to 64 characters of
     `a-z0-9._:-`, starting with a letter.
     """
+    accepted_policy: _builtins.str
+    """The policy version that the person accepted while registering; empty for none."""
     @_builtins.property
     def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldValue]:
         """1 to 256 values, one per field."""
@@ -77,10 +80,11 @@ class RegisterPersonRequest(_message.Message):
         values: _abc.Iterable[Global___FieldValue] | None = ...,
         source: _builtins.str = ...,
         choices: _abc.Iterable[_choice_pb2.ChoiceMade] | None = ...,
+        accepted_policy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "request_id", b"request_id", "source", b"source", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_policy", b"accepted_policy", "choices", b"choices", "request_id", b"request_id", "source", b"source", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -94,23 +98,157 @@ class RegisterPersonResponse(_message.Message):
 
     PERSON_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    CONFIRMATION_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     """Such as `P-04CVZ6HGRM5PX`."""
     etag: _builtins.str
     """For UpdatePerson."""
+    @_builtins.property
+    def confirmation(self) -> Global___RegistrationConfirmation:
+        """What the person is to be told (POLICY 3). It is also queued in the outbox, as `registration_confirmation`."""
+
     def __init__(
         self,
         *,
         person_id: _builtins.str = ...,
         etag: _builtins.str = ...,
+        confirmation: Global___RegistrationConfirmation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirmation", b"confirmation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "person_id", b"person_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation", b"confirmation", "etag", b"etag", "person_id", b"person_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegisterPersonResponse: _TypeAlias = RegisterPersonResponse  # noqa: Y015
+
+@_typing.final
+class RegistrationConfirmation(_message.Message):
+    """A confirmation of the registration with the information received."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    REGISTERED_AT_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
+    ACCEPTED_POLICY_FIELD_NUMBER: _builtins.int
+    person_id: _builtins.str
+    """The person."""
+    registered_at: _builtins.str
+    """When, RFC 3339."""
+    policy_version: _builtins.str
+    """The policy version in force then."""
+    accepted_policy: _builtins.str
+    """The policy version that was accepted; empty for none."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfirmedValue]:
+        """What was received, in order of the field's name."""
+
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfirmedChoice]:
+        """The choices made."""
+
+    def __init__(
+        self,
+        *,
+        person_id: _builtins.str = ...,
+        registered_at: _builtins.str = ...,
+        policy_version: _builtins.str = ...,
+        values: _abc.Iterable[Global___ConfirmedValue] | None = ...,
+        choices: _abc.Iterable[Global___ConfirmedChoice] | None = ...,
+        accepted_policy: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_policy", b"accepted_policy", "choices", b"choices", "person_id", b"person_id", "policy_version", b"policy_version", "registered_at", b"registered_at", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegistrationConfirmation: _TypeAlias = RegistrationConfirmation  # noqa: Y015
+
+@_typing.final
+class ConfirmedValue(_message.Message):
+    """A value as it was received."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    LABEL_SV_FIELD_NUMBER: _builtins.int
+    LABEL_EN_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """The field's name in the catalogue."""
+    label_sv: _builtins.str
+    """What people are shown, in Swedish."""
+    label_en: _builtins.str
+    """The same in English."""
+    value: _builtins.str
+    """The value, normalised. Of a financial field only its last four characters: mail is no place for a card number."""
+    source: _builtins.str
+    """Where it was collected."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        label_sv: _builtins.str = ...,
+        label_en: _builtins.str = ...,
+        value: _builtins.str = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "label_en", b"label_en", "label_sv", b"label_sv", "source", b"source", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmedValue: _TypeAlias = ConfirmedValue  # noqa: Y015
+
+@_typing.final
+class ConfirmedChoice(_message.Message):
+    """A choice as it was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    LABEL_SV_FIELD_NUMBER: _builtins.int
+    LABEL_EN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MEDIUM_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose's code."""
+    label_sv: _builtins.str
+    """What people are shown, in Swedish."""
+    label_en: _builtins.str
+    """The same in English."""
+    state: _choice_pb2.ChoiceState.ValueType
+    """What was chosen."""
+    medium: _builtins.str
+    """How the person chose."""
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The contact channels that it is about; none means all."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        label_sv: _builtins.str = ...,
+        label_en: _builtins.str = ...,
+        state: _choice_pb2.ChoiceState.ValueType = ...,
+        medium: _builtins.str = ...,
+        channels: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "label_en", b"label_en", "label_sv", b"label_sv", "medium", b"medium", "purpose", b"purpose", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmedChoice: _TypeAlias = ConfirmedChoice  # noqa: Y015
 
 @_typing.final
 class UpdatePersonRequest(_message.Message):
@@ -405,10 +543,13 @@ class ImportPersonsRequest(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    CONFIRM_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """Where the values were collected, such as `import:crm`."""
     dry_run: _builtins.bool
     """Validate only."""
+    confirm: _builtins.bool
+    """Queue a confirmation for each person who is registered by it; without it an import writes to nobody."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportRow]:
         """1 to 1,000 rows."""
@@ -419,10 +560,11 @@ class ImportPersonsRequest(_message.Message):
         rows: _abc.Iterable[Global___ImportRow] | None = ...,
         source: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
+        confirm: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "rows", b"rows", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm", b"confirm", "dry_run", b"dry_run", "rows", b"rows", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,13 +6,11 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import insert
 
 from broker.choices.model import ChoiceMade
 from broker.clock import micros
 from broker.errors import Reason, SlussError
 from broker.ledger.entry import base64url
-from broker.store import tables
 from broker.vault import commitment
 from tests.unit.persons.world import POLICY, World
 
@@ -99,11 +97,9 @@ def test_many_choices_at_once_all_stand_and_the_last_entry_is_in_force(world, pe
 
 
 def test_a_choice_is_pinned_to_the_policy_version_in_force(world, person):
-    policy = {"id": "2027-02", "effective_at": 1_790_000_000_000_001, "digest": b""}
-    world.change_rights(insert(tables.PolicyVersion.__table__).values(**policy))
+    world.publish("2027-02", 1_790_000_000_000_001)
     assert world.choose(person, "offers").policy == "2027-02"
-    later = {"id": "2099-01", "effective_at": 4_000_000_000_000_000, "digest": b""}
-    world.change_rights(insert(tables.PolicyVersion.__table__).values(**later))
+    world.publish("2099-01", 4_000_000_000_000_000)
     assert world.choose(person, "offers").policy == "2027-02"
 
 

@@ -73,6 +73,10 @@ ENTRIES = {
     ),
     "catalogue": (entry.catalogue(NOW, D, "operator/ops"), ["catalogue", "operator/ops"]),
     "policy": (entry.policy(NOW, "2026-02", NOW, D, "operator/ops"), ["2026-02", "operator/ops"]),
+    "acceptance": (
+        entry.acceptance(NOW, D, "2026-02", "web", b"", "internal/registration"),
+        ["2026-02", "web", "internal/registration"],
+    ),
     "case": (
         entry.case(NOW, "approved", "L-2026-0001", "legal.process", "SE", "approved", "legal/bo", body=D, text=D),
         ["L-2026-0001", "legal.process", "SE", "approved", "legal/bo"],
@@ -95,6 +99,10 @@ ENTRIES = {
             NOW, "L-2026-0001", "legal.process", "legal/anna", ["email"], [D], "paper", "2026-11-20"
         ),
         ["L-2026-0001", "2026-11-20", "paper", "legal/anna", "email"],
+    ),
+    "erasure": (
+        entry.erasure(NOW, D, 4, "R-2026-0001", "privacy/eva"),
+        ["R-2026-0001", "privacy/eva", "4 entries"],
     ),
     "sealed": (entry.sealed(NOW, D), ["sealed"]),
     "genesis": (entry.genesis(NOW, "example.com/sluss", D, bytes(1312)), ["example.com/sluss", "began"]),

@@ -71,6 +71,7 @@ def every_type() -> dict[str, bytes]:
         ),
         entry.catalogue(START, digest, "operator/o"),
         entry.policy(START, "2026-01", START, digest, "privacy/p"),
+        entry.acceptance(START, digest, "2026-01", "web", b"", "internal/web"),
         entry.case(
             START, "approved", "L-2026-0001", "legal.process", "SE", "approved", "legal/bo", body=digest, text=digest
         ),
@@ -87,6 +88,7 @@ def every_type() -> dict[str, bytes]:
         entry.release_elsewhere(
             START, "L-2026-0001", "legal.process", "legal/anna", ["email"], [digest], "paper", "2026-11-20"
         ),
+        entry.erasure(START, digest, 4, "R-2026-0001", "privacy/p"),
         entry.sealed(START, digest),
         entry.genesis(START, ORIGIN, SIGNER.ed25519_key.public_key, SIGNER.mldsa44_key.public_key),
     ]

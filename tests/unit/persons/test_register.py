@@ -76,7 +76,7 @@ def test_what_a_request_is_remembered_by_can_not_be_tried_against_guessed_values
     lite.register(asked)
     (first,) = lite.table("request")
     plain = orjson.dumps(
-        {"call": "register", "parts": orjson.dumps([list(asked.items()), "registration", []]).decode()}
+        {"call": "register", "parts": orjson.dumps([list(asked.items()), "registration", [], ""]).decode()}
     )
     assert first.body == lite.vault.fingerprint(0, orjson.loads(plain))
     assert first.body != hashlib.sha256(plain).digest()

@@ -1,5 +1,8 @@
 """Writes known.json: a small ledger under fixed keys, for other implementations and against unwitting changes.
 
+The examples in FORMAT.md are taken from it: one entry of each type (a new type's section must stand there already),
+and the receipt of the disclosure.
+
     python -m tests.vectors.ledger.make
 
 The Ed25519 notes come out the same each time; ML-DSA-44 signs with fresh randomness, so its cosignature is kept.
@@ -8,7 +11,9 @@ The Ed25519 notes come out the same each time; ML-DSA-44 signs with fresh random
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 from broker.ledger.merkle import leaf_hash
 from broker.ledger.receipt import format_receipt
@@ -16,6 +21,7 @@ from broker.ledger.tiles import Tree
 from tests.unit.ledger.world import SIGNER, every_type
 
 PATH = Path(__file__).with_name("known.json")
+FORMAT = Path(__file__).parents[3] / "broker" / "ledger" / "FORMAT.md"
 
 
 def known(cosigned: str = "") -> dict[str, object]:
@@ -38,5 +44,20 @@ def known(cosigned: str = "") -> dict[str, object]:
     }
 
 
+def with_examples(page: str, vectors: dict[str, Any]) -> str:
+    """The format's page with the examples of these vectors; the genesis is shortened by hand there."""
+    entries = {json.loads(data)["type"]: data for data in vectors["entries"]}
+
+    def example(found: re.Match[str]) -> str:
+        kind = json.loads(found[1])["type"]
+        return found[0] if kind == "genesis" else f"```json\n{entries[kind]}\n```"
+
+    page = re.sub(r"```json\n(\{.*\})\n```", example, page)
+    receipt = vectors["receipts"][vectors["entries"].index(entries["disclosure"])]
+    return re.sub(r"```\nc2sp\.org/tlog-proof@v1\n.*?```", lambda _: f"```\n{receipt}```", page, flags=re.DOTALL)
+
+
 if __name__ == "__main__":
-    PATH.write_text(json.dumps(known(), indent=1, ensure_ascii=False) + "\n")
+    made = known()
+    PATH.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n")
+    FORMAT.write_text(with_examples(FORMAT.read_text(), made))

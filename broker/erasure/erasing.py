@@ -1,0 +1,87 @@
+"""Erasing a person, in the transaction that puts the erasure into the ledger.
+
+    1. whoever got the person's data owes its erasure           (obligations, while the ties still tell who)
+    2. each room forgets what it holds                          `FORGETTERS`
+    3. ties to the ledger become a number per entry             nobody can tell any more whose they were
+    4. the entry, by the person's commitment                    the last thing that the person's secret does
+    5. keys, values, choices and look-up are destroyed          the row's id and state stay: its handles answer flat
+
+A crash before the commit leaves the person as it was; after it, all of it has happened. What deleted rows leave in
+free pages and logs is scrubbed afterwards (`scrubbing.py`), before anybody says that the erasure is done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import delete, insert, select, update
+
+from broker.choices import recording
+from broker.clock import rfc3339
+from broker.ledger import entry
+from broker.ledger.rows import add_erased
+from broker.outbox import queue
+from broker.persons import rows
+from broker.persons.model import ERASED_STATE
+from broker.policies import acceptances
+from broker.store import tables
+from broker.store.queries import BLIND_INDEX, PERSON, UNIQUE_NUMBER
+from broker.vault import ERASED, commitment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from broker.desk import Change
+
+ERASURE = tables.core(tables.Erasure)
+TIES = tables.core(tables.LedgerPerson)
+
+FORGETTERS: Final[tuple[Callable[[Connection, int], None], ...]] = (queue.forget, acceptances.forget, recording.forget)
+"""What other rooms destroy of a person: each takes the connection and the person's id."""
+
+
+def erase(change: Change, person: int, cause: str) -> int:
+    """Erase a person; gives the index of the `erasure` entry.
+
+    Args:
+        change: the transaction, whose rights move with it: no disclosure that was decided before stands after it.
+        person: id.
+        cause: the person request or complaint that it is done for.
+
+    Raises:
+        SlussError: PERSON_UNKNOWN, for a person who is erased already too.
+    """
+    row = rows.active(change.connection, person)
+    secret = change.snapshot.vault.person_secret(row)
+    for forget in FORGETTERS:
+        forget(change.connection, person)
+    untied = _untie(change, person)
+    said = commitment(secret, rfc3339(change.now_us))
+    index = change.tx.append(entry.erasure(change.now_us, said, len(untied) + 1, cause, change.principal.name))
+    add_erased(change.connection, [*untied, index])
+    _destroy(change.connection, person)
+    change.connection.execute(
+        insert(ERASURE).values(entry=index, person=person, cause=cause, at=change.now_us, scrubbed_at=0)
+    )
+    change.tx.bump_rights()
+    return index
+
+
+def _untie(change: Change, person: int) -> list[int]:
+    """Destroy what ties the person to the ledger; the entries, once each."""
+    stored = change.connection.execute(select(TIES.c.entry).where(TIES.c.person == person)).scalars()
+    entries = [*stored, *change.tx.untie(person)]
+    change.connection.execute(delete(TIES).where(TIES.c.person == person))
+    return entries
+
+
+def _destroy(connection: Connection, person: int) -> None:
+    connection.execute(delete(BLIND_INDEX).where(BLIND_INDEX.c.person == person))
+    connection.execute(delete(UNIQUE_NUMBER).where(UNIQUE_NUMBER.c.person == person))
+    connection.execute(
+        update(PERSON)
+        .where(PERSON.c.id == person)
+        .values(**ERASED._asdict(), state=ERASED_STATE, version=0, created_at=0, updated_at=0)
+    )

@@ -1,0 +1,100 @@
+"""`sluss backup` and `sluss restore`: the database without keys, and back, with every erasure kept."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from broker.errors import Reason, SlussError
+from broker.operator.console import Console, reporting
+from broker.operator.options import DEFAULT_HOME, Home, Json, examples
+
+if TYPE_CHECKING:
+    from broker.operator.backup import Taken
+    from broker.operator.office import Office
+
+BACKUP = examples(
+    "sluss backup backups/2026-11-26",
+    "sluss backup /mnt/backups/$(date +%F) --home /var/lib/sluss",
+)
+RESTORE = examples(
+    "sluss restore backups/2026-11-26",
+    "sluss restore backups/2026-11-26 --replace",
+    "sluss restore --erase-again",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    app.command("backup", epilog=BACKUP)(backup)
+    app.command("restore", epilog=RESTORE)(restore)
+
+
+def backup(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="The folder to make.", metavar="DIR")],
+    *,
+    home: Home = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Copy the database, as of one moment, into a folder; the broker may go on serving.
+
+    No key is in it. Keep the folder keys/ of the home elsewhere: with it a backup is people's data, without it nothing.
+    """
+    from broker.operator.backup import take
+    from broker.operator.office import opened
+
+    with reporting(context, as_json=as_json) as console, opened(home) as office:
+        taken = take(office.engine, folder, office.settings.origin)
+        console.result({"folder": str(folder), "size": taken.size, "at": taken.at, "rows": taken.rows})
+        persons = taken.rows["person"]
+        console.line(f"Wrote {folder}: {taken.size} entries, {persons} persons' rows, as of {taken.at}.")
+        console.line("It holds no key. It brings nobody back who is erased later: see sluss restore --help.")
+
+
+def restore(
+    context: typer.Context,
+    folder: Annotated[Path | None, typer.Argument(help="The backup; none with --erase-again.", metavar="DIR")] = None,
+    *,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Move the SQLite database that is there aside, and keep it.")
+    ] = False,
+    erase_again: Annotated[
+        bool,
+        typer.Option("--erase-again", help="The database was restored by other means: only erase again."),
+    ] = False,
+    home: Home = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Put a backup back, and erase again whoever was erased since it was taken. The broker must be stopped.
+
+    Who was erased is known from keys/erased.jsonl in the home folder, which belongs to the key rings. The ledger's
+    entries behind the backup are lost: clients that saw a later checkpoint will say so, and must be told.
+    """
+    from broker.operator import restoring
+    from broker.operator.office import opened
+    from broker.settings import load
+
+    with reporting(context, as_json=as_json) as console:
+        if (folder is None) == (not erase_again):
+            raise SlussError(Reason.INVALID_REQUEST, "name a backup, or --erase-again")
+        if replace and erase_again:
+            raise SlussError(Reason.INVALID_REQUEST, "--replace goes with a backup")
+        settings = load(home)
+        restoring.require_stopped(settings)
+        taken = restoring.put_back(settings, folder, replace=replace) if folder else None
+        with opened(home) as office:
+            _tell(console, office, taken, restoring.erase_again(office))
+
+
+def _tell(console: Console, office: "Office", taken: "Taken | None", erased: list[str]) -> None:
+    size = office.ledger.state().tree.size
+    document = {"size": size, "erased_again": erased, "backup": taken.at if taken else ""}
+    console.result(document)
+    if taken:
+        console.line(f"Restored what was there at {taken.at}: {taken.size} entries.")
+        console.line("Entries behind these are lost. Checkpoints published since show it: tell whoever keeps them.")
+    if erased:
+        console.line(f"Erased again, since they were erased after that: {', '.join(erased)}.")
+    else:
+        console.line("Nobody who was erased is on record.")

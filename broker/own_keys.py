@@ -1,0 +1,110 @@
+"""What else is kept of a person, under keys of the person's own: with the erasure it can't be opened any more.
+
+    sealed note   nonce 12 | AES-256-GCM ciphertext || tag   key HMAC(person secret, "sluss/v1 note"), bound
+    accepted      "<version>:" HMAC(person secret, "sluss/v1 accepted" 0x00 version), in hexadecimal
+    evidence      HMAC(person secret, "sluss/v1 evidence" 0x00 at 0x00 text), in the entry of the acceptance
+
+The MAC keeps whoever can write rows from granting with one: a version that this broker did not record of this very
+person does not count.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from typing import TYPE_CHECKING, Final, Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from broker.errors import Reason, SlussError
+from broker.vault import PersonRow
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from broker.vault import Vault
+
+NOTE_LABEL: Final = b"sluss/v1 note\x00"
+ACCEPTED_LABEL: Final = b"sluss/v1 accepted\x00"
+EVIDENCE_LABEL: Final = b"sluss/v1 evidence\x00"
+NONCE_BYTES: Final = 12
+
+
+class AcceptedRow(PersonRow, Protocol):
+    """A `person` row with the policy version that the person accepted."""
+
+    @property
+    def accepted(self) -> str | None:
+        """The version and its MAC, or None."""
+
+
+def seal_note(vault: Vault, row: PersonRow, place: str, data: bytes) -> bytes:
+    """Data of a person as they are stored at a place, such as `outbox`.
+
+    Raises:
+        SlussError: PERSON_UNAVAILABLE for an erased person, INTERNAL for altered keys.
+    """
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + _cipher(vault, row).encrypt(nonce, data, _place(row, place))
+
+
+def open_note(vault: Vault, row: PersonRow, place: str, sealed: bytes) -> bytes:
+    """What was sealed for this person at a place.
+
+    Raises:
+        SlussError: PERSON_UNAVAILABLE for an erased person, INTERNAL for what was altered or moved.
+    """
+    try:
+        return _cipher(vault, row).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _place(row, place))
+    except (InvalidTag, ValueError):
+        raise SlussError(Reason.INTERNAL, "what is stored of a person does not open") from None
+
+
+def accepted_text(vault: Vault, row: PersonRow, version: str) -> str:
+    """A policy version as `person.accepted` holds it."""
+    return f"{version}:{_mac(vault.person_secret(row), version)}"
+
+
+def accepted_version(vault: Vault, row: AcceptedRow) -> str:
+    """The policy version that the person accepted; empty for none.
+
+    Raises:
+        SlussError: INTERNAL for one that this broker never recorded of this person.
+    """
+    version = (row.accepted or "").rpartition(":")[0]
+    return version if version and has_accepted(vault, row, {version}) else ""
+
+
+def has_accepted(vault: Vault, row: AcceptedRow, versions: Container[str]) -> bool:
+    """Whether the version that the person accepted is among these.
+
+    Who accepted none of them costs no key, like a person who is not on record: the time of an answer tells nothing.
+
+    Raises:
+        SlussError: INTERNAL for an acceptance that this broker never recorded of this person.
+    """
+    version, _, mac = (row.accepted or "").rpartition(":")
+    if version not in versions:
+        return False
+    if not hmac.compare_digest(mac.encode(), _mac(vault.person_secret(row), version).encode()):
+        raise SlussError(Reason.INTERNAL, "what is stored of a person was not recorded by this broker")
+    return True
+
+
+def evidence_commitment(person_secret: bytes, at: str, evidence: str) -> bytes:
+    """What an entry of the time `at` (RFC 3339) says of evidence about a person (32 bytes)."""
+    text = EVIDENCE_LABEL + at.encode("ascii") + b"\x00" + evidence.encode()
+    return hmac.digest(person_secret, text, "sha256")
+
+
+def _cipher(vault: Vault, row: PersonRow) -> AESGCM:
+    return AESGCM(hmac.digest(vault.person_secret(row), NOTE_LABEL, "sha256"))
+
+
+def _place(row: PersonRow, place: str) -> bytes:
+    return NOTE_LABEL + row.id.to_bytes(8, "big") + place.encode("ascii")
+
+
+def _mac(secret: bytes, version: str) -> str:
+    return hmac.digest(secret, ACCEPTED_LABEL + version.encode(), "sha256").hex()

@@ -1,0 +1,166 @@
+"""`sluss outbox`: messages to persons on their way; what became of them, and a stream for programs."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from sluss.v1 import outbox_pb2 as pb
+
+from sluss_cli.entry_text import moment
+from sluss_cli.problems import usage
+from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.verb import MAX_NUMBER, group, verb
+
+app = group("Messages to persons: list, watch.")
+
+_KIND = "OUTBOX_KIND_"
+_STATE = "OUTBOX_STATE_"
+_FAILURE = "OUTBOX_FAILURE_"
+_PAGE = 200
+
+
+@verb(app, "list", examples=("sluss outbox list", "sluss outbox list --state dead --limit 500"))
+def list_(
+    session: Session,
+    *,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="Only what stands so for a consumer: waiting, delivered, failed, dead.", metavar="STATE"),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.", metavar="COUNT", min=1, max=100_000)] = 50,
+) -> None:
+    """List what is in the outbox, newest first, without addresses and contents."""
+    states = [_number(pb.OutboxState, _STATE, each, "state") for each in state or ()]
+    items: list[pb.OutboxListing] = []
+    consumers: list[pb.OutboxConsumer] = []
+    token = ""
+    while len(items) < limit:
+        size = min(_PAGE, limit - len(items))
+        request = pb.ListOutboxRequest(states=states, page_size=size, page_token=token)  # type: ignore[arg-type] # checked
+        reply = session.outbox.ListOutbox(request, timeout=DEADLINE_S)
+        items += reply.items
+        consumers += reply.consumers
+        token = reply.next_page_token
+        if not token:
+            break
+    session.output.result({"items": [_item(each) for each in items], "consumers": [_consumer(c) for c in consumers]})
+    rows = [
+        (each.id, _word(pb.OutboxKind, _KIND, each.kind), moment(each.queued_at), each.person_id, *_standing(standing))
+        for each in items
+        for standing in each.standings
+    ]
+    columns = ("id", "message", "queued", "person", "consumer", "state", "last failure", "failures")
+    session.output.table(columns, rows, empty="nothing in the outbox")
+    session.output.line()
+    session.output.table(
+        ("consumer", "of", "since", "not answered for"),
+        [(each.consumer, each.principal, moment(each.since), each.waiting) for each in consumers],
+        empty="no consumer has ever watched",
+    )
+
+
+@verb(
+    app,
+    "watch",
+    examples=(
+        "sluss outbox watch mail --kind registration_confirmation",
+        "sluss outbox watch try --count 1",
+        "sluss outbox watch archive --acknowledge > messages.jsonl",
+    ),
+)
+def watch(
+    session: Session,
+    consumer: Annotated[
+        str, typer.Argument(help="The consumer's name; what it answered is kept by it.", metavar="NAME")
+    ],
+    *,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="Only such messages: registration_confirmation, policy_changed ...", metavar="KIND"),
+    ] = None,
+    count: Annotated[
+        int, typer.Option(help="End after so many; without it, never.", metavar="COUNT", min=1, max=MAX_NUMBER)
+    ] = MAX_NUMBER,
+    skip_earlier: Annotated[
+        bool, typer.Option("--skip-earlier", help="A new consumer starts with what comes from now on.")
+    ] = False,
+    acknowledge: Annotated[
+        bool, typer.Option("--acknowledge", help="Each message counts as delivered when it is printed.")
+    ] = False,
+) -> None:
+    """Print messages as they come, one line of JSON each, with their addresses and contents."""
+    kinds = [_number(pb.OutboxKind, _KIND, each, "kind") for each in kind or ()]
+    request = pb.WatchOutboxRequest(consumer=consumer, kinds=kinds, skip_earlier=skip_earlier)  # type: ignore[arg-type] # checked
+    stream = session.outbox.WatchOutbox(request)
+    left = count
+    for reply in stream:
+        if not reply.HasField("item"):
+            continue
+        sys.stdout.write(json.dumps(MessageToDict(reply.item, preserving_proto_field_name=True)) + "\n")
+        sys.stdout.flush()
+        if acknowledge:
+            answer = pb.OutboxAcknowledgement(id=reply.item.id)
+            answers = pb.AcknowledgeOutboxRequest(consumer=consumer, acknowledgements=[answer])
+            session.outbox.AcknowledgeOutbox(answers, timeout=DEADLINE_S)
+        left -= 1
+        if not left:
+            stream.cancel()
+            return
+
+
+def _number(enum: Any, prefix: str, word: str, option: str) -> int:
+    """The number of a word such as `dead`.
+
+    Raises:
+        Problem: USAGE, naming the words there are.
+    """
+    words = [name.removeprefix(prefix).lower() for name in enum.keys() if not name.endswith("_UNSPECIFIED")]  # noqa: SIM118 - no mapping
+    if word not in words:
+        raise usage(f"--{option}: one of {', '.join(words)}")
+    return int(enum.Value(prefix + word.upper()))
+
+
+def _word(enum: Any, prefix: str, number: int) -> str:
+    if not number:
+        return ""
+    return str(enum.Name(number)).removeprefix(prefix).lower() if number in enum.values() else str(number)
+
+
+def _standing(standing: pb.OutboxStanding) -> tuple[object, ...]:
+    return (
+        standing.consumer or "nobody yet",
+        _word(pb.OutboxState, _STATE, standing.state),
+        _word(pb.OutboxFailure, _FAILURE, standing.failure),
+        standing.failures,
+    )
+
+
+def _item(item: pb.OutboxListing) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "kind": _word(pb.OutboxKind, _KIND, item.kind),
+        "queued_at": item.queued_at,
+        "person": item.person_id,
+        "standings": [
+            {
+                "consumer": each.consumer,
+                "state": _word(pb.OutboxState, _STATE, each.state),
+                "failure": _word(pb.OutboxFailure, _FAILURE, each.failure),
+                "failures": each.failures,
+                "at": each.at,
+            }
+            for each in item.standings
+        ],
+    }
+
+
+def _consumer(consumer: pb.OutboxConsumer) -> dict[str, Any]:
+    return {
+        "consumer": consumer.consumer,
+        "principal": consumer.principal,
+        "kinds": [_word(pb.OutboxKind, _KIND, kind) for kind in consumer.kinds],
+        "since": consumer.since,
+        "waiting": consumer.waiting,
+    }
