@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from broker.catalogue.model import Catalogue, Purpose
+
+
+ALWAYS: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,16 @@ class Age:
 def ages(editions: Iterable[tuple[int, Catalogue]]) -> Mapping[str, Age]:
     """The ages of the purposes in the last of some catalogues.
 
+    Those of the first have always existed: a company brings choices along that are older than its ledger.
+
     Args:
         editions: (when it came into force, catalogue), oldest first, without a gap.
     """
     purposes: Mapping[str, Purpose] = {}
     found: dict[str, Age] = {}
-    for at, catalogue in editions:
-        found = {code: _age(purposes.get(code), found.get(code), now, at) for code, now in catalogue.purposes.items()}
+    for number, (at, catalogue) in enumerate(editions):
+        came = at if number else ALWAYS
+        found = {code: _age(purposes.get(code), found.get(code), now, came) for code, now in catalogue.purposes.items()}
         purposes = catalogue.purposes
     return found
 

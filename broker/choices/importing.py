@@ -139,8 +139,8 @@ class _Plan:
             return Outcome.UNCHANGED
         after = merge(stands, choice.channels, choice.state, checked.at)
         if after == stands:
-            same = Stand(choice.state, checked.at)
-            return Outcome.UNCHANGED if same in stands.values() else Outcome.SUPERSEDED
+            standing = (stands.get(key) or stands.get(ANY) for key in choice.channels or (ANY,))
+            return Outcome.UNCHANGED if Stand(choice.state, checked.at) in standing else Outcome.SUPERSEDED
         self.made[person.id] = {**made, choice.purpose: after}
         self.appends.append(_Append(person, choice, row.source, row.evidence, checked.at))
         return Outcome.RECORDED

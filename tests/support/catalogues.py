@@ -6,7 +6,7 @@ from broker.catalogue import default_catalogue
 from broker.catalogue.history import ages, with_ages
 
 
-def aged(catalogue=None, at=0):
-    """A catalogue, by default the shipped one, whose purposes have existed since `at`."""
+def aged(catalogue=None):
+    """A catalogue, by default the shipped one, whose purposes have always existed."""
     found = catalogue or default_catalogue()
-    return with_ages(found, ages([(at, found)]))
+    return with_ages(found, ages([(0, found)]))
