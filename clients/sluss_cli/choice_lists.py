@@ -11,6 +11,7 @@ that no spreadsheet runs it as a formula, is read without it.
 import csv
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ import grpc
 import typer
 from sluss.v1 import choice_pb2 as pb
 
+from broker.contracts import CODE
 from broker.intake.convert import international
 from broker.intake.csv_reader import CsvSource
 from broker.intake.faults import Fault, FaultyRows, Record, Row
@@ -54,6 +56,11 @@ _OUTCOMES = {
     "faulty": pb.ChoiceResult.OUTCOME_FAULTY,
 }
 _STREAM_S = 3600.0
+_WORD = re.compile(r"[a-z][a-z0-9._:-]{0,63}", re.ASCII)
+_LIST = re.compile(r"[a-z]{1,16}([ ,]+[a-z]{1,16}){0,15}", re.ASCII)
+_TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_COUNTRY = re.compile(r"[A-Za-z]{2}", re.ASCII)
 _TRIES = 5
 
 ListFile = Annotated[Path, typer.Argument(help="CSV with a header, or one key a line with --key.", metavar="FILE")]
@@ -80,6 +87,10 @@ def register(app: typer.Typer) -> None:
     )(export)
 
 
+class _BadRowError(Exception):
+    """A row that can't be sent: the column, and why."""
+
+
 @dataclass(frozen=True)
 class Given:
     """What is said once for every row that does not say it, by column."""
@@ -91,17 +102,19 @@ class Given:
         """A row as the broker takes it.
 
         Raises:
-            ValueError: what is wrong with it: the column, and why.
+            _BadRowError: what is wrong with it: the column, and why.
         """
         if record.problem:
-            raise ValueError("", record.problem)
+            raise _BadRowError("", record.problem)
         cells = {**self.values, **{name: _plain(cell) for name, cell in record.columns.items()}}
+        if not all(_is_utf8(cell) for cell in cells.values()):
+            raise _BadRowError("", "encoding: not UTF-8 text")
         keys = [name for name in KEYS if cells.get(name)]
         if len(keys) != 1:
-            raise ValueError("", f"exactly one of {', '.join(KEYS)} is needed")
+            raise _BadRowError("", f"exactly one of {', '.join(KEYS)} is needed")
         state = cells.get("state", "")
         if state not in CHOICES:
-            raise ValueError("state", "a choice is `in` or `out`")
+            raise _BadRowError("state", "a choice is `in` or `out`")
         key = cells[keys[0]]
         choice = pb.ChoiceMade(
             purpose=cells.get("purpose", ""),
@@ -117,6 +130,15 @@ class Given:
             chosen_at=cells.get("chosen_at", ""),
             **{KEYS[keys[0]]: international(key, self.country) if keys[0] == "phone" else key},
         )
+
+
+def _is_utf8(cell: str) -> bool:
+    """Whether a message can carry it."""
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(cell: str) -> str:
@@ -170,6 +192,17 @@ def import_(
         raise usage(f"--key is one of {', '.join(KEYS)}", key=key)
     if state and state not in CHOICES:
         raise usage("a choice is `in` or `out`", state=state)
+    for name, text, shape in (
+        ("purpose", purpose, CODE),
+        ("channels", channels, _LIST),
+        ("medium", medium, _WORD),
+        ("source", source, _WORD),
+        ("evidence", evidence, _TEXT),
+        ("as-of", as_of, _MOMENT),
+        ("country", country, _COUNTRY),
+    ):
+        if text and not shape.fullmatch(text):
+            raise usage(f"--{name} is not of its form")
     check_regular(file)
     said = {"purpose": purpose, "state": state, "channels": channels, "medium": medium}
     given = Given({**said, "source": source, "evidence": evidence}, country.upper())
@@ -195,6 +228,8 @@ class _Headless:
 
     def __iter__(self) -> Iterator[Record]:
         for number, line in enumerate(self._lines, 1):
+            if "\0" in line:
+                raise usage(f"line {number} is not text")
             if text := line.strip().strip('"'):
                 yield Record(number, {self._key: text}, line)
 
@@ -261,7 +296,7 @@ class _Import:
         for record in source:
             try:
                 yield record.line, self.given.message(record), record
-            except ValueError as error:
+            except _BadRowError as error:
                 column, why = error.args
                 self._write(faulty, Row(record.line, {}, (Fault(record.line, column, why),), record.raw))
 
@@ -291,6 +326,8 @@ def _report(session: Session, run: _Import, *, dry_run: bool) -> None:
     counts = {name: run.counts[name] for name in _OUTCOMES}
     faults = [{"line": f.line, "field": f.field, "reason": f.reason, "masked": f.masked} for f in run.first]
     files = {"faulty_file": str(run.file or ""), "reasons_file": str(run.reasons or "")}
+    if not sum(counts.values()):
+        raise usage("no row is in the file")
     session.output.result({**counts, "as_of": run.as_of, "faults": faults, **files, "dry_run": dry_run})
     told = ", ".join(f"{count} {name}" for name, count in counts.items())
     session.output.line(("Would be: " if dry_run else "") + told + ".")

@@ -51,7 +51,10 @@ LINES = {
     "person update": ("internal", {"person": PERSON, "values": "language=sv"}),
     "choice record": ("internal", {"person": PERSON, "purpose": "offers.email", "state": "in"}),
     "choice list": ("internal", {"person": PERSON}),
-    "choice import": ("internal", {"file": "{place}/list.txt", "key": "email", "purpose": "offers", "state": "out"}),
+    "choice import": (
+        "internal",
+        {"file": "{place}/list.txt", "key": "customer_number", "purpose": "offers", "state": "out"},
+    ),
     "choice export": ("internal", {"out": "{place}/exported.csv"}),
     "person handles": ("internal", {"contract": CONTRACT, "persons": PERSON}),
     "legal open": ("legal", {"file": "{place}/request.toml"}),
@@ -234,6 +237,10 @@ FILTERS = {
     ("ledger show", "type_"),
     ("ledger verify", "contract"),
     ("legal list", "handler"),
+    # How a person chose is any word.
+    ("choice import", "medium"),
+    ("choice record", "medium"),
+    ("person register", "medium"),
     # A document is any file.
     ("legal document add", "file"),
 }
