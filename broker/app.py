@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sluss.v1 import (
     aggregate_pb2,
+    choice_pb2,
     complaint_pb2,
     compromise_pb2,
     contract_pb2,
@@ -47,6 +48,7 @@ from broker.policies import notices
 from broker.refusals import RefusalLog
 from broker.rights import Rights
 from broker.rpc.aggregates import Aggregates
+from broker.rpc.choices import Choices
 from broker.rpc.complaints import Complaints
 from broker.rpc.compromises import Compromises
 from broker.rpc.contracts import Contracts
@@ -155,6 +157,10 @@ class App:
             (
                 trace_pb2.DESCRIPTOR.services_by_name["TraceService"],
                 Traces(self.desk, cursors, call),
+            ),
+            (
+                choice_pb2.DESCRIPTOR.services_by_name["ChoiceService"],
+                Choices(self.desk, cursors, call),
             ),
             (
                 ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],

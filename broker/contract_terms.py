@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import orjson
 
 from broker import values
+from broker.choices.rule import CHOICE_RULES
 from broker.contracts import (
-    CHOICE_RULES,
     ONWARD_TRANSFER,
     AggregateTerms,
     EventGrant,

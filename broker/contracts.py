@@ -13,12 +13,14 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from broker.choices.rule import CHOICE_RULES, NO_FIELDS, ChoiceRule, Question, covers, left_out, needed
 from broker.errors import Reason, SlussError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from broker.catalogue import Catalogue
+    from broker.catalogue import Catalogue, Purpose
+    from broker.choices.rule import InForce
 
 CONTRACT_ID = re.compile(r"C-[0-9]{4}-[0-9]{4,9}")
 CODE = re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9_]{1,40}){0,7}")
@@ -203,25 +205,10 @@ class PersonFacts:
 
     id: int
     active: bool
-    choices: Mapping[str, str]
+    choices: InForce
     value: Callable[[str], str | None]
     accepted: Callable[[frozenset[str]], bool] = _accepted_none
     canary: bool = False
-
-
-class ChoiceRule(StrEnum):
-    """How a person's choices bear on a class of purposes (POLICY 1b, 1c, 1d)."""
-
-    NONE = "none"
-    UNLESS_OPTED_OUT = "unless_opted_out"
-    ONLY_IF_OPTED_IN = "only_if_opted_in"
-
-
-CHOICE_RULES: Mapping[str, ChoiceRule] = {
-    "primary": ChoiceRule.NONE,
-    "secondary_own": ChoiceRule.UNLESS_OPTED_OUT,
-    "secondary_third_party": ChoiceRule.ONLY_IF_OPTED_IN,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +221,7 @@ class Decision:
         purpose: the purpose asked for.
         grant: the most specific grant that covers it.
         fields: the fields asked for with their transforms, in order of name.
-        choice_rule: how persons' choices bear on the purpose.
+        question: what it asks of each person's choices.
         retain_until: the day by which the recipient must have deleted the slices.
         financial: whether a field of the financial category is among the fields.
         accepted: the policy versions of which the person must have accepted one; None if the purpose needs none.
@@ -245,7 +232,7 @@ class Decision:
     purpose: str
     grant: Grant
     fields: tuple[FieldGrant, ...]
-    choice_rule: ChoiceRule
+    question: Question
     retain_until: date
     financial: bool
     accepted: frozenset[str] | None = None
@@ -259,11 +246,6 @@ def canary_state(contract: str) -> str:
 def on_record(state: str, contract: str) -> bool:
     """Whether a person in this state is on record for a contract: a canary is for its own, and for nobody else."""
     return state == PERSON_ACTIVE or state == CANARY + contract
-
-
-def covers(granted: str, asked: str) -> bool:
-    """Whether `asked` is `granted` or a descendant of it."""
-    return asked == granted or asked.startswith(granted + ".")
 
 
 def safe_contract(text: str) -> str:
@@ -419,10 +401,22 @@ def decide(
         purpose=purpose,
         grant=grant,
         fields=granted,
-        choice_rule=rule,
+        question=_question(catalogue, known, rule, fields),
         retain_until=today + timedelta(days=grant.retention_days),
         financial=bool(financial),
         accepted=acceptable(catalogue, purpose, policies),
+    )
+
+
+def _question(catalogue: Catalogue, purpose: Purpose, rule: ChoiceRule, fields: tuple[str, ...]) -> Question:
+    reaching = {name: channels for name in fields if (channels := catalogue.field(name).channels)}
+    return Question(
+        rule=rule,
+        purpose=purpose.code,
+        channel=purpose.channel,
+        since=purpose.since,
+        formed=catalogue.formed,
+        needs={name: needed(channels, purpose.channel) for name, channels in reaching.items()},
     )
 
 
@@ -448,21 +442,6 @@ def acceptable(catalogue: Catalogue, purpose: str, policies: tuple[str, ...]) ->
     return frozenset(policies[policies.index(since) :]) if since in policies else frozenset()
 
 
-def _choice_allows(rule: ChoiceRule, purpose: str, choices: Mapping[str, str]) -> bool:
-    """Apply the choices on the purpose, its ancestors and its descendants; an opt-out among them always wins."""
-    if rule is ChoiceRule.NONE:
-        return True
-    opted_in = False
-    for code, state in choices.items():
-        if covers(code, purpose):
-            if state != "in":
-                return False
-            opted_in = True
-        elif covers(purpose, code) and state != "in":
-            return False
-    return opted_in or rule is ChoiceRule.UNLESS_OPTED_OUT
-
-
 def population_holds(population: Population, person: PersonFacts) -> bool:
     """Whether a person is of a population."""
     if population.everyone:
@@ -473,21 +452,25 @@ def population_holds(population: Population, person: PersonFacts) -> bool:
     return bool(predicates) and all(person.value(p.field) in p.values for p in predicates)
 
 
-def _wishes(decision: Decision, person: PersonFacts) -> bool:
-    """Whether choices are kept, and the policy accepted."""
-    return _choice_allows(decision.choice_rule, decision.purpose, person.choices) and (
-        decision.accepted is None or person.accepted(decision.accepted)
-    )
+def fields_left_out(decision: Decision, person: PersonFacts) -> frozenset[str] | None:
+    """The fields that this person's choices keep out of a disclosure under the decision, as if they were not on record.
+
+    None if the person may not be in it at all: not on record, not in the population, without the acceptance that the
+    purpose needs, or kept out by a choice.
+    """
+    # The population first: it may open a value, and the time of an answer must not tell an opt-out.
+    if not person.active or not population_holds(decision.grant.population, person):
+        return None
+    if person.canary:
+        return NO_FIELDS
+    if decision.accepted is not None and not person.accepted(decision.accepted):
+        return None
+    return left_out(decision.question, person.choices)
 
 
 def admits(decision: Decision, person: PersonFacts) -> bool:
     """Whether the decision admits this person: on record, of the population, choices kept, policy accepted."""
-    return (
-        person.active
-        # Before the choice: it may open a value, and the time of an answer must not tell an opt-out.
-        and population_holds(decision.grant.population, person)
-        and (person.canary or _wishes(decision, person))
-    )
+    return fields_left_out(decision, person) is not None
 
 
 def check_volume(decision: Decision, used: Mapping[Window, int], persons: int, now_us: int) -> None:

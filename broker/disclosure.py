@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from broker import requests
 from broker.asks import CHUNK, Answer, Ask, Named, Sealed
+from broker.choices.rule import NO_FIELDS, ChoiceRule
 from broker.clock import SECOND, rfc3339
 from broker.contracts import (
-    ChoiceRule,
     Decision,
     PersonFacts,
-    admits,
     canary_state,
     check_volume,
     decide,
+    fields_left_out,
     on_record,
 )
 from broker.errors import Reason, SlussError
@@ -43,7 +43,7 @@ from broker.own_keys import has_accepted
 from broker.plan import Basis, Granted, Plan, Refusing, refusal_of
 from broker.rights import not_yours, own
 from broker.slice_terms import unbase64
-from broker.slices import Opened, SliceMaker
+from broker.slices import Candidate, Opened, SliceMaker
 from broker.store.engine import StoreError, reading
 from broker.store.queries import persons_after, read_persons
 from broker.volumes import Volumes
@@ -260,17 +260,19 @@ class Spine:
         A damaged row is unavailable for everybody and stops nobody else's disclosure.
         """
         try:
-            return granted.maker.open(handle, row) if self._admits(granted.decision, row) else None
+            without = self._left_out(granted.decision, row)
+            return None if without is None else granted.maker.open(handle, row, without)
         except SlussError as error:
             if error.reason is not Reason.INTERNAL:
                 raise
             log.error("a person's row does not open: %s", person_text(row.id))  # noqa: TRY400 - no values in logs
             return None
 
-    def _admits(self, decision: Decision, row: Row[Any]) -> bool:
-        nobody_asked = decision.choice_rule is ChoiceRule.NONE and decision.accepted is None
+    def _left_out(self, decision: Decision, row: Row[Any]) -> frozenset[str] | None:
+        """The fields that the person's choices keep back; None if the decision does not admit the person."""
+        nobody_asked = decision.question.rule is ChoiceRule.NONE and decision.accepted is None
         if nobody_asked and decision.grant.population.everyone:
-            return on_record(row.state, decision.contract)
+            return NO_FIELDS if on_record(row.state, decision.contract) else None
         facts = PersonFacts(
             id=row.id,
             active=on_record(row.state, decision.contract),
@@ -279,7 +281,7 @@ class Spine:
             accepted=lambda versions: has_accepted(self._vault, row, versions),
             canary=row.state == canary_state(decision.contract),
         )
-        return admits(decision, facts)
+        return fields_left_out(decision, facts)
 
     # --- step 5 -------------------------------------------------------------------------------------
 
@@ -415,8 +417,8 @@ class Spine:
             again.consistency = state.tree.consistency(plan.ask.seen_size)
         plan.answer = again
 
-    def _candidates(self, connection: Connection, plan: Plan, last: int) -> list[tuple[bytes, Row[Any]]]:
-        """Those of the persons asked for who may be disclosed now."""
+    def _candidates(self, connection: Connection, plan: Plan, last: int) -> list[Candidate]:
+        """Those of the persons asked for who may be disclosed now, as their choices are now."""
         granted, answer, who = plan.granted, plan.answer, plan.ask.who
         if granted is None or answer is None:
             raise AssertionError
@@ -426,7 +428,8 @@ class Spine:
         else:
             page = _persons_between(connection, who.after, last, who.limit, answer.decision.contract)
             pairs = list(zip(handles_of(granted.held.handle_key, [row.id for row in page]), page, strict=True))
-        return [(handle, row) for handle, row in pairs if self._admits(answer.decision, row)]
+        found = ((handle, row, self._left_out(answer.decision, row)) for handle, row in pairs)
+        return [Candidate(handle, row, without) for handle, row, without in found if without is not None]
 
     def _log_late_refusals(self, plans: Sequence[Plan]) -> None:
         if plans:

@@ -15,10 +15,12 @@ from sqlalchemy import select
 
 from broker import contract_terms
 from broker.catalogue import Catalogue, parse_catalogue
+from broker.catalogue.history import ages, with_ages
+from broker.clock import micros
 from broker.contract_history import ContractStanding, replay
 from broker.contracts import CONTRACT_ID, SIGNATURE_LABEL, ContractFacts, Terms, parse_state, safe_contract
 from broker.errors import Reason, SlussError
-from broker.ledger.entry import base64url
+from broker.ledger.entry import base64url, parse
 from broker.ledger.standing import Standing, differs
 from broker.policies.model import replay as replay_versions
 from broker.policies.model import stored as stored_versions
@@ -233,6 +235,11 @@ def _parsed(text: str) -> Catalogue:
     return parse_catalogue(text)
 
 
+_aged: dict[tuple[tuple[int, str], ...], tuple[str, Catalogue]] = {}
+"""Catalogues that were in force, as the ledger tells it, and what they make: threads and transactions share it."""
+MAX_AGED = 4
+
+
 class Rights:
     """The snapshot of the present count, kept until the count moves on."""
 
@@ -268,10 +275,31 @@ class Rights:
         if serial is None:
             raise SlussError(Reason.INTERNAL, "no field catalogue has been imported")
         if self._catalogue is None or self._catalogue[0] != serial:
-            text = connection.execute(select(CATALOGUE.c.toml).where(CATALOGUE.c.serial == serial)).scalar_one()
-            found = _parsed(text)
-            said = self._standing.of(connection, "catalogue", last=True)
-            if [each["sha256"] for each in said] != [base64url(found.digest)]:
-                raise differs("catalogue")
-            self._catalogue = serial, found
+            self._catalogue = serial, _catalogue_in_force(connection, self._standing)
         return self._catalogue[1]
+
+
+def _catalogue_in_force(connection: Connection, standing: Standing) -> Catalogue:
+    """The newest catalogue; since when its purposes exist is told by all catalogues before it, as the ledger has them.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT if the store holds others than the ledger names.
+    """
+    said = []
+    for row in standing.rows(connection, "catalogue"):
+        each = parse(row.entry)
+        said.append((micros(each["at"]), each["sha256"]))
+    newest = connection.execute(select(CATALOGUE.c.toml).order_by(CATALOGUE.c.serial.desc()).limit(1)).scalar_one()
+    known = _aged.get(tuple(said))
+    if known is not None and known[0] == newest:
+        return known[1]
+    editions = [
+        _parsed(text) for text in connection.execute(select(CATALOGUE.c.toml).order_by(CATALOGUE.c.serial)).scalars()
+    ]
+    if [sha256 for _, sha256 in said] != [base64url(each.digest) for each in editions]:
+        raise differs("catalogue")
+    found = with_ages(editions[-1], ages((at, each) for (at, _), each in zip(said, editions, strict=True)))
+    if len(_aged) >= MAX_AGED:
+        _aged.clear()
+    _aged[tuple(said)] = newest, found
+    return found

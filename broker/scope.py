@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from broker.choices.rule import CHOICE_RULES, ChoiceRule
 from broker.clock import SECOND, rfc3339
 from broker.contracts import (
-    CHOICE_RULES,
-    ChoiceRule,
     ContractFacts,
     FieldGrant,
     Grant,

@@ -10,6 +10,7 @@ import orjson
 
 from broker import transforms
 from broker.asks import Sealed
+from broker.choices.rule import NO_FIELDS
 from broker.errors import Reason, SlussError
 from broker.ids import new_disclosure_id
 from broker.ledger import entry
@@ -37,6 +38,14 @@ class Opened(NamedTuple):
     id: int
     values: list[tuple[int, str, bytes]]
     secret: bytes
+
+
+class Candidate(NamedTuple):
+    """A person who may be in a disclosure, and the fields that are left out for them."""
+
+    handle: bytes
+    row: Row[Any]
+    without: frozenset[str]
 
 
 class SliceMaker:
@@ -88,13 +97,15 @@ class SliceMaker:
             retain_until=decision.retain_until.isoformat(),
         )
 
-    def open(self, handle: bytes, row: Row[Any]) -> Opened:
-        """Step 3 for one person.
+    def open(self, handle: bytes, row: Row[Any], without: frozenset[str] = NO_FIELDS) -> Opened:
+        """Step 3 for one person; the fields of `without` are left out as if they were not on record.
 
         Raises:
             SlussError: INTERNAL for a record that does not open, KEYS_UNAVAILABLE.
         """
-        names = self._names if self._period is None else self._within(row, *self._period)
+        names: Sequence[str] = self._names if self._period is None else self._within(row, *self._period)
+        if without:
+            names = [name for name in names if name not in without]
         values, secret = self._vault.open_for_disclosure(row, names, allow_financial=self._financial)
         key = self._key
         items = []
@@ -105,7 +116,7 @@ class SliceMaker:
                 items.append((ordinal, name, text.encode()))
         return Opened(handle, row.id, items, secret)
 
-    def _within(self, row: Row[Any], first: int, end: int) -> list[str]:
+    def _within(self, row: Row[Any], first: int, end: int) -> Sequence[str]:
         origins = self._vault.metadata(row)
         return [name for name in self._names if name in origins and first <= origins[name].collected_at < end]
 
@@ -126,7 +137,7 @@ class SliceMaker:
         ids = [person.id for person in persons]
         return Sealed(terms.disclosure, members, epoch.blob, slices, commitments, digests, ids)
 
-    def remake(self, epoch: Epoch, first: dict[str, Any], persons: Sequence[tuple[bytes, Row[Any]]]) -> Sealed:
+    def remake(self, epoch: Epoch, first: dict[str, Any], persons: Sequence[Candidate]) -> Sealed:
         """The same disclosure again, from its entry.
 
         Raises:
@@ -137,14 +148,14 @@ class SliceMaker:
         if terms.fields != self._terms.fields or terms.contract_version != self._terms.contract_version:
             raise changed
         by_commitment = {}
-        for handle, row in persons:
-            name = entry.base64url(commitment(self._vault.person_secret(row), terms.disclosure))
-            by_commitment[name] = (handle, row)
+        for person in persons:
+            secret = self._vault.person_secret(person.row)
+            by_commitment[entry.base64url(commitment(secret, terms.disclosure))] = person
         chosen = [by_commitment.get(item["person"]) for item in first["slices"]]
         present = [item for item in chosen if item is not None]
         if len(present) != len(chosen):
             raise changed
-        sealed = self.make(epoch, terms, [self.open(handle, row) for handle, row in present])
+        sealed = self.make(epoch, terms, [self.open(*person) for person in present])
         if [entry.base64url(digest) for digest in sealed.digests] != [item["sha256"] for item in first["slices"]]:
             raise changed
         return sealed

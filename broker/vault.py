@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import hmac
 import os
-from functools import lru_cache
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from broker.choices.rule import load
 from broker.contracts import CANARY
 from broker.errors import Reason, SlussError
 from broker.keys.provider import EPOCHS, FINANCIAL, INDEX, RECORDS
@@ -31,6 +30,7 @@ from broker.keys.provider import EPOCHS, FINANCIAL, INDEX, RECORDS
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
+    from broker.choices.rule import InForce
     from broker.keys.provider import Ring
 
 PERSON_LABEL: Final = b"sluss/v1 person\x00"
@@ -49,7 +49,6 @@ INDEX_KINDS: Final = frozenset({"email", "phone", "customer_number"})
 INDEX_LENGTH: Final = 16
 KEY_LENGTH: Final = 32
 NONCE_LENGTH: Final = 12
-_STATES: Final = frozenset({"in", "out"})
 _PLAIN: Final = 4  # elements of a header entry; a fifth marks a financial value
 
 _FAULTS: Final = (InvalidTag, ValueError, TypeError, IndexError, AttributeError, OverflowError)
@@ -273,13 +272,16 @@ class Vault:
         return self._secrets(row)[KEY_LENGTH:]
 
     @staticmethod
-    def choices(row: ChoicesRow) -> Mapping[str, str]:
-        """The choices in force: purpose -> `in` or `out`.
+    def choices(row: ChoicesRow) -> InForce:
+        """The choices in force, by purpose and channel.
 
         Raises:
             SlussError: INTERNAL for a damaged row: a choice that can't be read must not count as none.
         """
-        return _choices(row.choices)
+        try:
+            return load(row.choices)
+        except _FAULTS:
+            _damaged()
 
     # Look-up.
 
@@ -451,17 +453,6 @@ def _header(record: bytes) -> dict[str, list[Any]]:
     except _FAULTS:
         _damaged()
     return dict(header)
-
-
-@lru_cache(maxsize=4096)
-def _choices(text: str) -> Mapping[str, str]:
-    try:
-        choices = orjson.loads(text)
-        if type(choices) is not dict or not _STATES.issuperset(choices.values()):
-            _damaged()
-    except _FAULTS:
-        _damaged()
-    return MappingProxyType(choices)
 
 
 def _eight(number: int) -> bytes:

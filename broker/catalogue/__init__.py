@@ -9,6 +9,7 @@
     usage.py      what may be counted: events, attributes, the rules of answers
     parse.py      how its TOML file is read; parse_usage.py the part about usage; place.py where an error stands
     forbidden.py  what may never be stored, and never be counted by
+    history.py    since when each purpose is what it is
 
 What the catalogue does not name does not exist (DESIGN promise 9), and a card's security code may not even be
 named: it is never stored (PCI DSS 3.3.1), so a field that looks like one is refused by the parser.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 4096
 MAX_NAME: Final = 64
+NEVER: Final = (1 << 63) - 1
+"""Later than any choice: the age of a purpose as long as nobody said since when it exists; no opt-in covers it."""
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", re.ASCII)
 """The shape of a field's name and of a purpose's code."""
 
@@ -61,6 +63,7 @@ class Field:
         max_length: characters of the normal form.
         words: the words that an `enum` field may hold; empty for other types.
         forbidden: may never be stored.
+        channels: by which it lets others reach the person (`broker.channels`), in order; empty for most fields.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Field:
     max_length: int = MAX_TEXT
     words: tuple[str, ...] = ()
     forbidden: bool = False
+    channels: tuple[str, ...] = ()
 
     @property
     def financial(self) -> bool:
@@ -104,6 +108,9 @@ class Purpose:
         label_en: what people are shown, in English.
         label_sv: the same in Swedish.
         payment: whether financial fields may be disclosed for it (policy 4).
+        channel: the one channel that it is for, such as `email`; empty for any.
+        since: when it came into the catalogue in this class, in microseconds since 1970 UTC (`history.py`).
+        formed: when it came into the catalogue in this class and for this channel.
         accepted_since: a policy version: only persons who accepted it, or one that took effect later, are available for
             the purpose (policy 10); empty if no acceptance is needed.
     """
@@ -114,6 +121,9 @@ class Purpose:
     label_en: str
     label_sv: str
     payment: bool = False
+    channel: str = ""
+    since: int = NEVER
+    formed: int = NEVER
     accepted_since: str = ""
 
     @property
@@ -162,6 +172,11 @@ class Catalogue:
         if event is None:
             raise SlussError(Reason.FIELD_UNKNOWN, f"no event {_shown(name)} in the catalogue", field=_shown(name))
         return event
+
+    @property
+    def formed(self) -> Mapping[str, int]:
+        """Since when each purpose has its present form, by code."""
+        return {code: purpose.formed for code, purpose in self.purposes.items()}
 
     def field(self, name: str) -> Field:
         """The field of that name.

@@ -24,6 +24,7 @@ from broker.catalogue.model import (
     Purpose,
 )
 from broker.catalogue.place import Place, check_keys, label, name_of
+from broker.channels import CHANNELS
 from broker.errors import Reason, SlussError
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ _FIELD_KEYS: Final = {
     "max_length": int,
     "words": list,
     "forbidden": bool,
+    "channels": list,
 }
+_CHOSEN: Final = frozenset({Kind.SECONDARY_OWN, Kind.SECONDARY_THIRD_PARTY})
 _ACCEPTABLE: Final = (Kind.PRIMARY, Kind.SECONDARY_OWN, Kind.SECONDARY_THIRD_PARTY)
 _PURPOSE_KEYS: Final = {
     "code": str,
@@ -56,10 +59,13 @@ _PURPOSE_KEYS: Final = {
     "sv": str,
     "payment": bool,
     "accepted_since": str,
+    "channel": str,
 }
 _POLICY_KEYS: Final = {"version": str, "effective": str}
 _USAGE_TABLES: Final[dict[str, type]] = {"aggregates": dict, "attribute": list, "event": list}
-_OPTIONAL: Final = frozenset({"index", "max_length", "words", "forbidden", "payment", "accepted_since"})
+_OPTIONAL: Final = frozenset(
+    {"index", "max_length", "words", "forbidden", "payment", "accepted_since", "channel", "channels"}
+)
 
 
 def parse_catalogue(toml_text: str) -> Catalogue:
@@ -199,7 +205,16 @@ def _field(table: dict[str, Any], place: Place) -> Field:
         max_length=table.get("max_length", MAX_TEXT),
         words=_words(table.get("words", []), kind, place),
         forbidden=forbidden,
+        channels=_channels(table.get("channels", []), table["category"], place),
     )
+
+
+def _channels(channels: list[Any], category: str, place: Place) -> tuple[str, ...]:
+    if channels and category != Category.CONTACT:
+        raise place.refuse("channels", "only a contact field lets others reach the person")
+    if any(channel not in CHANNELS for channel in channels) or len(set(channels)) != len(channels):
+        raise place.refuse("channels", f"each one of {', '.join(CHANNELS)}, once")
+    return tuple(sorted(channels))
 
 
 def _words(words: list[Any], kind: str, place: Place) -> tuple[str, ...]:
@@ -242,6 +257,11 @@ def _purpose(table: dict[str, Any], place: Place) -> Purpose:
         raise place.refuse("dpv", "an IRI of the W3C Data Privacy Vocabulary (https://w3id.org/dpv#...)")
     if table.get("payment", False) and table["kind"] != Kind.PRIMARY:
         raise place.refuse("payment", "only a primary purpose can be for payment (policy, clause 4)")
+    channel = table.get("channel", "")
+    if channel and channel not in CHANNELS:
+        raise place.refuse("channel", f"one of {', '.join(CHANNELS)}")
+    if channel and table["kind"] not in _CHOSEN:
+        raise place.refuse("channel", "only a secondary purpose is a person's choice (policy, clause 2)")
     _check_accepted_since(table, place)
     return Purpose(
         code=code,
@@ -250,6 +270,7 @@ def _purpose(table: dict[str, Any], place: Place) -> Purpose:
         label_en=label(table["en"], "en", place),
         label_sv=label(table["sv"], "sv", place),
         payment=table.get("payment", False),
+        channel=channel,
         accepted_since=table.get("accepted_since", ""),
     )
 
@@ -272,3 +293,5 @@ def _check_parent(purpose: Purpose, purposes: Mapping[str, Purpose], place: Plac
         raise place.refuse("code", f"{purpose.code} has no purpose {purpose.parent} above it")
     if parent.kind is not purpose.kind:
         raise place.refuse("kind", f"{purpose.code} is below {parent.code}, which is {parent.kind}")
+    if parent.channel and parent.channel != purpose.channel:
+        raise place.refuse("channel", f"{purpose.code} is below {parent.code}, which is for {parent.channel}")

@@ -301,7 +301,7 @@ def opting_out(tale: Tale) -> None:
     person, handle = tale.people[1], tale.handles[1]
     before = tale.stage.run(*offer, "--handle", handle, profile=tale.acme)
     must(len(before.document["slices"]) == 1, "the person was not available before saying no")
-    choice = tale.run("person", "choice", person, OFFERS, "out", "--channel", "phone", profile=tale.internal)
+    choice = tale.run("choice", "record", person, OFFERS, "out", "--medium", "phone", profile=tale.internal)
     after = tale.run(*offer, "--handle", handle, exits=1, profile=tale.acme)
     must(not after.document["slices"], "a slice left after the person had said no")
     reason = after.document["unavailable"][0]["reason"]

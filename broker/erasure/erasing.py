@@ -19,6 +19,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from broker import case_files
 from broker.aggregates import recording
+from broker.choices import recording as choosing
 from broker.clock import rfc3339
 from broker.compromise import locks
 from broker.erasure import holds
@@ -74,6 +75,7 @@ FORGETTERS: Final[tuple[Callable[[Connection, int], None], ...]] = (
     person_requests.forget,
     case_files.forget,
     locks.unlock,
+    choosing.forget,
 )
 """What other rooms destroy of a person: each takes the connection and the person's id."""
 
@@ -127,11 +129,10 @@ def _untie(change: Change, person: int) -> list[int]:
 
 
 def _destroy(connection: Connection, person: int) -> None:
-    connection.execute(delete(CHOICE).where(CHOICE.c.person == person))
     connection.execute(delete(BLIND_INDEX).where(BLIND_INDEX.c.person == person))
     connection.execute(delete(UNIQUE_NUMBER).where(UNIQUE_NUMBER.c.person == person))
     connection.execute(
         update(PERSON)
         .where(PERSON.c.id == person)
-        .values(**ERASED._asdict(), state=ERASED_STATE, choices="{}", version=0, created_at=0, updated_at=0)
+        .values(**ERASED._asdict(), state=ERASED_STATE, version=0, created_at=0, updated_at=0)
     )

@@ -62,7 +62,10 @@ SHAPES: dict[str, dict[str, type]] = {
     "choice": {
         "at": str,
         "by": str,
-        "channel": str,
+        "channels": list,
+        "chosen_at": str,
+        "evidence": str,
+        "medium": str,
         "person": str,
         "policy": str,
         "purpose": str,
@@ -391,6 +394,7 @@ OPTIONAL_DIGESTS: dict[str, tuple[str, ...]] = {
 }
 """Likewise, or empty."""
 NAMES: dict[str, tuple[str, ...]] = {
+    "choice": ("channels",),
     "refusal": ("fields",),
     "release_elsewhere": ("fields",),
     "obligation": ("fields",),

@@ -54,9 +54,25 @@ class Standing:
         Raises:
             SlussError: LEDGER_INCONSISTENT if one is not in the tree.
         """
+        return [parse(row.entry) for row in self.rows(connection, type, contract, recipient, last=last)]
+
+    def rows(
+        self,
+        connection: Connection,
+        type: str,  # noqa: A002 - the member's name in the entry
+        contract: str = "",
+        recipient: str = "",
+        *,
+        last: bool = False,
+    ) -> list[EntryRow]:
+        """The same entries as they are stored.
+
+        Raises:
+            SlussError: LEDGER_INCONSISTENT if one is not in the tree.
+        """
         found = read_standing(connection, type, contract, recipient, last=last)
         self.prove(connection, found)
-        return [parse(row.entry) for row in found]
+        return found
 
     def prove(self, connection: Connection, found: Sequence[EntryRow]) -> None:
         """Refuse entries that are not those that were appended at their indexes.

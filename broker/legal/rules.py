@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from broker import transforms
-from broker.contracts import ChoiceRule, Decision, Grant, Population
+from broker.choices.rule import NOTHING_ASKED
+from broker.contracts import Decision, Grant, Population
 from broker.errors import Reason, SlussError
 from broker.legal.model import Case, CaseState, CaseStep, Emergency, Ground
 
@@ -333,7 +334,7 @@ def decide_release(case: Case, catalogue: Catalogue) -> Decision:
         purpose=case.ground,
         grant=Grant(case.ground, fields, population, days, ()),
         fields=fields,
-        choice_rule=ChoiceRule.NONE,
+        question=NOTHING_ASKED,
         retain_until=body.delivery.retain_until,
         financial=any(catalogue.field(granted.field).financial for granted in fields),
     )

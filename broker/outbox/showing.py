@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from broker.catalogue import Catalogue
+    from broker.choices.model import ChoiceMade
     from broker.desk import View
-    from broker.persons.model import ChoiceMade
     from broker.vault import PersonRow, Vault
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,8 @@ class ConfirmedChoice:
     label_sv: str
     label_en: str
     state: str
-    channel: str
+    medium: str
+    channels: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,4 +185,6 @@ def _last_four(type_: str, text: str) -> str:
 
 def _choice(catalogue: Catalogue, choice: ChoiceMade) -> ConfirmedChoice:
     purpose = catalogue.purpose(choice.purpose)
-    return ConfirmedChoice(choice.purpose, purpose.label_sv, purpose.label_en, choice.state, choice.channel)
+    return ConfirmedChoice(
+        choice.purpose, purpose.label_sv, purpose.label_en, choice.state, choice.medium, choice.channels
+    )

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from broker.choices import recording
+from broker.choices.model import ChoiceMade, Recording
+from broker.choices.rule import OPTED_OUT
 from broker.erasure import erasing
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
@@ -16,9 +19,8 @@ from broker.obligations.owing import progress
 from broker.person_requests import rules
 from broker.person_requests.rows import forgotten, of_person, timeline, today, write
 from broker.person_requests.tracking import Call, based_on, once
-from broker.persons import choices
 from broker.persons import rows as persons
-from broker.persons.model import OPTED_OUT, ChoiceMade, Correction, Recording
+from broker.persons.model import Correction
 from broker.persons.update import update
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
     """Record a no to purposes; it holds from the moment this returns (DESIGN promise 2).
 
     Raises:
-        SlussError: as `based_on` and `choices.record`; INVALID_REQUEST while nobody knows whose request it is.
+        SlussError: as `based_on` and `recording.record`; INVALID_REQUEST while nobody knows whose request it is.
     """
 
     def work() -> Done:
@@ -136,9 +138,9 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
         if not held.person:
             raise SlussError(Reason.INVALID_REQUEST, "person_id: whose request is it?", field="person_id")
         for purpose in purposes:
-            made = ChoiceMade(purpose, OPTED_OUT, channel)
+            made = ChoiceMade(purpose, OPTED_OUT, (), channel)
             own_id = persons.request_body(change.snapshot.vault, "objection", call.request, purpose)[:16]
-            choices.record(change, Recording(own_id, held.person, made, SOURCE))
+            recording.record(change, Recording(own_id, held.person, made, SOURCE, evidence=held.id))
         return write(change, _fulfilled(change, held), rules.Step.OBJECT, note)
 
     return once(change, call.request_id, "object", (call.request, list(purposes), channel, note), work)

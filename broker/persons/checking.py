@@ -1,11 +1,10 @@
-"""Whether values, sources and choices are what the catalogue and the ledger take. No fault repeats a value. Pure."""
+"""Whether values and sources are what the catalogue and the ledger take. No fault repeats a value. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
 
-from broker.catalogue import Kind
 from broker.errors import Reason, SlussError
 from broker.persons.model import Fault
 from broker.values import index_form, mask
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from broker.catalogue import Catalogue, Field
-    from broker.persons.model import ChoiceMade, Given
+    from broker.persons.model import Given
 
 NUMBER: Final = "customer_number"
 """The kind of index that names one person."""
@@ -24,7 +23,6 @@ _WORD: Final = re.compile(r"[a-z][a-z0-9._:-]{0,63}", re.ASCII)
 
 _SHOWN_FAULTS: Final = 10
 _ALL_MASKED: Final = "***"
-_SECONDARY: Final = frozenset({Kind.SECONDARY_OWN, Kind.SECONDARY_THIRD_PARTY})
 _GRAVITY: Final = (Reason.FIELD_FORBIDDEN, Reason.FIELD_UNKNOWN, Reason.INVALID_VALUE)
 
 
@@ -83,26 +81,15 @@ def check_source(source: str) -> None:
     Raises:
         SlussError: INVALID_REQUEST.
     """
-    _check_word(source, "source")
+    check_word(source, "source")
 
 
-def check_choice(catalogue: Catalogue, choice: ChoiceMade) -> None:
-    """Refuse a choice about what is not the person's to choose (POLICY 1c, 1d, 2).
+def check_word(text: str, field: str) -> None:
+    """Refuse what is not a word: it stands in the ledger.
 
     Raises:
-        SlussError: PURPOSE_UNKNOWN; INVALID_REQUEST for a purpose of another class, a choice without a state
-            or a malformed channel.
+        SlussError: INVALID_REQUEST.
     """
-    purpose = catalogue.purpose(choice.purpose)
-    if purpose.kind not in _SECONDARY:
-        detail = f"{purpose.code} is {purpose.kind}: only secondary purposes are a choice"
-        raise SlussError(Reason.INVALID_REQUEST, detail, field="purpose", purpose=purpose.code)
-    if not choice.state:
-        raise SlussError(Reason.INVALID_REQUEST, "state: opted in or opted out", field="state")
-    _check_word(choice.channel, "channel")
-
-
-def _check_word(text: str, field: str) -> None:
     if not _WORD.fullmatch(text):
         raise SlussError(Reason.INVALID_REQUEST, f"{field}: a letter, then up to 63 of a-z 0-9 . _ : -", field=field)
 

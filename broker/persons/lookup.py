@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 
 from broker.catalogue.model import MAX_TEXT
+from broker.choices.showing import in_force
 from broker.compromise import locks
 from broker.contracts import safe_contract
 from broker.errors import Reason, SlussError
 from broker.handles import handles_of
 from broker.persons import rows
 from broker.persons.model import ACTIVE, MAX_FOUND, Shown, StoredField
-from broker.store import tables
 from broker.store.queries import BLIND_INDEX, PERSON
 from broker.values import index_form, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Row
 
+    from broker.catalogue import Catalogue
     from broker.desk import View
 
 MAY_SEE_VALUES: Final = frozenset({"internal", "privacy"})
-CHOICE = tables.core(tables.Choice)
 _TYPES: Final = {"email": "email", "phone": "phone", "customer_number": "text"}
 
 
@@ -45,8 +45,9 @@ def get(view: View, person: int, *, include_values: bool) -> Shown:
         StoredField(name, _category(view, name), origin.source, origin.collected_at, texts.get(name, ""))
         for name, origin in sorted(view.snapshot.vault.metadata(row).items())
     ]
+    choices = [standing.line.choice for standing in in_force(view, row)]
     locked = locks.locked_by(view.connection, row.id)
-    return Shown(row.id, str(row.version), row.created_at, row.updated_at, fields, _choices(view, row), locked)
+    return Shown(row.id, str(row.version), row.created_at, row.updated_at, fields, choices, locked)
 
 
 def look_up(view: View, kind: str, text: str) -> list[int]:
@@ -55,9 +56,7 @@ def look_up(view: View, kind: str, text: str) -> list[int]:
     Raises:
         SlussError: INVALID_VALUE for what is no such address or number, without repeating it.
     """
-    most = max((field.max_length for field in view.snapshot.catalogue.indexed(kind)), default=MAX_TEXT)
-    form = index_form(kind, validate(_TYPES[kind], text, field=kind, max_length=most))
-    digest = view.snapshot.vault.index_digest(kind, form)
+    digest = view.snapshot.vault.index_digest(kind, look_up_form(view.snapshot.catalogue, kind, text))
     query = (
         select(PERSON.c.id)
         .select_from(BLIND_INDEX.join(PERSON, PERSON.c.id == BLIND_INDEX.c.person))
@@ -66,6 +65,16 @@ def look_up(view: View, kind: str, text: str) -> list[int]:
         .limit(MAX_FOUND)
     )
     return list(view.connection.execute(query).scalars())
+
+
+def look_up_form(catalogue: Catalogue, kind: str, text: str) -> str:
+    """The form of an address or a number under which its digest is kept.
+
+    Raises:
+        SlussError: INVALID_VALUE for what is no such address or number, without repeating it.
+    """
+    most = max((field.max_length for field in catalogue.indexed(kind)), default=MAX_TEXT)
+    return index_form(kind, validate(_TYPES[kind], text, field=kind, max_length=most))
 
 
 def handles(view: View, contract: str, persons: Sequence[int]) -> list[bytes]:
@@ -91,15 +100,3 @@ def _texts(view: View, row: Row[Any]) -> dict[str, str]:
 def _category(view: View, name: str) -> str:
     field = view.snapshot.catalogue.fields.get(name)
     return "" if field is None else field.category.value
-
-
-def _choices(view: View, row: Row[Any]) -> Mapping[str, tuple[str, str]]:
-    """Purpose -> state and channel; the channel is that of the latest choice in the history."""
-    in_force = view.snapshot.vault.choices(row)
-    if not in_force:
-        return {}
-    history = view.connection.execute(
-        select(CHOICE.c.purpose, CHOICE.c.channel).where(CHOICE.c.person == row.id).order_by(CHOICE.c.entry)
-    )
-    channels = {line.purpose: line.channel for line in history}
-    return {purpose: (state, channels.get(purpose, "")) for purpose, state in sorted(in_force.items())}

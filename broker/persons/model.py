@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from broker.choices.model import ChoiceMade
     from broker.errors import Reason
     from broker.outbox.showing import Confirmation
 
@@ -19,23 +20,11 @@ ACTIVE: Final = "active"
 """The only state in which a person is visible."""
 ERASED_STATE: Final = "erased"
 
-OPTED_IN: Final = "in"
-OPTED_OUT: Final = "out"
-
 MAX_VALUES: Final = 256
 """Values in one registration, correction or row."""
 MAX_ROWS: Final = 1000
 MAX_HANDLES: Final = 10_000
 MAX_FOUND: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceMade:
-    """A choice; `state` is `OPTED_IN` or `OPTED_OUT`, or empty when the caller did not say."""
-
-    purpose: str
-    state: str
-    channel: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +56,12 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """A choice to record."""
-
-    request_id: bytes
-    person: int
-    choice: ChoiceMade
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class Registered:
     """A registered person, and what the person is to be told."""
 
     person: int
     etag: str
     confirmation: Confirmation
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A recorded choice: the index of its entry, and the policy version that it is pinned to."""
-
-    entry: int
-    policy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +80,7 @@ class StoredField:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A person as shown: times in microseconds since 1970 UTC, choices in force by purpose.
+    """A person as shown: times in microseconds since 1970 UTC, choices in force in order of purpose.
 
     `locked_by` is the compromise report for which the person's credential is locked, or empty.
     """
@@ -119,7 +90,7 @@ class Shown:
     created_at: int
     updated_at: int
     fields: Sequence[StoredField]
-    choices: Mapping[str, tuple[str, str]]
+    choices: Sequence[ChoiceMade]
     locked_by: str = ""
 
 

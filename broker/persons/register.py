@@ -9,18 +9,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker import own_keys, requests
+from broker.choices import recording
 from broker.clock import SECOND, micros, rfc3339
 from broker.errors import Reason, SlussError
 from broker.ids import new_person_id, parse_person, person_text
 from broker.outbox import showing
 from broker.outbox.kinds import Kind
 from broker.outbox.queue import Message, queue_all
-from broker.persons import checking, choices, rows
+from broker.persons import checking, rows
 from broker.persons.model import Registered
 from broker.policies import acceptances, notices
 from broker.vault import Value
 
 if TYPE_CHECKING:
+    from broker.choices.rule import InForce
     from broker.desk import Change
     from broker.outbox.showing import Confirmation
     from broker.persons.model import Registration
@@ -42,7 +44,7 @@ def register(change: Change, asked: Registration) -> Registered:
     # 2. nothing is stored unless all of it is good
     checking.check_source(asked.source)
     values = checking.require(change.snapshot.catalogue, asked.values)
-    choices.check(change, asked.choices)
+    chosen = recording.check(change, asked.choices)
     if asked.accepted:
         acceptances.check(change, asked.accepted)
     # 3. seal and insert
@@ -50,7 +52,12 @@ def register(change: Change, asked: Registration) -> Registered:
     if not rows.insert_persons(change.connection, [person], change.now_us):
         raise SlussError(Reason.PERSON_EXISTS, field="customer_number")
     # 4. choices and acceptance stand in the ledger from the first moment
-    entries = [choices.append(change, person.kept, choice, asked.source) for choice in asked.choices]
+    entries = [recording.append(change, person.kept, choice, asked.source, "", change.now_us) for choice in chosen]
+    if chosen:
+        stand: InForce = {}
+        for choice in chosen:
+            stand = recording.with_choice(stand, choice, change.now_us)
+        recording.put(change.connection, person.id, stand)
     if asked.accepted:
         entries.append(acceptances.append(change, person.kept, asked.accepted, asked.source, ""))
     # 5. what was received is confirmed
@@ -90,7 +97,7 @@ def _confirmation(
 
 
 def _body(change: Change, asked: Registration) -> bytes:
-    made = [(choice.purpose, choice.state, choice.channel) for choice in asked.choices]
+    made = [recording.request_parts(choice) for choice in asked.choices]
     return rows.request_body(change.snapshot.vault, "register", list(asked.values), asked.source, made, asked.accepted)
 
 
@@ -100,7 +107,7 @@ def _sealed(change: Change, asked: Registration, values: dict[str, str]) -> rows
     stored = {name: Value(text, asked.source, at) for name, text in values.items()}
     sealed = vault.seal_record(person, stored, rows.financial_names(catalogue, vault))
     found = rows.indexes(vault, catalogue, values)
-    new = rows.NewPerson(person, sealed, found, choices.in_force_with({}, asked.choices))
+    new = rows.NewPerson(person, sealed, found)
     if asked.accepted:
         new = replace(new, accepted=own_keys.accepted_text(vault, new.kept, asked.accepted))
     return new

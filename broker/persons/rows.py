@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from broker.vault import SealedRecord, Vault, WholePersonRow
 
 FIRST_VERSION: Final = 1
+NO_CHOICES: Final = "{}"
 REQUEST_OWNER: Final = 0
 """No person has this id: fingerprints under it are of requests."""
 
@@ -58,12 +59,11 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewPerson:
-    """A person to insert; `choices` and `accepted` as the columns hold them, `indexes` are the person's digests."""
+    """A person to insert, who has chosen nothing yet; `accepted` as its column holds it, `indexes` are the digests."""
 
     id: int
     sealed: SealedRecord
     indexes: frozenset[Index]
-    choices: str = "{}"
     accepted: str | None = None
 
     @property
@@ -145,7 +145,7 @@ def insert_persons(connection: Connection, persons: Sequence[NewPerson], now_us:
             person.sealed.keys,
             person.sealed.financial_keys,
             person.sealed.record,
-            person.choices,
+            NO_CHOICES,
             person.sealed.fingerprint,
             now_us,
             now_us,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sluss.v1 import person_pb2
 
 from broker.ids import parse_person, person_text
-from broker.persons import choices, lookup, register, update
+from broker.persons import lookup, register, update
 from broker.wire import person as wire
 
 if TYPE_CHECKING:
@@ -79,15 +79,6 @@ class Persons:
             lambda view: lookup.handles(view, request.contract_id, wire.persons(request)),
         )
         return person_pb2.GetHandlesResponse(handles=found)
-
-    async def record_choice(
-        self, caller: Caller, request: person_pb2.RecordChoiceRequest, _deadline_s: float
-    ) -> person_pb2.RecordChoiceResponse:
-        """Record a choice."""
-        done = await self._call(
-            self._desk.change, caller, lambda change: choices.record(change, wire.recording(request))
-        )
-        return person_pb2.RecordChoiceResponse(entry_index=done.entry, policy_version=done.policy)
 
     async def import_persons(
         self,

@@ -13,16 +13,13 @@ from broker.persons.model import (
     MAX_HANDLES,
     MAX_ROWS,
     MAX_VALUES,
-    OPTED_IN,
-    OPTED_OUT,
     Batch,
-    ChoiceMade,
     Correction,
     Outcome,
-    Recording,
     Registration,
     Row,
 )
+from broker.wire.choice import STATE_OF, choice_made, choice_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sized
@@ -30,11 +27,6 @@ if TYPE_CHECKING:
     from broker.outbox.showing import Confirmation
     from broker.persons.model import Fault, Given, Result, Shown, StoredField
 
-_STATES: Final = {
-    person_pb2.CHOICE_STATE_OPTED_IN: OPTED_IN,
-    person_pb2.CHOICE_STATE_OPTED_OUT: OPTED_OUT,
-}
-_STATE_OF: Final = {state: number for number, state in _STATES.items()}
 _OUTCOMES: Final = {
     Outcome.CREATED: person_pb2.ImportResult.OUTCOME_CREATED,
     Outcome.UPDATED: person_pb2.ImportResult.OUTCOME_UPDATED,
@@ -53,7 +45,7 @@ def registration(message: person_pb2.RegisterPersonRequest) -> Registration:
         parse_request_id(message.request_id),
         _values(message.values, at_least=1),
         message.source,
-        [_choice(choice) for choice in message.choices],
+        [choice_made(choice) for choice in message.choices],
         message.accepted_policy,
     )
 
@@ -75,8 +67,9 @@ def confirmation(found: Confirmation) -> person_pb2.RegistrationConfirmation:
                 purpose=each.purpose,
                 label_sv=each.label_sv,
                 label_en=each.label_en,
-                state=_STATE_OF[each.state],
-                channel=each.channel,
+                state=STATE_OF[each.state],
+                medium=each.medium,
+                channels=each.channels,
             )
             for each in found.choices
         ],
@@ -98,20 +91,6 @@ def correction(message: person_pb2.UpdatePersonRequest) -> Correction:
         message.source,
         message.etag,
         message.rectification,
-    )
-
-
-def recording(message: person_pb2.RecordChoiceRequest) -> Recording:
-    """The choice to record.
-
-    Raises:
-        SlussError: INVALID_REQUEST.
-    """
-    return Recording(
-        parse_request_id(message.request_id),
-        parse_person(message.person_id),
-        _choice(message.choice),
-        message.source,
     )
 
 
@@ -163,10 +142,7 @@ def shown(person: Shown) -> person_pb2.GetPersonResponse:
         updated_at=rfc3339(person.updated_at),
         credential_locked_by=person.locked_by,
         fields=[_stored(field) for field in person.fields],
-        choices=[
-            person_pb2.ChoiceMade(purpose=purpose, state=_STATE_OF[state], channel=channel)
-            for purpose, (state, channel) in person.choices.items()
-        ],
+        choices=map(choice_message, person.choices),
     )
 
 
@@ -198,10 +174,6 @@ def _fault(fault: Fault) -> person_pb2.ImportFault:
     return person_pb2.ImportFault(
         field=fault.field, reason=fault.reason.value, detail=fault.detail, masked=fault.masked
     )
-
-
-def _choice(message: person_pb2.ChoiceMade) -> ChoiceMade:
-    return ChoiceMade(message.purpose, _STATES.get(message.state, ""), message.channel)
 
 
 def _values(messages: Iterable[person_pb2.FieldValue], at_least: int = 0) -> list[Given]:

@@ -74,9 +74,11 @@ def _certificate(entry: Mapping[str, Any]) -> str:
 
 def _choice(entry: Mapping[str, Any]) -> str:
     word = {"in": "yes", "out": "no"}.get(entry["state"], entry["state"])
+    by = f" by {', '.join(entry['channels'])}" if entry["channels"] else ""
+    proof = f", evidence {entry['evidence']}" if entry["evidence"] else ""
     return (
-        f"a person said {word} to {entry['purpose']} (channel {entry['channel']}, recorded by {entry['by']},"
-        f" policy {entry['policy']})"
+        f"a person said {word} to {entry['purpose']}{by} at {moment(entry['chosen_at'])}"
+        f" (through {entry['medium']}{proof}, recorded by {entry['by']}, policy {entry['policy']})"
     )
 
 

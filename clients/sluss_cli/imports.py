@@ -20,7 +20,7 @@ from sluss_cli.exits import Exit
 from sluss_cli.given_file import check_regular, own_files, read_text
 from sluss_cli.problems import usage
 from sluss_cli.progress import progress
-from sluss_cli.sender import Sendable, Sender, Sent, Stream
+from sluss_cli.sender import Sender, Sent, Stream, sendable
 from sluss_cli.session import Session, of_client
 from sluss_cli.verb import verb
 
@@ -167,13 +167,13 @@ class Run:
                 self._outcome.file, self._outcome.reasons = faulty.path, faulty.reasons_path
         return self._outcome
 
-    def _good(self, source: Source, faulty: FaultyRows) -> Iterator[Sendable]:
+    def _good(self, source: Source, faulty: FaultyRows) -> Iterator[tuple[int, pb.ImportRow, object]]:
         for record in source:
             row = self._converter.row(record)
             if row.faults:
                 self._write(faulty, row)
             else:
-                yield Sendable(row.line, row.values, record)
+                yield sendable(row.line, row.values, record)
 
     def _refused(self, faulty: FaultyRows, record: object, result: pb.ImportResult) -> None:
         raw = record.raw if isinstance(record, Record) else ""
@@ -236,7 +236,7 @@ def _report(session: Session, outcome: Outcome, *, dry_run: bool) -> None:
     raise typer.Exit(int(Exit.FOUND_WRONG))
 
 
-def _stream(session: Session) -> Stream:
+def _stream(session: Session) -> Stream[pb.ImportPersonsRequest, pb.ImportPersonsResponse]:
     def stream(requests: Iterator[pb.ImportPersonsRequest]) -> Iterable[pb.ImportPersonsResponse]:
         return session.persons.ImportPersons(requests, timeout=_STREAM_S)
 

@@ -10,6 +10,7 @@ import typer
 from sluss_cli import (
     aggregate,
     canary,
+    choice,
     complaint,
     compromise,
     console,
@@ -52,6 +53,7 @@ def build(plugins: str = PLUGINS) -> typer.Typer:
         ("contract", contract.app),
         ("person", person.app),
         ("hold", hold.app),
+        ("choice", choice.app),
         ("key", key.app),
         ("ledger", ledger.app),
         ("compromise", compromise.app),

@@ -10,10 +10,10 @@ from broker.handles import handle_text
 from sluss_cli.entry_text import moment
 from sluss_cli.problems import usage
 from sluss_cli.session import DEADLINE_S, Session
-from sluss_cli.values import one_value, parse_choice, parse_values, read_lines
+from sluss_cli.values import one_value, parse_choice, parse_values, read_lines, state_text
 from sluss_cli.verb import group, verb
 
-app = group("Persons on record: show, look-up, register, update, choice, handles.")
+app = group("Persons on record: show, look-up, register, update, handles.")
 
 Person = Annotated[str, typer.Argument(help="The person, such as P-04CVZ6HGRM5PX.", metavar="PERSON")]
 Set = Annotated[
@@ -26,7 +26,7 @@ From = Annotated[
     str, typer.Option("--from", help="A file with FIELD=VALUE lines; - is standard input.", metavar="FILE")
 ]
 Source = Annotated[str, typer.Option(help="Where the values were collected: registration, survey ...", metavar="NAME")]
-Channel = Annotated[str, typer.Option(help="How the person chose: web, mail, phone ...", metavar="NAME")]
+Medium = Annotated[str, typer.Option(help="How the person chose: web, mail, phone ...", metavar="NAME")]
 _HANDLES_PER_CALL = 10_000
 
 
@@ -59,9 +59,12 @@ def show(
 
 
 def _print_choices(session: Session, reply: pb.GetPersonResponse) -> None:
-    rows = [(choice.purpose, _state(choice.state), choice.channel) for choice in reply.choices]
+    rows = [
+        (choice.purpose, state_text(choice.state), ", ".join(choice.channels) or "all", choice.medium)
+        for choice in reply.choices
+    ]
     session.output.line()
-    session.output.table(("purpose", "choice", "channel"), rows, empty="no choices on record")
+    session.output.table(("purpose", "choice", "channels", "made by"), rows, empty="no choices on record")
 
 
 def _document(reply: pb.GetPersonResponse, *, values: bool) -> dict[str, Any]:
@@ -81,14 +84,15 @@ def _document(reply: pb.GetPersonResponse, *, values: bool) -> dict[str, Any]:
             for field in reply.fields
         ],
         "choices": [
-            {"purpose": choice.purpose, "state": _state(choice.state), "channel": choice.channel}
+            {
+                "purpose": choice.purpose,
+                "state": state_text(choice.state),
+                "channels": list(choice.channels),
+                "medium": choice.medium,
+            }
             for choice in reply.choices
         ],
     }
-
-
-def _state(state: pb.ChoiceState.ValueType) -> str:
-    return {pb.CHOICE_STATE_OPTED_IN: "in", pb.CHOICE_STATE_OPTED_OUT: "out"}.get(state, f"state {state}")
 
 
 @verb(
@@ -134,19 +138,27 @@ def register(
     file: From = "",
     source: Source = "registration",
     opt_in: Annotated[
-        list[str] | None, typer.Option(help="A purpose to which the person says yes; repeatable.", metavar="PURPOSE")
+        list[str] | None,
+        typer.Option(
+            help="A purpose to which the person says yes; repeatable. PURPOSE=email,sms for some channels.",
+            metavar="PURPOSE",
+        ),
     ] = None,
     opt_out: Annotated[
-        list[str] | None, typer.Option(help="A purpose to which the person says no; repeatable.", metavar="PURPOSE")
+        list[str] | None,
+        typer.Option(
+            help="A purpose to which the person says no; repeatable. PURPOSE=email,sms for some channels.",
+            metavar="PURPOSE",
+        ),
     ] = None,
     accept: Annotated[
         str, typer.Option(help="The policy version that the person accepted with it.", metavar="VERSION")
     ] = "",
-    channel: Channel = "web",
+    medium: Medium = "web",
 ) -> None:
     """Register a person; a confirmation of what was received is queued in the outbox."""
-    choices = [parse_choice(purpose, "in", channel) for purpose in opt_in or ()]
-    choices += [parse_choice(purpose, "out", channel) for purpose in opt_out or ()]
+    choices = [parse_choice(purpose, "in", medium) for purpose in opt_in or ()]
+    choices += [parse_choice(purpose, "out", medium) for purpose in opt_out or ()]
     request = pb.RegisterPersonRequest(
         request_id=str(uuid.uuid4()),
         values=_values(values, file),
@@ -212,30 +224,6 @@ def update(
     if absent:
         session.output.line(f"Not on record, so not removed: {', '.join(absent)}.")
     session.output.line(f"{person} changed." if changed else f"{person} is as it was.")
-
-
-@verb(app, "choice", examples=("sluss person choice P-04CVZ6HGRM5PX offers.email out --channel phone",))
-def choice(
-    session: Session,
-    person: Person,
-    purpose: Annotated[
-        str, typer.Argument(help="A purpose that heeds choices, such as offers.email.", metavar="PURPOSE")
-    ],
-    state: Annotated[str, typer.Argument(help="`in` for yes, `out` for no.", metavar="in|out")],
-    *,
-    channel: Channel = "web",
-    source: Annotated[str, typer.Option(help="Where it was recorded.", metavar="NAME")] = "preference-centre",
-) -> None:
-    """Record a person's choice; it holds from the moment this returns."""
-    request = pb.RecordChoiceRequest(
-        person_id=person,
-        choice=parse_choice(purpose, state, channel),
-        source=source,
-        request_id=str(uuid.uuid4()),
-    )
-    reply = session.persons.RecordChoice(request, timeout=DEADLINE_S)
-    session.output.result({"entry_index": reply.entry_index, "policy_version": reply.policy_version})
-    session.output.line(f"On record: ledger entry {reply.entry_index}, policy version {reply.policy_version}.")
 
 
 @verb(

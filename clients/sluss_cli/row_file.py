@@ -74,6 +74,11 @@ class Progress:
     rows: int = 0
 
 
+def spreadsheet_cell(value: str) -> str:
+    """A value that no spreadsheet runs as a formula."""
+    return f"'{value}" if _FORMULA.match(value) else value
+
+
 class RowFormat:
     """Rows as bytes.
 
@@ -105,7 +110,7 @@ class RowFormat:
             return orjson.dumps(asdict(row), option=orjson.OPT_APPEND_NEWLINE)
         values = [row.values.get(field, "") for field in self._fields]
         if self._name == "spreadsheet":
-            values = [f"'{value}" if _FORMULA.match(value) else value for value in values]
+            values = [spreadsheet_cell(value) for value in values]
         else:
             self.formulas += sum(bool(_FORMULA.match(value)) and not _NUMBER.fullmatch(value) for value in values)
         return self._line([row.handle, *values, row.retain_until, str(row.entry)])
@@ -121,7 +126,7 @@ class RowFormat:
 
 def write_private(path: Path, data: bytes) -> None:
     """Writes a new file with mode 0600; refuses to overwrite."""
-    with _create(path) as file:
+    with create_private(path) as file:
         file.write(data)
         _sync(file)
 
@@ -165,7 +170,7 @@ class ResumableFile:
     def _start(self) -> BinaryIO:
         if self._mark.exists():
             raise usage("an unfinished run has left its mark: add --resume, or remove it", file=str(self._mark))
-        file = _create(self._path)
+        file = create_private(self._path)
         file.write(self._format.header())
         _sync(file)
         self._file = file
@@ -205,7 +210,8 @@ class ResumableFile:
         new.replace(self._mark)
 
 
-def _create(path: Path) -> BinaryIO:
+def create_private(path: Path) -> BinaryIO:
+    """A new file with mode 0600; refuses to overwrite."""
     try:
         return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
     except FileExistsError:

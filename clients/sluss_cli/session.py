@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import grpc
 from sluss.v1 import (
     aggregate_pb2_grpc,
+    choice_pb2_grpc,
     complaint_pb2_grpc,
     compromise_pb2_grpc,
     contract_pb2_grpc,
@@ -117,6 +118,11 @@ class Session:
     def person_requests(self) -> person_request_pb2_grpc.PersonRequestServiceStub:
         """The service of persons' requests."""
         return person_request_pb2_grpc.PersonRequestServiceStub(self._channel)
+
+    @cached_property
+    def choices(self) -> choice_pb2_grpc.ChoiceServiceStub:
+        """The choice service."""
+        return choice_pb2_grpc.ChoiceServiceStub(self._channel)
 
     @cached_property
     def ledger(self) -> ledger_pb2_grpc.LedgerServiceStub:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from sluss.v1 import choice_pb2
 from sluss.v1 import person_pb2 as pb
 
 from sluss_cli.given_file import read_text_or_input
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 LINE = 4096
 """Bytes that are read of a line of standard input: more than any value has."""
-_CHOICES = {"in": pb.CHOICE_STATE_OPTED_IN, "out": pb.CHOICE_STATE_OPTED_OUT}
+CHOICES = {"in": choice_pb2.CHOICE_STATE_OPTED_IN, "out": choice_pb2.CHOICE_STATE_OPTED_OUT}
 
 
 def read_lines(source: str) -> list[str]:
@@ -49,11 +50,26 @@ def parse_values(items: Iterable[str]) -> list[pb.FieldValue]:
     return [pb.FieldValue(field=field, value=value) for field, value in values.items()]
 
 
-def parse_choice(purpose: str, state: str, channel: str) -> pb.ChoiceMade:
-    """A choice from `in` or `out`."""
-    if state not in _CHOICES:
+def parse_choice(chosen: str, state: str, medium: str) -> choice_pb2.ChoiceMade:
+    """A choice from `in` or `out`, and a purpose: `offers`, or `offers=email,sms` for some channels only."""
+    purpose, equals, channels = chosen.partition("=")
+    if state not in CHOICES:
         raise usage("a choice is `in` or `out`", purpose=purpose)
-    return pb.ChoiceMade(purpose=purpose, state=_CHOICES[state], channel=channel)
+    if equals and not channels:
+        raise usage("after the purpose, name the channels, such as offers=email,sms", purpose=purpose)
+    return choice_pb2.ChoiceMade(
+        purpose=purpose, state=CHOICES[state], medium=medium, channels=parse_channels(channels)
+    )
+
+
+def parse_channels(text: str) -> list[str]:
+    """The channels of a list such as `email,sms` or `email sms`; none for an empty text."""
+    return text.replace(",", " ").split()
+
+
+def state_text(state: choice_pb2.ChoiceState.ValueType) -> str:
+    """`in` or `out`."""
+    return next((word for word, number in CHOICES.items() if number == state), f"state {state}")
 
 
 def one_value(value: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from sluss.v1 import disclosure_pb2, person_pb2
-from sluss_cli.sender import Sendable, Sender
+from sluss_cli.sender import Sender, sendable
 
 from broker.demo.population import persons
 from tests.support.broker import BrokerProcess, grant
@@ -48,7 +48,7 @@ class Stage:
         return json.loads(answer)
 
     def _import(self):
-        rows = [Sendable(number, values, None) for number, values in enumerate(self.people, 1)]
+        rows = [sendable(number, values, None) for number, values in enumerate(self.people, 1)]
         sender = Sender(self.broker.persons().ImportPersons, source="import", dry_run=False)
         begun = perf_counter()
         sent = sender.send(rows, lambda _row, result: print(result, file=sys.stderr), lambda _done: None)  # noqa: T201

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
-from sluss.v1 import disclosure_pb2, disclosure_pb2_grpc
+from sluss.v1 import choice_pb2_grpc, disclosure_pb2, disclosure_pb2_grpc
 from sluss_client import Subcontractor
 from sluss_client.channel import channel
 from sluss_client.errors import SlussClientError
@@ -61,6 +61,9 @@ class Twin:
     def channel(self, name="subcontractor/acme"):
         self._lines.append(channel(self.profile(name)))
         return self._lines[-1]
+
+    def choices(self, name="internal/import"):
+        return choice_pb2_grpc.ChoiceServiceStub(self.channel(name))
 
     def disclosures(self, name="subcontractor/acme"):
         return disclosure_pb2_grpc.DisclosureServiceStub(self.channel(name))

@@ -12,6 +12,7 @@ import pytest
 from sluss.v1 import ledger_pb2, ledger_pb2_grpc, person_pb2, person_pb2_grpc
 from sqlalchemy import text
 
+from broker.choices.model import ChoiceMade
 from broker.desk import Change
 from broker.erasure import erasing
 from broker.erasure.register import Erased, ErasureRegister, come_back
@@ -25,7 +26,7 @@ from broker.operator import backup, restoring
 from broker.operator.founding import Charter, found
 from broker.operator.office import opened
 from broker.persons import register as registering
-from broker.persons.model import ChoiceMade, Registration
+from broker.persons.model import Registration
 from broker.rights import Rights
 from broker.settings import load
 from broker.store.engine import open_engine, reading
@@ -59,7 +60,7 @@ class House:
             return office.ledger.run(locked)
 
     def registered(self, values):
-        made = [ChoiceMade("partners.email", "in", "web")]
+        made = [ChoiceMade("partners.email", "in")]
         asked = Registration(uuid.uuid4().bytes, list(values.items()), "registration", made)
         return self.change(lambda change: registering.register(change, asked)).person
 

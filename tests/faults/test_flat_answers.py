@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
-from sluss.v1 import contract_pb2, disclosure_pb2, person_pb2
+from sluss.v1 import choice_pb2, contract_pb2, disclosure_pb2
 
 from broker.ids import parse_person
 from tests.faults.siege import CALL_S, bulk_request, ledger_of, request
@@ -31,11 +31,11 @@ def scene(shared_broker):
         for where in ("SE", "SE", "DE", "SE")
     ]
     available, opted_out, outside, inactive = broker.handles(contract, *people)
-    made = person_pb2.ChoiceMade(purpose="offers", state=person_pb2.CHOICE_STATE_OPTED_OUT, channel="web")
-    message = person_pb2.RecordChoiceRequest(
+    made = choice_pb2.ChoiceMade(purpose="offers", state=choice_pb2.CHOICE_STATE_OPTED_OUT, medium="web")
+    message = choice_pb2.RecordChoiceRequest(
         person_id=people[1], choice=made, source="web", request_id=str(uuid.uuid4())
     )
-    broker.persons().RecordChoice(message, timeout=CALL_S)
+    broker.choices().RecordChoice(message, timeout=CALL_S)
     with sqlite3.connect(broker.home / "sluss.db", timeout=10) as database:
         database.execute("UPDATE person SET state = 'erased' WHERE id = ?", (parse_person(people[3]),))
         database.execute("UPDATE head SET rights = rights + 1")

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import ExitStack
 
 import grpc
 import pytest
-from sluss.v1 import contract_pb2, person_pb2
+from sluss.v1 import choice_pb2, contract_pb2, person_pb2
 
 from broker.ledger import entry
 from broker.operator.office import opened
 from broker.operator.pins import revoke, selected
-from tests.faults.siege import CALL_S, Siege, Twin, check_durable, index_of, raw_bulk, raw_unary, reasons
-from tests.support.broker import BrokerProcess, grant
+from tests.faults.siege import CALL_S, Siege, check_durable, index_of, raw_bulk, raw_unary, reasons
+from tests.support.broker import grant
 
 PEOPLE = 4
 TRIES = 5
 BUSY = {"LEDGER_UNAVAILABLE", "OVERLOADED"}
-
-
-@pytest.fixture(params=["sqlite", "postgres"], scope="module")
-def pair(request, tmp_path_factory):
-    """Two broker processes on one store: (broker, its twin)."""
-    with ExitStack() as stack:
-        url = ""
-        if request.param == "postgres":
-            from tests.support import postgres  # noqa: PLC0415 - needs its wheel only here
-
-            server = stack.enter_context(postgres.server_url())
-            url = stack.enter_context(postgres.empty_database(server))
-        home = tmp_path_factory.mktemp("pair") / "home"
-        broker = stack.enter_context(BrokerProcess(home, database=url))
-        yield broker, stack.enter_context(Twin(broker))
 
 
 def scene(broker, purpose="billing", **extra):
@@ -111,11 +95,11 @@ def test_an_opt_out_holds_from_the_moment_it_is_recorded(pair):
     out, other = handles[0], handles[1]
     with Siege(*attackers(pair, contract, [out, other], purpose="offers")) as siege:
         siege.wait_for(30)
-        made = person_pb2.ChoiceMade(purpose="offers", state=person_pb2.CHOICE_STATE_OPTED_OUT, channel="web")
-        message = person_pb2.RecordChoiceRequest(
+        made = choice_pb2.ChoiceMade(purpose="offers", state=choice_pb2.CHOICE_STATE_OPTED_OUT, medium="web")
+        message = choice_pb2.RecordChoiceRequest(
             person_id=people[0], choice=made, source="preference-centre", request_id=str(uuid.uuid4())
         )
-        index = broker.persons().RecordChoice(message, timeout=CALL_S).entry_index
+        index = broker.choices().RecordChoice(message, timeout=CALL_S).entry_index
         siege.wait_for(30)
     check_durable(broker.home, siege.got)
     slices = [(index_of(found), handle_in(data)) for found in siege.got for data in found.slices]

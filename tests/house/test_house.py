@@ -87,8 +87,10 @@ READERS = {
     "broker.exits",
     "broker.identity",
     "broker.intake.convert",
+    "broker.intake.csv_reader",
     "broker.intake.faults",
     "broker.intake.guess",
+    "broker.intake.lines",
     "broker.intake.mapping",
     "broker.intake.reading",
 }

@@ -52,7 +52,13 @@ LINES = {
     "person look-up": ("internal", {"email": "m@example.com"}),
     "person register": ("internal", {"values": "language=sv", "opt_in": "offers.email"}),
     "person update": ("internal", {"person": PERSON, "values": "language=sv"}),
-    "person choice": ("internal", {"person": PERSON, "purpose": "offers.email", "state": "in"}),
+    "choice record": ("internal", {"person": PERSON, "purpose": "offers.email", "state": "in"}),
+    "choice list": ("internal", {"person": PERSON}),
+    "choice import": (
+        "internal",
+        {"file": "{place}/list.txt", "key": "customer_number", "purpose": "offers", "state": "out"},
+    ),
+    "choice export": ("internal", {"out": "{place}/exported.csv"}),
     "person handles": ("internal", {"contract": CONTRACT, "persons": PERSON}),
     "hold place": ("legal", {"person": PERSON, "reason": "why"}),
     "hold lift": ("legal", {"hold": "H-2026-0001", "reason": "why"}),
@@ -302,6 +308,10 @@ FILTERS = {
     ("legal list", "handler"),
     # What is no value of anybody is told to be none.
     ("trace", "value"),
+    # How a person chose is any word.
+    ("choice import", "medium"),
+    ("choice record", "medium"),
+    ("person register", "medium"),
     # A document is any file.
     ("legal document add", "file"),
 }

@@ -7,7 +7,7 @@ from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
-from sluss.v1 import person_pb2
+from sluss.v1 import choice_pb2, person_pb2
 
 from broker.ids import person_text
 from tests.integration.bad_input import (
@@ -27,7 +27,7 @@ from tests.integration.bad_input import (
     rows,
 )
 
-SERVICE = "/sluss.v1.PersonService/"
+SERVICE, CHOICE_SERVICE = "/sluss.v1.PersonService/", "/sluss.v1.ChoiceService/"
 INTERNAL, PRIVACY = "internal/import", "privacy/team"
 NOBODY = person_text(7)
 
@@ -43,7 +43,8 @@ def world(shared_broker):
     """A person, a contract, and a stub per caller."""
     person = shared_broker.register(customer_number="K-4711", email="zq-canary@example.com", name__given="Åsa")
     names = (INTERNAL, PRIVACY, "legal/anna", "operator/admin")
-    stubs = {name: shared_broker.persons(name) for name in names}
+    rooms = {name: (shared_broker.persons(name), shared_broker.choices(name)) for name in names}
+    stubs = {name: SimpleNamespace(**vars(persons), **vars(made)) for name, (persons, made) in rooms.items()}
     contract = shared_broker.propose()
     ledger = shared_broker.ledger()
     return SimpleNamespace(broker=shared_broker, person=person, contract=contract, stubs=stubs, ledger=ledger)
@@ -67,7 +68,8 @@ def stored(world):
 
 def refuse(world, row, method, request):
     before = stored(world)
-    told, entry = check_refused(world.ledger, row, getattr(world.stubs[row.who], method), f"{SERVICE}{method}", request)
+    service = CHOICE_SERVICE if "Choice" in method else SERVICE
+    told, entry = check_refused(world.ledger, row, getattr(world.stubs[row.who], method), f"{service}{method}", request)
     assert "canary" not in f"{told.message} {told.metadata}"
     assert stored(world) == before
     return told, entry
@@ -147,15 +149,15 @@ def test_a_request_id_with_another_body_is_refused(world):
             request_id=request_id,
             values=number,
             source="registration",
-            choices=[person_pb2.ChoiceMade(purpose="offers", state=1, channel="web")],
+            choices=[choice_pb2.ChoiceMade(purpose="offers", state=1, medium="web")],
         ),
     ):
         refuse(world, row, "RegisterPerson", other)
     before = ledger_size(world.ledger)
     assert stub.RegisterPerson(first, timeout=TIMEOUT_S) == given
     assert ledger_size(world.ledger) == before
-    choice = person_pb2.ChoiceMade(purpose="offers", state=2, channel="web")
-    recorded = person_pb2.RecordChoiceRequest(
+    choice = choice_pb2.ChoiceMade(purpose="offers", state=2, medium="web")
+    recorded = choice_pb2.RecordChoiceRequest(
         person_id=world.person, choice=choice, source="web", request_id=request_id
     )
     refuse(world, row, "RecordChoice", recorded)
@@ -169,7 +171,7 @@ SOURCES = ["", "Web", "two words", "x" * 65, f"web{NUL}", f"web{RLM}", "w\u00e9b
 def test_a_source_has_its_form(world, method, source):
     given = {"source": source}
     if method == "RecordChoice":
-        given["choice"] = person_pb2.ChoiceMade(purpose="offers", state=2, channel="web")
+        given["choice"] = choice_pb2.ChoiceMade(purpose="offers", state=2, medium="web")
     elif method == "ImportPersons":
         given["rows"] = [person_pb2.ImportRow(line=1, values=values(customer_number="K-1"))]
     else:
@@ -180,7 +182,7 @@ def test_a_source_has_its_form(world, method, source):
         given["person_id"] = world.person
     if method == "UpdatePerson":
         given["etag"] = shown(world).etag
-    request = getattr(person_pb2, f"{method}Request")(**given)
+    request = getattr(choice_pb2 if method == "RecordChoice" else person_pb2, f"{method}Request")(**given)
     row = Row("", "INVALID_REQUEST", metadata={"field": "source"}, field="source", who=INTERNAL, logged=False)
     if method != "ImportPersons":
         refuse(world, row, method, request)
@@ -249,7 +251,7 @@ CHOICES = [
     Row("no-state", "INVALID_REQUEST", {"state": 0}, {"field": "state"}, "state", logged=False),
     Row("unknown-state", "INVALID_REQUEST", {"state": 3}, {"field": "state"}, "state", logged=False),
     Row("negative-state", "INVALID_REQUEST", {"state": -1}, {"field": "state"}, "state", logged=False),
-    *(Row(f"channel-{n}", "INVALID_REQUEST", {"channel": text}, {"field": "channel"}, "channel", logged=False)
+    *(Row(f"medium-{n}", "INVALID_REQUEST", {"medium": text}, {"field": "medium"}, "medium", logged=False)
       for n, text in enumerate(["", "By Mail", "x" * 65, f"web{NUL}", f"web{RLM}", "canary@example.com"])),
 ]  # fmt: skip
 
@@ -257,8 +259,8 @@ CHOICES = [
 @rows(CHOICES)
 def test_a_bad_choice_is_not_recorded(world, row):
     before = shown(world)
-    choice = person_pb2.ChoiceMade(**{"purpose": "offers", "state": 2, "channel": "web", **row.request})
-    request = person_pb2.RecordChoiceRequest(person_id=world.person, choice=choice, source="web", request_id=new_id())
+    choice = choice_pb2.ChoiceMade(**{"purpose": "offers", "state": 2, "medium": "web", **row.request})
+    request = choice_pb2.RecordChoiceRequest(person_id=world.person, choice=choice, source="web", request_id=new_id())
     refuse(world, Row(**{**row.__dict__, "who": INTERNAL}), "RecordChoice", request)
     assert shown(world) == before
 
@@ -302,15 +304,15 @@ def test_a_person_is_shown_by_an_id_in_its_form_and_on_record(world, row, who):
 
 @rows(PERSONS)
 def test_a_choice_is_recorded_for_a_person_by_an_id_in_its_form_and_on_record(world, row):
-    choice = person_pb2.ChoiceMade(purpose="offers", state=2, channel="web")
-    request = person_pb2.RecordChoiceRequest(choice=choice, source="web", request_id=new_id(), **row.request)
+    choice = choice_pb2.ChoiceMade(purpose="offers", state=2, medium="web")
+    request = choice_pb2.RecordChoiceRequest(choice=choice, source="web", request_id=new_id(), **row.request)
     refuse(world, Row(**{**row.__dict__, "who": PRIVACY}), "RecordChoice", request)
 
 
 @pytest.mark.parametrize("request_id", REQUEST_IDS, ids=range(len(REQUEST_IDS)))
 def test_a_choice_needs_a_request_id_in_its_form(world, request_id):
-    choice = person_pb2.ChoiceMade(purpose="offers", state=2, channel="web")
-    request = person_pb2.RecordChoiceRequest(person_id=world.person, choice=choice, source="web", request_id=request_id)
+    choice = choice_pb2.ChoiceMade(purpose="offers", state=2, medium="web")
+    request = choice_pb2.RecordChoiceRequest(person_id=world.person, choice=choice, source="web", request_id=request_id)
     metadata = {"field": "request_id"}
     refuse(
         world, Row("", "INVALID_REQUEST", {}, metadata, "request_id", INTERNAL, logged=False), "RecordChoice", request

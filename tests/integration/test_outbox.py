@@ -6,8 +6,8 @@ import uuid
 
 import grpc
 import pytest
+from sluss.v1 import choice_pb2, person_pb2
 from sluss.v1 import outbox_pb2 as ob
-from sluss.v1 import person_pb2
 
 from tests.integration.bad_input import Row, check_refused, refused, rows
 from tests.support.broker import BrokerProcess
@@ -91,7 +91,7 @@ def standings(broker, item):
 
 
 def test_a_registration_is_confirmed_with_what_was_received(shared_broker):
-    choice = person_pb2.ChoiceMade(purpose="offers.email", state=person_pb2.CHOICE_STATE_OPTED_OUT, channel="web")
+    choice = choice_pb2.ChoiceMade(purpose="offers.email", state=choice_pb2.CHOICE_STATE_OPTED_OUT, medium="web")
     done = register(shared_broker, choices=[choice], accepted_policy="2026-01")
     told = done.confirmation
     assert (told.person_id, told.policy_version, told.accepted_policy) == (done.person_id, "2026-01", "2026-01")

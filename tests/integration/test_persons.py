@@ -5,24 +5,28 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
+from types import SimpleNamespace
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from sluss.v1 import person_pb2, person_pb2_grpc
+from sluss.v1 import choice_pb2, choice_pb2_grpc, person_pb2, person_pb2_grpc
 
 from broker import pki
 from broker.clock import system_clock
 from broker.identity import parse_principal
 from broker.ids import parse_person, person_text
+from broker.pages import Cursors
 from broker.persons.importing import Importer
+from broker.rpc.choices import Choices
 from broker.rpc.guard import Gate, handlers
 from broker.rpc.persons import PART, Persons
 from broker.rpc.threads import Threads
 from broker.store import tables
 from tests.unit.persons.world import CANARIES, DOMAIN, KINDS, World
 
+CHOICES = choice_pb2.DESCRIPTOR.services_by_name["ChoiceService"]
 SERVICE = person_pb2.DESCRIPTOR.services_by_name["PersonService"]
 NOBODY = person_text(7)
 
@@ -51,7 +55,9 @@ class Network:
         self.server = grpc.aio.server()
         servicer = Persons(self.world.desk, self.world.importer, self.threads)
         gate = Gate(64, 64, authorise=self._authorise)
-        self.server.add_generic_rpc_handlers((handlers(SERVICE, servicer, gate=gate),))
+        choosing = Choices(self.world.desk, Cursors(bytes(32)), self.threads)
+        served = handlers(SERVICE, servicer, gate=gate), handlers(CHOICES, choosing, gate=gate)
+        self.server.add_generic_rpc_handlers(served)
         self.port = self.server.add_secure_port("localhost:0", credentials)
         await self.server.start()
 
@@ -62,7 +68,8 @@ class Network:
         credentials = grpc.ssl_channel_credentials(self.ca.certificate, *self.pairs[kind])
         channel = grpc.aio.secure_channel(f"localhost:{self.port}", credentials)
         self.channels.append(channel)
-        return person_pb2_grpc.PersonServiceStub(channel)
+        stubs = person_pb2_grpc.PersonServiceStub(channel), choice_pb2_grpc.ChoiceServiceStub(channel)
+        return SimpleNamespace(**vars(stubs[0]), **vars(stubs[1]))
 
     def revoke(self, kind):
         table = tables.Certificate.__table__
@@ -89,8 +96,8 @@ def values(of=CANARIES):
     return [person_pb2.FieldValue(field=field, value=value) for field, value in dict(of).items()]
 
 
-def choice(purpose="offers", state=person_pb2.CHOICE_STATE_OPTED_IN, channel="web"):
-    return person_pb2.ChoiceMade(purpose=purpose, state=state, channel=channel)
+def choice(purpose="offers", state=choice_pb2.CHOICE_STATE_OPTED_IN, medium="web"):
+    return choice_pb2.ChoiceMade(purpose=purpose, state=state, medium=medium)
 
 
 def registration(**other):
@@ -120,12 +127,12 @@ async def drain(call):
 
 async def test_a_person_lives_through_every_call(network):
     stub = network.stub()
-    done = await stub.RegisterPerson(registration(choices=[choice("partners", channel="phone")]))
+    done = await stub.RegisterPerson(registration(choices=[choice("partners", medium="phone")]))
     shown = await stub.GetPerson(person_pb2.GetPersonRequest(person_id=done.person_id))
     assert (shown.person_id, shown.etag) == (done.person_id, done.etag)
     assert [field.field for field in shown.fields] == sorted(CANARIES)
     assert {field.value for field in shown.fields} == {""}
-    assert list(shown.choices) == [choice("partners", channel="phone")]
+    assert list(shown.choices) == [choice("partners", medium="phone")]
     changed = await stub.UpdatePerson(
         person_pb2.UpdatePersonRequest(
             person_id=done.person_id, values=values({"title": "Dr"}), remove=["phone"], source="web", etag=done.etag
@@ -141,7 +148,7 @@ async def test_a_person_lives_through_every_call(network):
     found = await stub.LookUpPersons(person_pb2.LookUpPersonsRequest(email=CANARIES["email"].upper()))
     assert list(found.person_ids) == [done.person_id]
     chosen = await stub.RecordChoice(
-        person_pb2.RecordChoiceRequest(
+        choice_pb2.RecordChoiceRequest(
             person_id=done.person_id, choice=choice(), source="web", request_id=str(uuid.uuid4())
         )
     )
@@ -218,7 +225,7 @@ BAD = [
     ("RegisterPerson", registration(choices=[choice("billing")]), "INVALID_REQUEST", "purpose"),
     ("RegisterPerson", registration(choices=[choice(state=0)]), "INVALID_REQUEST", "state"),
     ("RegisterPerson", registration(choices=[choice(state=9)]), "INVALID_REQUEST", "state"),
-    ("RegisterPerson", registration(choices=[choice(channel=CANARIES["phone"])]), "INVALID_REQUEST", "channel"),
+    ("RegisterPerson", registration(choices=[choice(medium=CANARIES["phone"])]), "INVALID_REQUEST", "medium"),
     ("RegisterPerson", registration(choices=[choice(), choice()]), "INVALID_REQUEST", "choices"),
     ("UpdatePerson", person_pb2.UpdatePersonRequest(), "INVALID_REQUEST", "person_id"),
     ("UpdatePerson", person_pb2.UpdatePersonRequest(person_id="P-1"), "INVALID_REQUEST", "person_id"),
@@ -254,16 +261,16 @@ BAD = [
         "INVALID_REQUEST",
         "person_ids",
     ),
-    ("RecordChoice", person_pb2.RecordChoiceRequest(), "INVALID_REQUEST", "request_id"),
+    ("RecordChoice", choice_pb2.RecordChoiceRequest(), "INVALID_REQUEST", "request_id"),
     (
         "RecordChoice",
-        person_pb2.RecordChoiceRequest(request_id=REQUEST_ID, person_id=NOBODY, source="s"),
+        choice_pb2.RecordChoiceRequest(request_id=REQUEST_ID, person_id=NOBODY, source="s"),
         "PURPOSE_UNKNOWN",
         None,
     ),
     (
         "RecordChoice",
-        person_pb2.RecordChoiceRequest(request_id=REQUEST_ID, person_id=NOBODY, choice=choice()),
+        choice_pb2.RecordChoiceRequest(request_id=REQUEST_ID, person_id=NOBODY, choice=choice()),
         "INVALID_REQUEST",
         "source",
     ),
@@ -298,7 +305,7 @@ UNKNOWN = [
     ("GetPerson", person_pb2.GetPersonRequest(person_id=NOBODY)),
     (
         "RecordChoice",
-        person_pb2.RecordChoiceRequest(request_id=REQUEST_ID, person_id=NOBODY, choice=choice(), source="s"),
+        choice_pb2.RecordChoiceRequest(request_id=REQUEST_ID, person_id=NOBODY, choice=choice(), source="s"),
     ),
 ]
 

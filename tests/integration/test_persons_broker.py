@@ -6,7 +6,7 @@ import contextlib
 import uuid
 
 import grpc
-from sluss.v1 import person_pb2
+from sluss.v1 import choice_pb2, person_pb2
 
 from tests.support.broker import grant
 
@@ -16,7 +16,7 @@ CANARIES = {
     "email": "canary.zq7@example.com",
     "payment.iban": "SE4550000000058398257466",
 }
-OUT, IN = person_pb2.CHOICE_STATE_OPTED_OUT, person_pb2.CHOICE_STATE_OPTED_IN
+OUT, IN = choice_pb2.CHOICE_STATE_OPTED_OUT, choice_pb2.CHOICE_STATE_OPTED_IN
 
 
 def file_row(number):
@@ -35,13 +35,13 @@ def batch(start, size=500):
 
 
 def choose(broker, person, purpose, state):
-    request = person_pb2.RecordChoiceRequest(
+    request = choice_pb2.RecordChoiceRequest(
         person_id=person,
-        choice=person_pb2.ChoiceMade(purpose=purpose, state=state, channel="web"),
+        choice=choice_pb2.ChoiceMade(purpose=purpose, state=state, medium="web"),
         source="preferences",
         request_id=str(uuid.uuid4()),
     )
-    return broker.persons().RecordChoice(request, timeout=10)
+    return broker.choices().RecordChoice(request, timeout=10)
 
 
 def outcomes(reply):

@@ -11,6 +11,8 @@ from sqlalchemy import delete, insert, select, update
 
 from broker.asks import Answer
 from broker.catalogue import default_catalogue_text
+from broker.choices import recording
+from broker.choices.model import ChoiceMade, Recording
 from broker.clock import SECOND, rfc3339
 from broker.erasure.erasing import erase
 from broker.errors import Reason, SlussError
@@ -21,8 +23,6 @@ from broker.operator.catalogues import put_in_force
 from broker.outbox import consumers
 from broker.outbox.queue import ITEM
 from broker.outbox.queue import forget as forget_messages
-from broker.persons import choices
-from broker.persons.model import ChoiceMade, Recording
 from broker.policies import acceptances, notices, versions
 from broker.policies.model import Accepting, Publication, Text
 from broker.rights import POLICY, Rights
@@ -292,8 +292,8 @@ def test_choices_and_confirmations_are_pinned_to_the_version_of_their_own_time(l
     lite.publish("2026-02", moment)
 
     def choose():
-        asked = Recording(uuid.uuid4().bytes, person, ChoiceMade("offers", "out", "web"), "web")
-        return lite.world.desk.change(lite.registration.caller(), lambda c: choices.record(c, asked)).policy
+        asked = Recording(uuid.uuid4().bytes, person, ChoiceMade("offers", "out"), "web")
+        return lite.world.desk.change(lite.registration.caller(), lambda c: recording.record(c, asked)).policy
 
     assert choose() == "2026-01"
     lite.clock.us = moment

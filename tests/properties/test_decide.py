@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from broker.catalogue import default_catalogue_text, parse_catalogue
+from broker.choices.rule import ANY, Stand
 from broker.contracts import (
     ContractFacts,
     FieldGrant,
@@ -23,8 +23,9 @@ from broker.contracts import (
     decide,
 )
 from broker.errors import SlussError
+from tests.support.catalogues import aged
 
-CATALOGUE = parse_catalogue(default_catalogue_text())
+CATALOGUE = aged()
 PURPOSES = sorted(CATALOGUE.purposes)
 FIELDS = sorted(name for name, field in CATALOGUE.fields.items() if not field.forbidden)
 COUNTRIES = ["SE", "DE", "FR"]
@@ -135,7 +136,8 @@ def random_case(draw):
 
 def code_releases(case):
     person = case["person"]
-    facts = PersonFacts(person["id"], person["active"], person["choices"], person["values"].get)
+    made = {code: {ANY: Stand(state, 1)} for code, state in person["choices"].items()}
+    facts = PersonFacts(person["id"], person["active"], made, person["values"].get)
     try:
         decision = decide(case["contract"], CATALOGUE, case["principal"], case["purpose"], case["fields"], NOW_US)
     except SlussError:

@@ -13,6 +13,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from sluss.v1 import (
+    choice_pb2_grpc,
     contract_pb2,
     contract_pb2_grpc,
     disclosure_pb2_grpc,
@@ -139,6 +140,9 @@ class BrokerProcess:
 
     def persons(self, name="internal/import"):
         return person_pb2_grpc.PersonServiceStub(self.channel(name))
+
+    def choices(self, name="internal/import"):
+        return choice_pb2_grpc.ChoiceServiceStub(self.channel(name))
 
     def disclosures(self, name="subcontractor/acme"):
         return disclosure_pb2_grpc.DisclosureServiceStub(self.channel(name))

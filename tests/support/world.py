@@ -20,6 +20,8 @@ from broker import agreements, pki
 from broker.agreements import Agreements
 from broker.asks import Answer, Ask, Named
 from broker.catalogue import default_catalogue_text
+from broker.choices import recording
+from broker.choices.model import ChoiceMade, Recording
 from broker.clock import system_clock
 from broker.contracts import FieldGrant, Grant, Population, Step, Terms, Volume, Window
 from broker.desk import Desk
@@ -31,8 +33,8 @@ from broker.ledger import entry
 from broker.ledger.log import Ledger
 from broker.ledger.signer import LedgerKeys
 from broker.operator.catalogues import put_in_force
-from broker.persons import choices, register
-from broker.persons.model import ChoiceMade, Recording, Registration
+from broker.persons import register
+from broker.persons.model import Registration
 from broker.refusals import RefusalLog
 from broker.rights import CERTIFICATE, Rights
 from broker.sealing import Opener, RecipientPrivateKey
@@ -173,9 +175,10 @@ class World:
         asked = Registration(uuid.uuid4().bytes, list(given.items()), "registration", **extra)
         return self.desk.change(actor.caller(), lambda c: register.register(c, asked)).person
 
-    def choose(self, actor, person, purpose, state):
-        asked = Recording(uuid.uuid4().bytes, person, ChoiceMade(purpose, state, "web"), "preference-centre")
-        return self.desk.change(actor.caller(), lambda c: choices.record(c, asked))
+    def choose(self, actor, person, purpose, state, *channels):
+        made = ChoiceMade(purpose, state, channels, "web")
+        asked = Recording(uuid.uuid4().bytes, person, made, "preference-centre")
+        return self.desk.change(actor.caller(), lambda c: recording.record(c, asked))
 
     def handle(self, contract, person):
         with self.engine.connect() as connection:

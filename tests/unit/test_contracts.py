@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.catalogue import default_catalogue
+from broker.choices.rule import ANY, CHOICE_RULES, Stand
 from broker.clock import micros
 from broker.contracts import (
-    CHOICE_RULES,
     ContractFacts,
     FieldGrant,
     Grant,
@@ -35,8 +34,9 @@ from broker.contracts import (
     safe_contract,
 )
 from broker.errors import Reason, SlussError
+from tests.support.catalogues import aged
 
-CATALOGUE = default_catalogue()
+CATALOGUE = aged()
 ACME = "subcontractor/acme"
 NOON = micros("2026-06-15T12:00:00.000000Z")
 SECOND = 1_000_000
@@ -342,7 +342,8 @@ def test_every_class_of_purpose_has_a_choice_rule_or_can_not_be_granted():
 def admitted(purpose, choices=(), population=None, *, active=True, person=7, values=None):
     asked = grant(purpose, population=population or Population(everyone=True))
     found = decide(facts(terms(asked)), CATALOGUE, ACME, purpose, ("email",), NOON)
-    return admits(found, PersonFacts(person, active, dict(choices), (values or {}).get))
+    made = {code: {ANY: Stand(state, 1)} for code, state in dict(choices).items()}
+    return admits(found, PersonFacts(person, active, made, (values or {}).get))
 
 
 CHOICES = [

@@ -28,7 +28,7 @@ from broker.ledger.entry.obligations import obligation, owed
 from broker.ledger.entry.person_requests import person_request
 from broker.ledger.entry.persons import erasure, hold
 from broker.ledger.entry.policies import acceptance, policy
-from broker.ledger.entry.rights import catalogue, certificate, choice, contract, genesis, key
+from broker.ledger.entry.rights import Chosen, catalogue, certificate, choice, contract, genesis, key
 from broker.ledger.entry.tracing import canary, trace
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "SLICED",
     "TYPES",
     "VERSION",
+    "Chosen",
     "Columns",
     "acceptance",
     "aggregate",

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
+from broker.clock import rfc3339
 from broker.ledger.entry.form import base64url, make
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def contract(
@@ -56,25 +62,41 @@ def certificate(at: int, event: str, principal: str, spki: bytes, by: str, reaso
     return make("certificate", at, event=event, principal=principal, spki=base64url(spki), by=by, reason=reason)
 
 
-def choice(
-    at: int,
-    person_commitment: bytes,
-    purpose: str,
-    state: str,
-    channel: str,
-    source: str,
-    policy: str,
-    by: str,
-) -> bytes:
-    """A person's choice, `state` "in" or "out"; the person appears as a 32-byte commitment only."""
+class Chosen(NamedTuple):
+    """What a choice's entry says of the choice.
+
+    Attributes:
+        purpose: the purpose's code.
+        state: `in` or `out`.
+        channels: the contact channels that it is about, in order; none means all.
+        medium: how it was made.
+        source: where it was recorded.
+        evidence: what proves it, or empty.
+        at: when the person chose, in microseconds since 1970 UTC.
+    """
+
+    purpose: str
+    state: str
+    channels: Sequence[str]
+    medium: str
+    source: str
+    evidence: str
+    at: int
+
+
+def choice(at: int, person_commitment: bytes, chosen: Chosen, policy: str, by: str) -> bytes:
+    """A person's choice; the person appears as a 32-byte commitment only."""
     return make(
         "choice",
         at,
         person=base64url(person_commitment),
-        purpose=purpose,
-        state=state,
-        channel=channel,
-        source=source,
+        purpose=chosen.purpose,
+        state=chosen.state,
+        channels=list(chosen.channels),
+        medium=chosen.medium,
+        source=chosen.source,
+        evidence=chosen.evidence,
+        chosen_at=rfc3339(chosen.at),
         policy=policy,
         by=by,
     )

@@ -12,6 +12,7 @@ from broker.store.tables.aggregates import (
     UsageEvent,
     UsageState,
 )
+from broker.store.tables.choices import Choice
 from broker.store.tables.columns import core
 from broker.store.tables.contracts import Catalogue, Certificate, Contract, ContractVersion, PolicyVersion, RecipientKey
 from broker.store.tables.erasure import Erasure, LedgerErased, LegalHold
@@ -30,7 +31,7 @@ from broker.store.tables.legal import LegalCase, LegalDocument, LegalEvent
 from broker.store.tables.obligations import Obligation, ObligationEvent, Retention
 from broker.store.tables.outbox import OutboxConsumer, OutboxDelivery, OutboxItem
 from broker.store.tables.person_requests import PersonRequest, PersonRequestEvent
-from broker.store.tables.persons import BlindIndex, Choice, Person, UniqueNumber
+from broker.store.tables.persons import BlindIndex, Person, UniqueNumber
 from broker.store.tables.policies import Acceptance, PolicyFanOut, PolicyNotice, PolicyText
 from broker.store.tables.spine import Epoch, RefusalCount, Request, Volume
 from broker.store.tables.tracing import Canary, CanaryIndex, FormerIndex

@@ -1,4 +1,4 @@
-"""Persons: records at rest, look-up, choices."""
+"""Persons: records at rest, look-up."""
 
 from __future__ import annotations
 
@@ -11,9 +11,19 @@ from broker.store.tables.columns import NO_ROW_ID, ROW_ID
 class Person(SQLModel, table=True):
     """A person's record: sealed fields under keys of their own (see vault.py for the two formats).
 
+    <<<<<<< HEAD
     `choices` is a JSON object purpose -> "in" or "out", the choices now in force. `fingerprint` is a keyed
     digest of all values, so that importing the same row again is seen without opening anything. `accepted` is the
     newest policy version that the person accepted, under a MAC of the person's own (see own_keys.py); null for none.
+    ||||||| 7d40661
+    `choices` is a JSON object purpose -> "in" or "out", the choices now in force. `fingerprint` is a keyed
+    digest of all values, so that importing the same row again is seen without opening anything. `accepted` is the
+    newest policy version that the person accepted, under a MAC of the person's own (see vault.py); null for none.
+    =======
+    `choices` is JSON, the choices now in force by purpose and channel (broker/choices/rule.py). `fingerprint` is a
+    keyed digest of all values, so that importing the same row again is seen without opening anything. `accepted` is the
+    newest policy version that the person accepted, under a MAC of the person's own (see vault.py); null for none.
+    >>>>>>> choices
     """
 
     __tablename__ = "person"
@@ -47,18 +57,3 @@ class UniqueNumber(SQLModel, table=True):
     __table_args__ = (Index("unique_number_person", "person"),)
     digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
     person: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-
-class Choice(SQLModel, table=True):
-    """The history of a person's choices; the latest per purpose is also in `Person.choices`."""
-
-    __tablename__ = "choice"
-    __table_args__ = NO_ROW_ID
-    person: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    entry: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    purpose: str = Field(sa_column=Column(Text, nullable=False))
-    state: str = Field(sa_column=Column(Text, nullable=False))
-    channel: str = Field(sa_column=Column(Text, nullable=False))
-    source: str = Field(sa_column=Column(Text, nullable=False))
-    policy: str = Field(sa_column=Column(Text, nullable=False))
-    at: int = Field(sa_column=Column(BigInteger, nullable=False))

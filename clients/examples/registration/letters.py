@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sluss.v1 import outbox_pb2, person_pb2
+from sluss.v1 import choice_pb2, outbox_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +14,8 @@ Letter = tuple[str, str]
 
 SWEDISH: Final = "sv"
 _YES: Final = {
-    SWEDISH: {person_pb2.CHOICE_STATE_OPTED_IN: "ja", person_pb2.CHOICE_STATE_OPTED_OUT: "nej"},
-    "en": {person_pb2.CHOICE_STATE_OPTED_IN: "yes", person_pb2.CHOICE_STATE_OPTED_OUT: "no"},
+    SWEDISH: {choice_pb2.CHOICE_STATE_OPTED_IN: "ja", choice_pb2.CHOICE_STATE_OPTED_OUT: "nej"},
+    "en": {choice_pb2.CHOICE_STATE_OPTED_IN: "yes", choice_pb2.CHOICE_STATE_OPTED_OUT: "no"},
 }
 
 

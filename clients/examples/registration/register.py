@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from sluss.v1 import person_pb2, person_pb2_grpc
+from sluss.v1 import choice_pb2, person_pb2, person_pb2_grpc
 from sluss_client.channel import channel
 from sluss_client.errors import InvalidArgument, Refused, SlussClientError, TransportError, from_rpc_error
 from sluss_client.profile import Profile
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 20.0
 """Seconds that somebody waits for a web page, all attempts together."""
 SOURCE = "registration"
-CHANNEL = "web"
+MEDIUM = "web"
 
 
 class Exit(IntEnum):
@@ -79,14 +79,14 @@ class Form:
 
     def request(self) -> person_pb2.RegisterPersonRequest:
         """The call: the same bytes for every attempt."""
-        states = {True: person_pb2.CHOICE_STATE_OPTED_IN, False: person_pb2.CHOICE_STATE_OPTED_OUT}
+        states = {True: choice_pb2.CHOICE_STATE_OPTED_IN, False: choice_pb2.CHOICE_STATE_OPTED_OUT}
         return person_pb2.RegisterPersonRequest(
             request_id=self.form_id,
             # An empty box of the form is no value.
             values=[person_pb2.FieldValue(field=f, value=v) for f, v in sorted(self.values.items()) if v.strip()],
             source=SOURCE,
             choices=[
-                person_pb2.ChoiceMade(purpose=purpose, state=states[yes], channel=CHANNEL)
+                choice_pb2.ChoiceMade(purpose=purpose, state=states[yes], medium=MEDIUM)
                 for purpose, yes in sorted(self.choices.items())
             ],
             accepted_policy=self.accepted_policy,
@@ -117,7 +117,7 @@ def answer(done: person_pb2.RegisterPersonResponse) -> dict[str, Any]:
         "policy": told.policy_version,
         "received": [{"sv": each.label_sv, "en": each.label_en, "value": each.value} for each in told.values],
         "choices": [
-            {"sv": each.label_sv, "en": each.label_en, "yes": each.state == person_pb2.CHOICE_STATE_OPTED_IN}
+            {"sv": each.label_sv, "en": each.label_en, "yes": each.state == choice_pb2.CHOICE_STATE_OPTED_IN}
             for each in told.choices
         ],
     }

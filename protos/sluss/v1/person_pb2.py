@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from sluss.v1 import choice_pb2 as sluss_dot_v1_dot_choice__pb2
 from sluss.v1 import options_pb2 as sluss_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sluss/v1/person.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\"*\n\nFieldValue\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xa1\x01\n\x15RegisterPersonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06source\x18\x03 \x01(\t\x12%\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x17\n\x0f\x61\x63\x63\x65pted_policy\x18\x05 \x01(\t\"T\n\nChoiceMade\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.sluss.v1.ChoiceState\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\"s\n\x16RegisterPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x38\n\x0c\x63onfirmation\x18\x03 \x01(\x0b\x32\".sluss.v1.RegistrationConfirmation\"\xcb\x01\n\x18RegistrationConfirmation\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x15\n\rregistered_at\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12(\n\x06values\x18\x04 \x03(\x0b\x32\x18.sluss.v1.ConfirmedValue\x12*\n\x07\x63hoices\x18\x05 \x03(\x0b\x32\x19.sluss.v1.ConfirmedChoice\x12\x17\n\x0f\x61\x63\x63\x65pted_policy\x18\x06 \x01(\t\"b\n\x0e\x43onfirmedValue\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08label_sv\x18\x02 \x01(\t\x12\x10\n\x08label_en\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\"}\n\x0f\x43onfirmedChoice\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x10\n\x08label_sv\x18\x02 \x01(\t\x12\x10\n\x08label_en\x18\x03 \x01(\t\x12$\n\x05state\x18\x04 \x01(\x0e\x32\x15.sluss.v1.ChoiceState\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\"\x93\x01\n\x13UpdatePersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06remove\x18\x03 \x03(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x15\n\rrectification\x18\x06 \x01(\x08\"$\n\x14UpdatePersonResponse\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"=\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\"\xc8\x01\n\x11GetPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\ncreated_at\x18\x03 \x01(\t\x12\x12\n\nupdated_at\x18\x04 \x01(\t\x12%\n\x06\x66ields\x18\x05 \x03(\x0b\x32\x15.sluss.v1.StoredField\x12%\n\x07\x63hoices\x18\x06 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x1c\n\x14\x63redential_locked_by\x18\x07 \x01(\t\"c\n\x0bStoredField\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x14\n\x0c\x63ollected_at\x18\x04 \x01(\t\x12\r\n\x05value\x18\x05 \x01(\t\"Z\n\x14LookUpPersonsRequest\x12\x0f\n\x05\x65mail\x18\x01 \x01(\tH\x00\x12\x0f\n\x05phone\x18\x02 \x01(\tH\x00\x12\x19\n\x0f\x63ustomer_number\x18\x03 \x01(\tH\x00\x42\x05\n\x03key\"+\n\x15LookUpPersonsResponse\x12\x12\n\nperson_ids\x18\x01 \x03(\t\"<\n\x11GetHandlesRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x12\n\nperson_ids\x18\x02 \x03(\t\"%\n\x12GetHandlesResponse\x12\x0f\n\x07handles\x18\x01 \x03(\x0c\"r\n\x13RecordChoiceRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12$\n\x06\x63hoice\x18\x02 \x01(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"C\n\x14RecordChoiceResponse\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"k\n\x14ImportPersonsRequest\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.ImportRow\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x0f\n\x07\x63onfirm\x18\x04 \x01(\x08\"?\n\tImportRow\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\"@\n\x15ImportPersonsResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.sluss.v1.ImportResult\"\x80\x02\n\x0cImportResult\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12/\n\x07outcome\x18\x02 \x01(\x0e\x32\x1e.sluss.v1.ImportResult.Outcome\x12%\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x15.sluss.v1.ImportFault\x12\x11\n\tperson_id\x18\x04 \x01(\t\"w\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_CREATED\x10\x01\x12\x13\n\x0fOUTCOME_UPDATED\x10\x02\x12\x15\n\x11OUTCOME_UNCHANGED\x10\x03\x12\x12\n\x0eOUTCOME_FAULTY\x10\x04\"L\n\x0bImportFault\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06masked\x18\x04 \x01(\t*b\n\x0b\x43hoiceState\x12\x1c\n\x18\x43HOICE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43HOICE_STATE_OPTED_IN\x10\x01\x12\x1a\n\x16\x43HOICE_STATE_OPTED_OUT\x10\x02\x32\xfa\x04\n\rPersonService\x12Z\n\x0eRegisterPerson\x12\x1f.sluss.v1.RegisterPersonRequest\x1a .sluss.v1.RegisterPersonResponse\"\x05\xfa\xf6\x18\x01\x02\x12U\n\x0cUpdatePerson\x12\x1d.sluss.v1.UpdatePersonRequest\x1a\x1e.sluss.v1.UpdatePersonResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12N\n\tGetPerson\x12\x1a.sluss.v1.GetPersonRequest\x1a\x1b.sluss.v1.GetPersonResponse\"\x08\xfa\xf6\x18\x04\x02\x05\x03\x04\x12Y\n\rLookUpPersons\x12\x1e.sluss.v1.LookUpPersonsRequest\x1a\x1f.sluss.v1.LookUpPersonsResponse\"\x07\xfa\xf6\x18\x03\x02\x05\x03\x12O\n\nGetHandles\x12\x1b.sluss.v1.GetHandlesRequest\x1a\x1c.sluss.v1.GetHandlesResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12U\n\x0cRecordChoice\x12\x1d.sluss.v1.RecordChoiceRequest\x1a\x1e.sluss.v1.RecordChoiceResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12\x63\n\rImportPersons\x12\x1e.sluss.v1.ImportPersonsRequest\x1a\x1f.sluss.v1.ImportPersonsResponse\"\r\xfa\xf6\x18\x01\x02\x80\xf7\x18\x80\x80\x80\x80\x01(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sluss/v1/person.proto\x12\x08sluss.v1\x1a\x15sluss/v1/choice.proto\x1a\x16sluss/v1/options.proto\"*\n\nFieldValue\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xa1\x01\n\x15RegisterPersonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06source\x18\x03 \x01(\t\x12%\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x17\n\x0f\x61\x63\x63\x65pted_policy\x18\x05 \x01(\t\"s\n\x16RegisterPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x38\n\x0c\x63onfirmation\x18\x03 \x01(\x0b\x32\".sluss.v1.RegistrationConfirmation\"\xcb\x01\n\x18RegistrationConfirmation\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x15\n\rregistered_at\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12(\n\x06values\x18\x04 \x03(\x0b\x32\x18.sluss.v1.ConfirmedValue\x12*\n\x07\x63hoices\x18\x05 \x03(\x0b\x32\x19.sluss.v1.ConfirmedChoice\x12\x17\n\x0f\x61\x63\x63\x65pted_policy\x18\x06 \x01(\t\"b\n\x0e\x43onfirmedValue\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08label_sv\x18\x02 \x01(\t\x12\x10\n\x08label_en\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\"\x8e\x01\n\x0f\x43onfirmedChoice\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x10\n\x08label_sv\x18\x02 \x01(\t\x12\x10\n\x08label_en\x18\x03 \x01(\t\x12$\n\x05state\x18\x04 \x01(\x0e\x32\x15.sluss.v1.ChoiceState\x12\x0e\n\x06medium\x18\x05 \x01(\t\x12\x10\n\x08\x63hannels\x18\x06 \x03(\t\"\x93\x01\n\x13UpdatePersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\x12\x0e\n\x06remove\x18\x03 \x03(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x15\n\rrectification\x18\x06 \x01(\x08\"$\n\x14UpdatePersonResponse\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"=\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x16\n\x0einclude_values\x18\x02 \x01(\x08\"\xc8\x01\n\x11GetPersonResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\ncreated_at\x18\x03 \x01(\t\x12\x12\n\nupdated_at\x18\x04 \x01(\t\x12%\n\x06\x66ields\x18\x05 \x03(\x0b\x32\x15.sluss.v1.StoredField\x12%\n\x07\x63hoices\x18\x06 \x03(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x1c\n\x14\x63redential_locked_by\x18\x07 \x01(\t\"c\n\x0bStoredField\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x14\n\x0c\x63ollected_at\x18\x04 \x01(\t\x12\r\n\x05value\x18\x05 \x01(\t\"Z\n\x14LookUpPersonsRequest\x12\x0f\n\x05\x65mail\x18\x01 \x01(\tH\x00\x12\x0f\n\x05phone\x18\x02 \x01(\tH\x00\x12\x19\n\x0f\x63ustomer_number\x18\x03 \x01(\tH\x00\x42\x05\n\x03key\"+\n\x15LookUpPersonsResponse\x12\x12\n\nperson_ids\x18\x01 \x03(\t\"<\n\x11GetHandlesRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x12\n\nperson_ids\x18\x02 \x03(\t\"%\n\x12GetHandlesResponse\x12\x0f\n\x07handles\x18\x01 \x03(\x0c\"k\n\x14ImportPersonsRequest\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.ImportRow\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x0f\n\x07\x63onfirm\x18\x04 \x01(\x08\"?\n\tImportRow\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12$\n\x06values\x18\x02 \x03(\x0b\x32\x14.sluss.v1.FieldValue\"@\n\x15ImportPersonsResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.sluss.v1.ImportResult\"\x80\x02\n\x0cImportResult\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12/\n\x07outcome\x18\x02 \x01(\x0e\x32\x1e.sluss.v1.ImportResult.Outcome\x12%\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x15.sluss.v1.ImportFault\x12\x11\n\tperson_id\x18\x04 \x01(\t\"w\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_CREATED\x10\x01\x12\x13\n\x0fOUTCOME_UPDATED\x10\x02\x12\x15\n\x11OUTCOME_UNCHANGED\x10\x03\x12\x12\n\x0eOUTCOME_FAULTY\x10\x04\"L\n\x0bImportFault\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06masked\x18\x04 \x01(\t2\xa3\x04\n\rPersonService\x12Z\n\x0eRegisterPerson\x12\x1f.sluss.v1.RegisterPersonRequest\x1a .sluss.v1.RegisterPersonResponse\"\x05\xfa\xf6\x18\x01\x02\x12U\n\x0cUpdatePerson\x12\x1d.sluss.v1.UpdatePersonRequest\x1a\x1e.sluss.v1.UpdatePersonResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12N\n\tGetPerson\x12\x1a.sluss.v1.GetPersonRequest\x1a\x1b.sluss.v1.GetPersonResponse\"\x08\xfa\xf6\x18\x04\x02\x05\x03\x04\x12Y\n\rLookUpPersons\x12\x1e.sluss.v1.LookUpPersonsRequest\x1a\x1f.sluss.v1.LookUpPersonsResponse\"\x07\xfa\xf6\x18\x03\x02\x05\x03\x12O\n\nGetHandles\x12\x1b.sluss.v1.GetHandlesRequest\x1a\x1c.sluss.v1.GetHandlesResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12\x63\n\rImportPersons\x12\x1e.sluss.v1.ImportPersonsRequest\x1a\x1f.sluss.v1.ImportPersonsResponse\"\r\xfa\xf6\x18\x01\x02\x80\xf7\x18\x80\x80\x80\x80\x01(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,60 +43,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERSONSERVICE'].methods_by_name['LookUpPersons']._serialized_options = b'\372\366\030\003\002\005\003'
   _globals['_PERSONSERVICE'].methods_by_name['GetHandles']._loaded_options = None
   _globals['_PERSONSERVICE'].methods_by_name['GetHandles']._serialized_options = b'\372\366\030\002\002\005'
-  _globals['_PERSONSERVICE'].methods_by_name['RecordChoice']._loaded_options = None
-  _globals['_PERSONSERVICE'].methods_by_name['RecordChoice']._serialized_options = b'\372\366\030\002\002\005'
   _globals['_PERSONSERVICE'].methods_by_name['ImportPersons']._loaded_options = None
   _globals['_PERSONSERVICE'].methods_by_name['ImportPersons']._serialized_options = b'\372\366\030\001\002\200\367\030\200\200\200\200\001'
-  _globals['_CHOICESTATE']._serialized_start=2458
-  _globals['_CHOICESTATE']._serialized_end=2556
-  _globals['_FIELDVALUE']._serialized_start=59
-  _globals['_FIELDVALUE']._serialized_end=101
-  _globals['_REGISTERPERSONREQUEST']._serialized_start=104
-  _globals['_REGISTERPERSONREQUEST']._serialized_end=265
-  _globals['_CHOICEMADE']._serialized_start=267
-  _globals['_CHOICEMADE']._serialized_end=351
-  _globals['_REGISTERPERSONRESPONSE']._serialized_start=353
-  _globals['_REGISTERPERSONRESPONSE']._serialized_end=468
-  _globals['_REGISTRATIONCONFIRMATION']._serialized_start=471
-  _globals['_REGISTRATIONCONFIRMATION']._serialized_end=674
-  _globals['_CONFIRMEDVALUE']._serialized_start=676
-  _globals['_CONFIRMEDVALUE']._serialized_end=774
-  _globals['_CONFIRMEDCHOICE']._serialized_start=776
-  _globals['_CONFIRMEDCHOICE']._serialized_end=901
-  _globals['_UPDATEPERSONREQUEST']._serialized_start=904
-  _globals['_UPDATEPERSONREQUEST']._serialized_end=1051
-  _globals['_UPDATEPERSONRESPONSE']._serialized_start=1053
-  _globals['_UPDATEPERSONRESPONSE']._serialized_end=1089
-  _globals['_GETPERSONREQUEST']._serialized_start=1091
-  _globals['_GETPERSONREQUEST']._serialized_end=1152
-  _globals['_GETPERSONRESPONSE']._serialized_start=1155
-  _globals['_GETPERSONRESPONSE']._serialized_end=1355
-  _globals['_STOREDFIELD']._serialized_start=1357
-  _globals['_STOREDFIELD']._serialized_end=1456
-  _globals['_LOOKUPPERSONSREQUEST']._serialized_start=1458
-  _globals['_LOOKUPPERSONSREQUEST']._serialized_end=1548
-  _globals['_LOOKUPPERSONSRESPONSE']._serialized_start=1550
-  _globals['_LOOKUPPERSONSRESPONSE']._serialized_end=1593
-  _globals['_GETHANDLESREQUEST']._serialized_start=1595
-  _globals['_GETHANDLESREQUEST']._serialized_end=1655
-  _globals['_GETHANDLESRESPONSE']._serialized_start=1657
-  _globals['_GETHANDLESRESPONSE']._serialized_end=1694
-  _globals['_RECORDCHOICEREQUEST']._serialized_start=1696
-  _globals['_RECORDCHOICEREQUEST']._serialized_end=1810
-  _globals['_RECORDCHOICERESPONSE']._serialized_start=1812
-  _globals['_RECORDCHOICERESPONSE']._serialized_end=1879
-  _globals['_IMPORTPERSONSREQUEST']._serialized_start=1881
-  _globals['_IMPORTPERSONSREQUEST']._serialized_end=1988
-  _globals['_IMPORTROW']._serialized_start=1990
-  _globals['_IMPORTROW']._serialized_end=2053
-  _globals['_IMPORTPERSONSRESPONSE']._serialized_start=2055
-  _globals['_IMPORTPERSONSRESPONSE']._serialized_end=2119
-  _globals['_IMPORTRESULT']._serialized_start=2122
-  _globals['_IMPORTRESULT']._serialized_end=2378
-  _globals['_IMPORTRESULT_OUTCOME']._serialized_start=2259
-  _globals['_IMPORTRESULT_OUTCOME']._serialized_end=2378
-  _globals['_IMPORTFAULT']._serialized_start=2380
-  _globals['_IMPORTFAULT']._serialized_end=2456
-  _globals['_PERSONSERVICE']._serialized_start=2559
-  _globals['_PERSONSERVICE']._serialized_end=3193
+  _globals['_FIELDVALUE']._serialized_start=82
+  _globals['_FIELDVALUE']._serialized_end=124
+  _globals['_REGISTERPERSONREQUEST']._serialized_start=127
+  _globals['_REGISTERPERSONREQUEST']._serialized_end=288
+  _globals['_REGISTERPERSONRESPONSE']._serialized_start=290
+  _globals['_REGISTERPERSONRESPONSE']._serialized_end=405
+  _globals['_REGISTRATIONCONFIRMATION']._serialized_start=408
+  _globals['_REGISTRATIONCONFIRMATION']._serialized_end=611
+  _globals['_CONFIRMEDVALUE']._serialized_start=613
+  _globals['_CONFIRMEDVALUE']._serialized_end=711
+  _globals['_CONFIRMEDCHOICE']._serialized_start=714
+  _globals['_CONFIRMEDCHOICE']._serialized_end=856
+  _globals['_UPDATEPERSONREQUEST']._serialized_start=859
+  _globals['_UPDATEPERSONREQUEST']._serialized_end=1006
+  _globals['_UPDATEPERSONRESPONSE']._serialized_start=1008
+  _globals['_UPDATEPERSONRESPONSE']._serialized_end=1044
+  _globals['_GETPERSONREQUEST']._serialized_start=1046
+  _globals['_GETPERSONREQUEST']._serialized_end=1107
+  _globals['_GETPERSONRESPONSE']._serialized_start=1110
+  _globals['_GETPERSONRESPONSE']._serialized_end=1310
+  _globals['_STOREDFIELD']._serialized_start=1312
+  _globals['_STOREDFIELD']._serialized_end=1411
+  _globals['_LOOKUPPERSONSREQUEST']._serialized_start=1413
+  _globals['_LOOKUPPERSONSREQUEST']._serialized_end=1503
+  _globals['_LOOKUPPERSONSRESPONSE']._serialized_start=1505
+  _globals['_LOOKUPPERSONSRESPONSE']._serialized_end=1548
+  _globals['_GETHANDLESREQUEST']._serialized_start=1550
+  _globals['_GETHANDLESREQUEST']._serialized_end=1610
+  _globals['_GETHANDLESRESPONSE']._serialized_start=1612
+  _globals['_GETHANDLESRESPONSE']._serialized_end=1649
+  _globals['_IMPORTPERSONSREQUEST']._serialized_start=1651
+  _globals['_IMPORTPERSONSREQUEST']._serialized_end=1758
+  _globals['_IMPORTROW']._serialized_start=1760
+  _globals['_IMPORTROW']._serialized_end=1823
+  _globals['_IMPORTPERSONSRESPONSE']._serialized_start=1825
+  _globals['_IMPORTPERSONSRESPONSE']._serialized_end=1889
+  _globals['_IMPORTRESULT']._serialized_start=1892
+  _globals['_IMPORTRESULT']._serialized_end=2148
+  _globals['_IMPORTRESULT_OUTCOME']._serialized_start=2029
+  _globals['_IMPORTRESULT_OUTCOME']._serialized_end=2148
+  _globals['_IMPORTFAULT']._serialized_start=2150
+  _globals['_IMPORTFAULT']._serialized_end=2226
+  _globals['_PERSONSERVICE']._serialized_start=2229
+  _globals['_PERSONSERVICE']._serialized_end=2776
 # @@protoc_insertion_point(module_scope)

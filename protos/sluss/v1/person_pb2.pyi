@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from sluss.v1 import choice_pb2 as _choice_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,30 +19,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _ChoiceState:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _ChoiceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChoiceState.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    CHOICE_STATE_UNSPECIFIED: _ChoiceState.ValueType  # 0
-    """Refused."""
-    CHOICE_STATE_OPTED_IN: _ChoiceState.ValueType  # 1
-    """Yes, use my data for this."""
-    CHOICE_STATE_OPTED_OUT: _ChoiceState.ValueType  # 2
-    """No."""
-
-class ChoiceState(_ChoiceState, metaclass=_ChoiceStateEnumTypeWrapper):
-    """What a person chose."""
-
-CHOICE_STATE_UNSPECIFIED: ChoiceState.ValueType  # 0
-"""Refused."""
-CHOICE_STATE_OPTED_IN: ChoiceState.ValueType  # 1
-"""Yes, use my data for this."""
-CHOICE_STATE_OPTED_OUT: ChoiceState.ValueType  # 2
-"""No."""
-Global___ChoiceState: _TypeAlias = ChoiceState  # noqa: Y015
 
 @_typing.final
 class FieldValue(_message.Message):
@@ -93,7 +70,7 @@ class RegisterPersonRequest(_message.Message):
         """1 to 256 values, one per field."""
 
     @_builtins.property
-    def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChoiceMade]:
+    def choices(self) -> _containers.RepeatedCompositeFieldContainer[_choice_pb2.ChoiceMade]:
         """Choices made while registering."""
 
     def __init__(
@@ -102,7 +79,7 @@ class RegisterPersonRequest(_message.Message):
         request_id: _builtins.str = ...,
         values: _abc.Iterable[Global___FieldValue] | None = ...,
         source: _builtins.str = ...,
-        choices: _abc.Iterable[Global___ChoiceMade] | None = ...,
+        choices: _abc.Iterable[_choice_pb2.ChoiceMade] | None = ...,
         accepted_policy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -112,36 +89,6 @@ class RegisterPersonRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegisterPersonRequest: _TypeAlias = RegisterPersonRequest  # noqa: Y015
-
-@_typing.final
-class ChoiceMade(_message.Message):
-    """A choice."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PURPOSE_FIELD_NUMBER: _builtins.int
-    STATE_FIELD_NUMBER: _builtins.int
-    CHANNEL_FIELD_NUMBER: _builtins.int
-    purpose: _builtins.str
-    """The purpose, of a secondary class."""
-    state: Global___ChoiceState.ValueType
-    """What was chosen."""
-    channel: _builtins.str
-    """The channel through which the person chose: `web`, `mail`, `phone` ... Of the form of a source."""
-    def __init__(
-        self,
-        *,
-        purpose: _builtins.str = ...,
-        state: Global___ChoiceState.ValueType = ...,
-        channel: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "purpose", b"purpose", "state", b"state"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ChoiceMade: _TypeAlias = ChoiceMade  # noqa: Y015
 
 @_typing.final
 class RegisterPersonResponse(_message.Message):
@@ -269,29 +216,35 @@ class ConfirmedChoice(_message.Message):
     LABEL_SV_FIELD_NUMBER: _builtins.int
     LABEL_EN_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
-    CHANNEL_FIELD_NUMBER: _builtins.int
+    MEDIUM_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose's code."""
     label_sv: _builtins.str
     """What people are shown, in Swedish."""
     label_en: _builtins.str
     """The same in English."""
-    state: Global___ChoiceState.ValueType
+    state: _choice_pb2.ChoiceState.ValueType
     """What was chosen."""
-    channel: _builtins.str
-    """The channel through which the person chose."""
+    medium: _builtins.str
+    """How the person chose."""
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The contact channels that it is about; none means all."""
+
     def __init__(
         self,
         *,
         purpose: _builtins.str = ...,
         label_sv: _builtins.str = ...,
         label_en: _builtins.str = ...,
-        state: Global___ChoiceState.ValueType = ...,
-        channel: _builtins.str = ...,
+        state: _choice_pb2.ChoiceState.ValueType = ...,
+        medium: _builtins.str = ...,
+        channels: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "label_en", b"label_en", "label_sv", b"label_sv", "purpose", b"purpose", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "label_en", b"label_en", "label_sv", b"label_sv", "medium", b"medium", "purpose", b"purpose", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -423,7 +376,7 @@ class GetPersonResponse(_message.Message):
         """One item per value on record, in order of name."""
 
     @_builtins.property
-    def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChoiceMade]:
+    def choices(self) -> _containers.RepeatedCompositeFieldContainer[_choice_pb2.ChoiceMade]:
         """The choices in force, by purpose."""
 
     def __init__(
@@ -434,7 +387,7 @@ class GetPersonResponse(_message.Message):
         created_at: _builtins.str = ...,
         updated_at: _builtins.str = ...,
         fields: _abc.Iterable[Global___StoredField] | None = ...,
-        choices: _abc.Iterable[Global___ChoiceMade] | None = ...,
+        choices: _abc.Iterable[_choice_pb2.ChoiceMade] | None = ...,
         credential_locked_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -592,68 +545,6 @@ class GetHandlesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetHandlesResponse: _TypeAlias = GetHandlesResponse  # noqa: Y015
-
-@_typing.final
-class RecordChoiceRequest(_message.Message):
-    """Records a choice."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PERSON_ID_FIELD_NUMBER: _builtins.int
-    CHOICE_FIELD_NUMBER: _builtins.int
-    SOURCE_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    person_id: _builtins.str
-    """The person."""
-    source: _builtins.str
-    """Where it was recorded."""
-    request_id: _builtins.str
-    """A UUID4."""
-    @_builtins.property
-    def choice(self) -> Global___ChoiceMade:
-        """The choice."""
-
-    def __init__(
-        self,
-        *,
-        person_id: _builtins.str = ...,
-        choice: Global___ChoiceMade | None = ...,
-        source: _builtins.str = ...,
-        request_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "person_id", b"person_id", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RecordChoiceRequest: _TypeAlias = RecordChoiceRequest  # noqa: Y015
-
-@_typing.final
-class RecordChoiceResponse(_message.Message):
-    """The recorded choice."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ENTRY_INDEX_FIELD_NUMBER: _builtins.int
-    POLICY_VERSION_FIELD_NUMBER: _builtins.int
-    entry_index: _builtins.int
-    """The choice's ledger entry: no disclosure that contradicts it stands after it."""
-    policy_version: _builtins.str
-    """The policy version that it is pinned to."""
-    def __init__(
-        self,
-        *,
-        entry_index: _builtins.int = ...,
-        policy_version: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_index", b"entry_index", "policy_version", b"policy_version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RecordChoiceResponse: _TypeAlias = RecordChoiceResponse  # noqa: Y015
 
 @_typing.final
 class ImportPersonsRequest(_message.Message):

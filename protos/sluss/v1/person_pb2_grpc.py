@@ -60,11 +60,6 @@ class PersonServiceStub:
                 request_serializer=sluss_dot_v1_dot_person__pb2.GetHandlesRequest.SerializeToString,
                 response_deserializer=sluss_dot_v1_dot_person__pb2.GetHandlesResponse.FromString,
                 _registered_method=True)
-        self.RecordChoice = channel.unary_unary(
-                '/sluss.v1.PersonService/RecordChoice',
-                request_serializer=sluss_dot_v1_dot_person__pb2.RecordChoiceRequest.SerializeToString,
-                response_deserializer=sluss_dot_v1_dot_person__pb2.RecordChoiceResponse.FromString,
-                _registered_method=True)
         self.ImportPersons = channel.stream_stream(
                 '/sluss.v1.PersonService/ImportPersons',
                 request_serializer=sluss_dot_v1_dot_person__pb2.ImportPersonsRequest.SerializeToString,
@@ -111,13 +106,6 @@ class PersonServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def RecordChoice(self, request, context):
-        """Records a choice. It holds from the moment the call returns: no later disclosure contradicts it.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def ImportPersons(self, request_iterator, context):
         """Imports rows, batch by batch; each batch is durable when it is answered.
         """
@@ -152,11 +140,6 @@ def add_PersonServiceServicer_to_server(servicer, server):
                     servicer.GetHandles,
                     request_deserializer=sluss_dot_v1_dot_person__pb2.GetHandlesRequest.FromString,
                     response_serializer=sluss_dot_v1_dot_person__pb2.GetHandlesResponse.SerializeToString,
-            ),
-            'RecordChoice': grpc.unary_unary_rpc_method_handler(
-                    servicer.RecordChoice,
-                    request_deserializer=sluss_dot_v1_dot_person__pb2.RecordChoiceRequest.FromString,
-                    response_serializer=sluss_dot_v1_dot_person__pb2.RecordChoiceResponse.SerializeToString,
             ),
             'ImportPersons': grpc.stream_stream_rpc_method_handler(
                     servicer.ImportPersons,
@@ -300,33 +283,6 @@ class PersonService:
             '/sluss.v1.PersonService/GetHandles',
             sluss_dot_v1_dot_person__pb2.GetHandlesRequest.SerializeToString,
             sluss_dot_v1_dot_person__pb2.GetHandlesResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RecordChoice(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/sluss.v1.PersonService/RecordChoice',
-            sluss_dot_v1_dot_person__pb2.RecordChoiceRequest.SerializeToString,
-            sluss_dot_v1_dot_person__pb2.RecordChoiceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,8 +43,6 @@ class PersonServiceStub:
     """Finds persons by e-mail, phone or customer number, over keyed blind indexes."""
     GetHandles: _grpc.UnaryUnaryMultiCallable[_person_pb2.GetHandlesRequest, _person_pb2.GetHandlesResponse]
     """The handles by which a subcontractor knows persons under one contract."""
-    RecordChoice: _grpc.UnaryUnaryMultiCallable[_person_pb2.RecordChoiceRequest, _person_pb2.RecordChoiceResponse]
-    """Records a choice. It holds from the moment the call returns: no later disclosure contradicts it."""
     ImportPersons: _grpc.StreamStreamMultiCallable[_person_pb2.ImportPersonsRequest, _person_pb2.ImportPersonsResponse]
     """Imports rows, batch by batch; each batch is durable when it is answered."""
 
@@ -63,8 +61,6 @@ class PersonServiceAsyncStub(PersonServiceStub):
     """Finds persons by e-mail, phone or customer number, over keyed blind indexes."""
     GetHandles: _aio.UnaryUnaryMultiCallable[_person_pb2.GetHandlesRequest, _person_pb2.GetHandlesResponse]  # type: ignore[assignment]
     """The handles by which a subcontractor knows persons under one contract."""
-    RecordChoice: _aio.UnaryUnaryMultiCallable[_person_pb2.RecordChoiceRequest, _person_pb2.RecordChoiceResponse]  # type: ignore[assignment]
-    """Records a choice. It holds from the moment the call returns: no later disclosure contradicts it."""
     ImportPersons: _aio.StreamStreamMultiCallable[_person_pb2.ImportPersonsRequest, _person_pb2.ImportPersonsResponse]  # type: ignore[assignment]
     """Imports rows, batch by batch; each batch is durable when it is answered."""
 
@@ -110,14 +106,6 @@ class PersonServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_person_pb2.GetHandlesResponse, _abc.Awaitable[_person_pb2.GetHandlesResponse]]:
         """The handles by which a subcontractor knows persons under one contract."""
-
-    @_abc_1.abstractmethod
-    def RecordChoice(
-        self,
-        request: _person_pb2.RecordChoiceRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_person_pb2.RecordChoiceResponse, _abc.Awaitable[_person_pb2.RecordChoiceResponse]]:
-        """Records a choice. It holds from the moment the call returns: no later disclosure contradicts it."""
 
     @_abc_1.abstractmethod
     def ImportPersons(

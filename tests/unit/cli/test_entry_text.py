@@ -82,8 +82,14 @@ ENTRIES = {
         ["revoked", "stolen laptop"],
     ),
     "choice": (
-        entry.choice(NOW, D, "offers.email", "out", "phone", "desk", "2026-01", "internal/registration"),
-        ["said no", "offers.email", "phone", "2026-01"],
+        entry.choice(
+            NOW,
+            D,
+            entry.Chosen("offers.email", "out", ("email",), "phone", "desk", "form 4711", NOW),
+            "2026-01",
+            "internal/registration",
+        ),
+        ["said no", "offers.email", "by email", "through phone", "form 4711", "2026-01"],
     ),
     "catalogue": (entry.catalogue(NOW, D, "operator/ops"), ["catalogue", "operator/ops"]),
     "policy": (entry.policy(NOW, "2026-02", NOW, D, "operator/ops"), ["2026-02", "operator/ops"]),

@@ -3,13 +3,13 @@ import time
 
 import pytest
 from sluss.v1 import person_pb2 as pb
-from sluss_cli.sender import BATCH, IN_FLIGHT, Sendable, Sender
+from sluss_cli.sender import BATCH, IN_FLIGHT, Sender, sendable
 
 RESULT = pb.ImportResult
 
 
 def rows(count):
-    return (Sendable(line=n + 2, values={"customer_number": f"K-{n}"}, row=f"raw {n}") for n in range(count))
+    return (sendable(line=n + 2, values={"customer_number": f"K-{n}"}, row=f"raw {n}") for n in range(count))
 
 
 def answer(batch, outcome=RESULT.OUTCOME_CREATED):

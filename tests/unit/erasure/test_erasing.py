@@ -91,7 +91,10 @@ def test_what_the_same_transaction_said_of_the_person_is_untied_too(world):
         secret = change.snapshot.vault.person_secret(row_of(world, person))
         said = commitment(secret, rfc3339(change.now_us))
         change.tx.append(
-            entry.choice(change.now_us, said, "offers", "out", "web", "s", "2026-01", "p"), persons=[person]
+            entry.choice(
+                change.now_us, said, entry.Chosen("offers", "out", (), "web", "s", "", change.now_us), "2026-01", "p"
+            ),
+            persons=[person],
         )
         return erasing.erase(change, person, ERASURE)
 

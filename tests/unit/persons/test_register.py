@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 import pytest
 
+from broker.choices.model import ChoiceMade
 from broker.errors import Reason, SlussError
 from broker.ledger.entry import base64url
-from broker.persons.model import ChoiceMade
 from broker.vault import commitment
 from tests.unit.persons.world import CANARIES, World
 
@@ -62,7 +62,7 @@ def test_the_same_request_from_many_threads_registers_once(world):
     [
         {"values": {**CANARIES, "name.given": "Else"}},
         {"source": "survey"},
-        {"made": [ChoiceMade("offers", "in", "web")]},
+        {"made": [ChoiceMade("offers", "in", (), "web")]},
     ],
 )
 def test_a_request_id_with_another_body_is_refused(lite, other):
@@ -176,9 +176,12 @@ def test_a_source_that_is_not_a_word_is_refused_and_not_repeated(lite, source):
 
 
 def test_choices_at_registration_are_in_the_ledger_and_in_force(world):
-    made = [ChoiceMade("offers", "out", "web"), ChoiceMade("partners.email", "in", "phone")]
+    made = [ChoiceMade("offers", "out", (), "web"), ChoiceMade("partners.email", "in", (), "phone")]
     done = world.register(made=made, source="web")
-    assert world.get(done.person).choices == {"offers": ("out", "web"), "partners.email": ("in", "phone")}
+    assert world.get(done.person).choices == [
+        ChoiceMade("offers", "out", (), "web"),
+        ChoiceMade("partners.email", "in", ("email",), "phone"),
+    ]
     entries = world.entries("choice")
     assert [(entry["purpose"], entry["state"]) for entry in entries] == [("offers", "out"), ("partners.email", "in")]
     (row,) = world.table("person")
@@ -189,11 +192,11 @@ def test_choices_at_registration_are_in_the_ledger_and_in_force(world):
 
 def test_a_bad_choice_registers_nobody(lite):
     for made in (
-        [ChoiceMade("billing", "in", "web")],
-        [ChoiceMade("offers", "", "web")],
-        [ChoiceMade("offers", "in", "")],
-        [ChoiceMade("offers", "in", "web"), ChoiceMade("offers", "out", "web")],
-        [ChoiceMade("nothing", "in", "web")],
+        [ChoiceMade("billing", "in", (), "web")],
+        [ChoiceMade("offers", "", (), "web")],
+        [ChoiceMade("offers", "in", (), "")],
+        [ChoiceMade("offers", "in", (), "web"), ChoiceMade("offers", "out", (), "web")],
+        [ChoiceMade("nothing", "in", (), "web")],
     ):
         with pytest.raises(SlussError):
             lite.register(made=made)
@@ -208,7 +211,7 @@ def test_no_other_kind_of_principal_registers(lite):
 
 
 def test_no_value_is_in_the_clear_anywhere_in_the_database_or_its_log(lite, sqlite_url, caplog):
-    done = lite.register(made=[ChoiceMade("offers", "in", "web")])
+    done = lite.register(made=[ChoiceMade("offers", "in", (), "web")])
     lite.update(done.person, "1", {"name.given": "Anderscanary"}, ["phone"])
     lite.load([{**CANARIES, "name.family": "Nachcanary"}])
     with pytest.raises(SlussError):

@@ -14,6 +14,10 @@ from sqlalchemy import insert, select, update
 from sqlmodel import SQLModel
 
 from broker import catalogue
+from broker.choices import importing as lists
+from broker.choices import recording, showing
+from broker.choices.model import Batch as ChoiceBatch
+from broker.choices.model import ChoiceMade, Recording
 from broker.clock import rfc3339, system_clock
 from broker.desk import Desk
 from broker.identity import Caller, Evidence
@@ -22,10 +26,10 @@ from broker.keys.ring import KeyRing
 from broker.ledger import entry
 from broker.ledger.log import Ledger
 from broker.ledger.signer import LedgerKeys
-from broker.persons import choices, lookup, register
+from broker.persons import lookup, register
 from broker.persons import update as updating
 from broker.persons.importing import Importer
-from broker.persons.model import Batch, ChoiceMade, Correction, Recording, Registration, Row
+from broker.persons.model import Batch, Correction, Registration, Row
 from broker.refusals import RefusalLog
 from broker.store import tables
 from broker.store.engine import reading
@@ -42,6 +46,9 @@ ALLOWED = {
     "LookUpPersons": {"internal", "privacy", "legal"},
     "GetHandles": {"internal", "privacy"},
     "RecordChoice": {"internal", "privacy"},
+    "ListChoices": {"internal", "privacy", "legal"},
+    "ImportChoices": {"internal", "privacy"},
+    "ExportChoices": {"internal", "privacy"},
     "ImportPersons": {"internal"},
     "ErasePerson": {"privacy"},
 }
@@ -134,9 +141,27 @@ class World:
     def handles(self, contract, persons):
         return self.desk.read(caller("GetHandles"), lambda view: lookup.handles(view, contract, persons))
 
-    def choose(self, person, purpose, state="in", *, channel="web", source="preferences", request_id=None):
-        asked = Recording(request_id or uuid.uuid4().bytes, person, ChoiceMade(purpose, state, channel), source)
-        return self.desk.change(caller("RecordChoice"), lambda change: choices.record(change, asked))
+    def choose(
+        self,
+        person,
+        purpose,
+        state="in",
+        *,
+        channels=(),
+        medium="web",
+        source="preferences",
+        evidence="",
+        request_id=None,
+    ):
+        made = ChoiceMade(purpose, state, tuple(channels), medium)
+        asked = Recording(request_id or uuid.uuid4().bytes, person, made, source, evidence)
+        return self.desk.change(caller("RecordChoice"), lambda change: recording.record(change, asked))
+
+    def choices(self, person, before=0, limit=100):
+        return self.desk.read(caller("ListChoices"), lambda view: showing.listed(view, person, before, limit))
+
+    def load_list(self, rows, **more):
+        return lists.run(self.desk, caller("ImportChoices"), lambda: ChoiceBatch(list(rows), **more))
 
     def load(self, rows, *, source="import:crm", dry_run=False, kind="internal"):
         """Import rows, each a mapping or a list of pairs."""

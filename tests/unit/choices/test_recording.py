@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from broker.choices.model import ChoiceMade
+from broker.clock import micros
 from broker.errors import Reason, SlussError
 from broker.ledger.entry import base64url
 from broker.vault import commitment
@@ -26,13 +28,16 @@ def refused(action):
 
 def test_a_choice_is_in_the_ledger_and_in_force_when_the_call_returns(world, person):
     before = world.rights()
-    done = world.choose(person, "partners.email", "in", channel="phone")
+    done = world.choose(person, "partners.email", "in", medium="phone", evidence="form 4711")
     entry = world.entries()[done.entry]
     (row,) = world.table("person")
     assert entry == {
         "at": entry["at"],
         "by": "internal/one",
-        "channel": "phone",
+        "channels": ["email"],
+        "chosen_at": entry["at"],
+        "evidence": "form 4711",
+        "medium": "phone",
         "person": base64url(commitment(world.vault.person_secret(row), entry["at"])),
         "policy": POLICY,
         "purpose": "partners.email",
@@ -42,7 +47,7 @@ def test_a_choice_is_in_the_ledger_and_in_force_when_the_call_returns(world, per
         "v": 1,
     }
     assert done.policy == POLICY
-    assert world.vault.choices(row) == {"partners.email": "in"}
+    assert world.vault.choices(row) == {"partners.email": {"email": ("in", micros(entry["at"]))}}
     assert world.rights() == before + 1
     assert [(line.person, line.entry) for line in world.table("ledger_person")] == [(person, done.entry)]
     (line,) = world.table("choice")
@@ -51,8 +56,8 @@ def test_a_choice_is_in_the_ledger_and_in_force_when_the_call_returns(world, per
 
 def test_the_latest_choice_is_in_force_and_the_history_keeps_all(world, person):
     for state in ("in", "out", "in", "out"):
-        world.choose(person, "offers", state, channel="mail" if state == "out" else "web")
-    assert world.get(person).choices == {"offers": ("out", "mail")}
+        world.choose(person, "offers", state, medium="mail" if state == "out" else "web")
+    assert world.get(person).choices == [ChoiceMade("offers", "out", (), "mail")]
     assert [line.state for line in world.table("choice")] == ["in", "out", "in", "out"]
     assert world.get(person).etag == "1"
 
@@ -69,7 +74,7 @@ def test_the_same_request_records_once_even_after_a_restart(world, person):
     world.choose(person, "offers", "out")
     again = World(world.engine).choose(person, "offers", "in", request_id=request)
     assert again == first
-    assert world.get(person).choices["offers"][0] == "out"
+    assert world.get(person).choices[0].state == "out"
     assert len(world.entries("choice")) == 2
 
 
@@ -88,7 +93,7 @@ def test_many_choices_at_once_all_stand_and_the_last_entry_is_in_force(world, pe
         entries = list(pool.map(choose, range(18)))
     assert len(set(entries)) == 18
     last = world.entries()[max(entries)]
-    assert world.get(person).choices["offers"][0] == last["state"]
+    assert world.get(person).choices[0].state == last["state"]
 
 
 def test_a_choice_is_pinned_to_the_policy_version_in_force(world, person):
@@ -99,7 +104,7 @@ def test_a_choice_is_pinned_to_the_policy_version_in_force(world, person):
 
 
 @pytest.mark.parametrize(
-    ("purpose", "state", "channel", "source", "reason"),
+    ("purpose", "state", "medium", "source", "reason"),
     [
         ("billing.collection", "in", "web", "s", Reason.INVALID_REQUEST),
         ("legal.process", "in", "web", "s", Reason.INVALID_REQUEST),
@@ -109,9 +114,9 @@ def test_a_choice_is_pinned_to_the_policy_version_in_force(world, person):
         ("offers", "in", "web", "Canary Person", Reason.INVALID_REQUEST),
     ],
 )
-def test_what_is_no_choice_leaves_no_trace_of_one(lite, purpose, state, channel, source, reason):
+def test_what_is_no_choice_leaves_no_trace_of_one(lite, purpose, state, medium, source, reason):
     person = lite.register().person
-    error = refused(lambda: lite.choose(person, purpose, state, channel=channel, source=source))
+    error = refused(lambda: lite.choose(person, purpose, state, medium=medium, source=source))
     assert error.reason is reason
     assert "anary" not in f"{error} {error.metadata}"
     assert lite.entries("choice") == lite.table("choice") == []

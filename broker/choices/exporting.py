@@ -1,0 +1,72 @@
+"""The choices in force of all persons, as rows of a preference list: imported again, they change nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import select
+
+from broker.choices import history
+from broker.choices.importing import BY_PERSON
+from broker.choices.rule import covers
+from broker.choices.showing import in_force_of
+from broker.ids import person_text
+from broker.persons.model import ACTIVE
+from broker.store.queries import read_persons
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Row
+
+    from broker.choices.model import Line
+    from broker.desk import View
+
+PAGE: Final = 250
+"""Persons in a page: each is read well within the time of a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A choice in force and whose it is: `kind` and `key` as in `ListRow`."""
+
+    kind: str
+    key: str = field(repr=False)
+    line: Line
+
+
+def page(view: View, after: int, kind: str, purpose: str) -> tuple[list[Exported], int]:
+    """The choices in force of the next persons with ids above `after`, and the last one's id; 0 at the end.
+
+    Args:
+        view: of a caller who may see values, if `kind` asks for them.
+        after: the id to go on behind.
+        kind: `customer_number` or `email` to name persons by it where they have one; empty for ids.
+        purpose: only choices on it and below it; empty for all.
+
+    Raises:
+        SlussError: PURPOSE_UNKNOWN.
+    """
+    if purpose:
+        view.snapshot.catalogue.purpose(purpose)
+    persons = select(history.CHOICE.c.person).distinct().where(history.CHOICE.c.person > after)
+    ids = list(view.connection.execute(persons.order_by(history.CHOICE.c.person).limit(PAGE)).scalars())
+    lines = history.of_persons(view.connection, ids)
+    found = []
+    for row in sorted(read_persons(view.connection, ids), key=lambda each: each.id):
+        if row.state != ACTIVE:
+            continue
+        named = _named(view, row, kind)
+        standing = in_force_of(view.snapshot.vault.choices(row), lines[row.id])
+        found += [Exported(*named, line) for line in standing if not purpose or covers(purpose, line.choice.purpose)]
+    return found, ids[-1] if len(ids) == PAGE else 0
+
+
+def _named(view: View, row: Row[Any], kind: str) -> tuple[str, str]:
+    names: Sequence[str] = [each.name for each in view.snapshot.catalogue.indexed(kind)] if kind else ()
+    values = view.snapshot.vault.open_fields(row, names, allow_financial=False) if names else {}
+    for name in names:
+        if name in values:
+            return kind, values[name]
+    return BY_PERSON, person_text(row.id)
