@@ -35,7 +35,7 @@ def place(
     *,
     reason: Reason,
     until: Annotated[
-        str, typer.Option(help="Its last day; without one it ends when it is lifted.", metavar="YYYY-MM-DD")
+        str, typer.Option(help="Its last day, YYYY-MM-DD; without one it ends when it is lifted.", metavar="DAY")
     ] = "",
 ) -> None:
     """Place a hold on a person."""

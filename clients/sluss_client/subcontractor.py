@@ -10,7 +10,7 @@ Every reply is verified before anything of it is opened (`core.py`, `watch.py`).
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
@@ -18,6 +18,7 @@ from sluss.v1 import contract_pb2, disclosure_pb2, ledger_pb2, obligation_pb2
 
 from broker.sealing import SUITE_XWING
 from sluss_client import aggregates
+from sluss_client.calls import Calls
 from sluss_client.channel import channel
 from sluss_client.contract import acceptance, offer_of
 from sluss_client.core import MAX_CHUNK, BulkCall, Core, DiscloseCall
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from sluss_client.aggregates import Counted
     from sluss_client.heads import Head, Lane
     from sluss_client.keys import StoredKey
-    from sluss_client.lines import Line
     from sluss_client.obligations import Obligation
     from sluss_client.profile import Identity
     from sluss_client.results import Chunk, OpenedPerson, Result
@@ -48,7 +48,7 @@ _Q = TypeVar("_Q")
 _R = TypeVar("_R")
 
 
-class Subcontractor:
+class Subcontractor(Calls):
     """A subcontractor at a broker. A context manager; see `AsyncSubcontractor` for asyncio.
 
     Every verb raises exceptions of `sluss_client.errors` and nothing else. `deadline_s` is seconds for all
@@ -57,8 +57,8 @@ class Subcontractor:
 
     def __init__(self, profile: Profile, line: grpc.Channel | None = None) -> None:
         """Args: a profile, and a channel to use instead of our own, which is then never replaced."""
+        super().__init__(Lines(profile, channel, line))
         self._core = Core(profile)
-        self._lines = Lines(profile, channel, line)
 
     @classmethod
     def from_profile(cls, path: str | Path) -> Self:
@@ -493,34 +493,6 @@ class Subcontractor:
     def _checkpoint(self, lane: Lane) -> Head:
         request = ledger_pb2.GetCheckpointRequest(seen_size=lane.head.size)
         return self._core.take_checkpoint(self._retried(lambda line: line.ledger.GetCheckpoint, request), lane)
-
-    # --- calls ---
-
-    @contextmanager
-    def _line(self) -> Iterator[Line[grpc.Channel]]:
-        """The line for one call; old ones that this call was the last on are closed after it."""
-        line = self._lines.take()
-        try:
-            yield line
-        finally:
-            for over in self._lines.leave(line):
-                over.close()
-
-    def _retried(
-        self,
-        method: Callable[[Line[grpc.Channel]], grpc.UnaryUnaryMultiCallable[_Q, _R]],
-        request: _Q,
-        deadline_s: float = DEADLINE_S,
-    ) -> _R:
-        """A call that may be made again: a read, or a write under a request id."""
-        retry = Retry(deadline_s)
-        while True:
-            try:
-                with self._line() as line:
-                    return method(line)(request, timeout=retry.attempt_s)
-            except grpc.RpcError as error:
-                delay = retry.wait_s(from_rpc_error(error))
-            time.sleep(delay)
 
 
 def _once(method: grpc.UnaryUnaryMultiCallable[_Q, _R], request: _Q) -> _R:

@@ -290,6 +290,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: `{"hold": "H-2026-0001"}`
     """
     ERROR_REASON_PERSON_REQUEST_UNKNOWN: _ErrorReason.ValueType  # 70
+    """NOT_FOUND. No such request of a person.
+
+    Example: `{}`
+    """
     ERROR_REASON_PERSON_REQUEST_WRONG_STATE: _ErrorReason.ValueType  # 71
     """FAILED_PRECONDITION. The kind or the state of a person's request does not allow the step.
 
@@ -633,6 +637,10 @@ ERROR_REASON_HOLD_UNKNOWN: ErrorReason.ValueType  # 65
 Example: `{"hold": "H-2026-0001"}`
 """
 ERROR_REASON_PERSON_REQUEST_UNKNOWN: ErrorReason.ValueType  # 70
+"""NOT_FOUND. No such request of a person.
+
+Example: `{}`
+"""
 ERROR_REASON_PERSON_REQUEST_WRONG_STATE: ErrorReason.ValueType  # 71
 """FAILED_PRECONDITION. The kind or the state of a person's request does not allow the step.
 
