@@ -57,7 +57,9 @@ def poisoned(descriptor, text, fixed):
         value = _poison(field, text, fixed)
         if value is None:
             continue
-        if field.is_repeated:
+        if field.is_repeated and field.message_type and field.message_type.GetOptions().map_entry:
+            getattr(message, field.name)[value.key] = value.value
+        elif field.is_repeated:
             getattr(message, field.name).append(value)
         elif field.message_type:
             getattr(message, field.name).CopyFrom(value)
@@ -104,7 +106,7 @@ class Post:
             if kind == "unary_unary":
                 _, call = self._lines[who].unary_unary(name).with_call(given, timeout=CALL_S)
             else:
-                limit = 0.05 if name.endswith("Watch") else CALL_S
+                limit = 0.05 if "/Watch" in name else CALL_S
                 call = getattr(self._lines[who], kind)(name)(given, timeout=limit)
                 list(call)
         except grpc.RpcError as error:
