@@ -30,6 +30,7 @@ from broker.ids import new_person_id
 from broker.ledger import entry
 from broker.ledger.rows import read_entries
 from broker.ledger.standing import differs
+from broker.obligations.owing import owe
 from broker.own_keys import NO_CHOICES
 from broker.persons import rows as person_rows
 from broker.store import tables
@@ -313,6 +314,9 @@ def retire(change: Change, asked: Retiring) -> tuple[int, int]:
     committed = _commitment(vault, asked.contract, "retired", numbers, rfc3339(change.now_us))
     index = change.tx.append(entry.canary(change.now_us, "retired", len(numbers), committed, name, asked.reason))
     persons = [found[number].person for number in numbers]
+    for person in persons:
+        # As when a person is erased: whoever received a canary must not be able to tell it by what is asked of them.
+        owe(change, person, "erase", (), "")
     change.connection.execute(
         update(CANARY).where(CANARY.c.person.in_(persons)).values(retired=index, retired_at=change.now_us)
     )
