@@ -24,13 +24,15 @@ from sluss.v1.erasure_pb2_grpc import ErasureServiceStub
 from sqlalchemy import LargeBinary, select, text
 from sqlmodel import SQLModel
 
+from broker.erasure.scrubbing import Scrubber
 from broker.ids import parse_person
 from broker.operator import backup, restoring
 from broker.operator.office import opened
 from broker.settings import load
 from broker.store.engine import open_engine, reading
 from tests.faults.siege import CALL_S
-from tests.faults.test_erasure import bytes_of, database_files
+from tests.faults.test_erasure import House, bytes_of, database_files
+from tests.support import postgres
 from tests.support.broker import BrokerProcess, grant
 from tests.support.erasure import MAY_NAME, named_by
 from tests.support.persons import spellings
@@ -65,8 +67,6 @@ def broker(request, tmp_path):
         with BrokerProcess(tmp_path / "home", environment=environment) as started:
             yield started
         return
-    from tests.support import postgres  # noqa: PLC0415 - needs its wheel only here
-
     with (
         postgres.empty_database(request.getfixturevalue("postgres_server")) as url,
         BrokerProcess(tmp_path / "home", database=url, environment=environment) as started,
@@ -218,3 +218,20 @@ def strings(*places):
     files = [file for place in places for file in place.rglob("*") if file.is_file()]
     runs = [["strings", "-n", "6", f"-e{encoding}", *files] for encoding in "sSlb"]
     return b"".join(subprocess.run(run, capture_output=True, check=True).stdout for run in runs)
+
+
+def test_an_erasure_is_not_done_while_somebody_reads_what_was_before(postgres_server, tmp_path):
+    """A vacuum spares the rows that a snapshot of before may still see, and so would the mark be a lie."""
+    with postgres.empty_database(postgres_server) as url:
+        house = House(tmp_path / "home", url)
+        person = house.registered(CANARIES)
+        engine = open_engine(url)
+        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as reader:
+            assert reader.execute(text("SELECT count(*) FROM person")).scalar_one() == 1
+            house.erase(person, scrubbed=False)
+            with opened(house.home) as office:
+                assert not Scrubber(office.engine, house.register, lambda: 1).run()
+                with reading(office.engine) as connection:
+                    assert connection.execute(text("SELECT scrubbed_at FROM erasure")).scalars().all() == [0]
+        engine.dispose()
+        house.scrub()
