@@ -39,7 +39,7 @@ from broker.ledger import entry
 from broker.ledger.log import ATTEMPTS
 from broker.legal.releasing import grant_release
 from broker.obligations.retention import Retentions
-from broker.own_keys import has_accepted
+from broker.own_keys import choices, claimed_choices, has_accepted, require_chosen
 from broker.plan import Basis, Granted, Plan, Refusing, refusal_of
 from broker.rights import not_yours, own
 from broker.slice_terms import unbase64
@@ -261,22 +261,28 @@ class Spine:
         """
         try:
             without = self._left_out(granted.decision, row)
-            return None if without is None else granted.maker.open(handle, row, without)
+            opened = None if without is None else granted.maker.open(handle, row, without)
+            if opened is not None and granted.decision.question.rule is not ChoiceRule.NONE:
+                require_chosen(row, opened.secret)
         except SlussError as error:
             if error.reason is not Reason.INTERNAL:
                 raise
             log.error("a person's row does not open: %s", person_text(row.id))  # noqa: TRY400 - no values in logs
             return None
+        return opened
 
     def _left_out(self, decision: Decision, row: Row[Any]) -> frozenset[str] | None:
-        """The fields that the person's choices keep back; None if the decision does not admit the person."""
+        """The fields that the person's choices keep back; None if the decision does not admit the person.
+
+        By the choices that the row claims: whoever goes on with the person has them proven first.
+        """
         nobody_asked = decision.question.rule is ChoiceRule.NONE and decision.accepted is None
         if nobody_asked and decision.grant.population.everyone:
             return NO_FIELDS if on_record(row.state, decision.contract) else None
         facts = PersonFacts(
             id=row.id,
             active=on_record(row.state, decision.contract),
-            choices=self._vault.choices(row),
+            choices=claimed_choices(row),
             value=lambda name: self._vault.open_fields(row, (name,), allow_financial=False).get(name),
             accepted=lambda versions: has_accepted(self._vault, row, versions),
             canary=row.state == canary_state(decision.contract),
@@ -428,8 +434,19 @@ class Spine:
         else:
             page = _persons_between(connection, who.after, last, who.limit, answer.decision.contract)
             pairs = list(zip(handles_of(granted.held.handle_key, [row.id for row in page]), page, strict=True))
-        found = ((handle, row, self._left_out(answer.decision, row)) for handle, row in pairs)
+        found = ((handle, row, self._proven_left_out(answer.decision, row)) for handle, row in pairs)
         return [Candidate(handle, row, without) for handle, row, without in found if without is not None]
+
+    def _proven_left_out(self, decision: Decision, row: Row[Any]) -> frozenset[str] | None:
+        """As `_left_out`, by choices that are proven; None for a damaged row, too."""
+        try:
+            if decision.question.rule is not ChoiceRule.NONE:
+                choices(self._vault, row)
+            return self._left_out(decision, row)
+        except SlussError as error:
+            if error.reason is not Reason.INTERNAL:
+                raise
+            return None
 
     def _log_late_refusals(self, plans: Sequence[Plan]) -> None:
         if plans:

@@ -2,10 +2,12 @@
 
     sealed note   nonce 12 | AES-256-GCM ciphertext || tag   key HMAC(person secret, "sluss/v1 note"), bound
     accepted      "<version>:" HMAC(person secret, "sluss/v1 accepted" 0x00 version), in hexadecimal
+    choices       HMAC(person secret, "sluss/v1 choices" 0x00 JSON), in hexadecimal, and the JSON; "{}" for none
     evidence      HMAC(person secret, "sluss/v1 evidence" 0x00 at 0x00 text), in the entry of the acceptance
 
-The MAC keeps whoever can write rows from granting with one: a version that this broker did not record of this very
-person does not count.
+The MACs keep whoever can write rows from granting with one: a version or a choice that this broker did not record of
+this very person does not count. A row of before that is put back, or one that is emptied, bears no mark: the ledger's
+entries of choices tell.
 """
 
 from __future__ import annotations
@@ -17,18 +19,23 @@ from typing import TYPE_CHECKING, Final, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from broker.choices.rule import dump, load
 from broker.errors import Reason, SlussError
 from broker.vault import PersonRow
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from broker.choices.rule import InForce
     from broker.vault import Vault
 
 NOTE_LABEL: Final = b"sluss/v1 note\x00"
 ACCEPTED_LABEL: Final = b"sluss/v1 accepted\x00"
+CHOICES_LABEL: Final = b"sluss/v1 choices\x00"
+NO_CHOICES: Final = "{}"
 EVIDENCE_LABEL: Final = b"sluss/v1 evidence\x00"
 NONCE_BYTES: Final = 12
+_HEX: Final = 64
 
 
 class AcceptedRow(PersonRow, Protocol):
@@ -37,6 +44,18 @@ class AcceptedRow(PersonRow, Protocol):
     @property
     def accepted(self) -> str | None:
         """The version and its MAC, or None."""
+
+
+class ChoicesRow(Protocol):
+    """The column of a `person` row that holds the choices in force."""
+
+    @property
+    def choices(self) -> str:
+        """Their MAC and JSON."""
+
+
+class ChoosingRow(PersonRow, ChoicesRow, Protocol):
+    """A `person` row with the choices in force."""
 
 
 def seal_note(vault: Vault, row: PersonRow, place: str, data: bytes) -> bytes:
@@ -92,6 +111,50 @@ def has_accepted(vault: Vault, row: AcceptedRow, versions: Container[str]) -> bo
     return True
 
 
+def choices_text(secret: bytes, made: InForce) -> str:
+    """Choices in force as `person.choices` holds them."""
+    if not made:
+        return NO_CHOICES
+    text = dump(made)
+    return _mac_of_choices(secret, text) + text
+
+
+def choices(vault: Vault, row: ChoosingRow) -> InForce:
+    """The choices in force, by purpose and channel. Who has chosen nothing costs no key.
+
+    Raises:
+        SlussError: INTERNAL for a damaged row, and for choices that this broker never recorded of this person.
+    """
+    if row.choices != NO_CHOICES:
+        require_chosen(row, vault.person_secret(row))
+    return claimed_choices(row)
+
+
+def claimed_choices(row: ChoicesRow) -> InForce:
+    """What the row says, for whoever calls `require_chosen` before anything is granted by it.
+
+    Raises:
+        SlussError: INTERNAL for a damaged row: a choice that can't be read must not count as none.
+    """
+    try:
+        return load(row.choices if row.choices == NO_CHOICES else row.choices[_HEX:])
+    except (ValueError, TypeError):
+        raise SlussError(Reason.INTERNAL, "a stored record does not open") from None
+
+
+def require_chosen(row: ChoicesRow, secret: bytes) -> None:
+    """Refuse choices that were not recorded of the person whose secret this is.
+
+    Raises:
+        SlussError: INTERNAL.
+    """
+    if row.choices == NO_CHOICES:
+        return
+    mac, text = row.choices[:_HEX], row.choices[_HEX:]
+    if not hmac.compare_digest(mac.encode(), _mac_of_choices(secret, text).encode()):
+        raise SlussError(Reason.INTERNAL, "what is stored of a person was not recorded by this broker")
+
+
 def evidence_commitment(person_secret: bytes, at: str, evidence: str) -> bytes:
     """What an entry of the time `at` (RFC 3339) says of evidence about a person (32 bytes)."""
     text = EVIDENCE_LABEL + at.encode("ascii") + b"\x00" + evidence.encode()
@@ -104,6 +167,10 @@ def _cipher(vault: Vault, row: PersonRow) -> AESGCM:
 
 def _place(row: PersonRow, place: str) -> bytes:
     return NOTE_LABEL + row.id.to_bytes(8, "big") + place.encode("ascii")
+
+
+def _mac_of_choices(secret: bytes, text: str) -> str:
+    return hmac.digest(secret, CHOICES_LABEL + text.encode(), "sha256").hex()
 
 
 def _mac(secret: bytes, version: str) -> str:

@@ -22,7 +22,6 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from broker.choices.rule import load
 from broker.contracts import CANARY
 from broker.errors import Reason, SlussError
 from broker.keys.provider import EPOCHS, FINANCIAL, INDEX, RECORDS
@@ -30,7 +29,6 @@ from broker.keys.provider import EPOCHS, FINANCIAL, INDEX, RECORDS
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
-    from broker.choices.rule import InForce
     from broker.keys.provider import Ring
 
 PERSON_LABEL: Final = b"sluss/v1 person\x00"
@@ -104,14 +102,6 @@ class PersonRow(Protocol):
     @property
     def record(self) -> bytes:
         """Header and sealed values."""
-
-
-class ChoicesRow(Protocol):
-    """The column of a `person` row that holds the choices in force."""
-
-    @property
-    def choices(self) -> str:
-        """JSON."""
 
 
 class WholePersonRow(PersonRow, Protocol):
@@ -270,18 +260,6 @@ class Vault:
             SlussError: PERSON_UNAVAILABLE for an erased person, INTERNAL for altered keys.
         """
         return self._secrets(row)[KEY_LENGTH:]
-
-    @staticmethod
-    def choices(row: ChoicesRow) -> InForce:
-        """The choices in force, by purpose and channel.
-
-        Raises:
-            SlussError: INTERNAL for a damaged row: a choice that can't be read must not count as none.
-        """
-        try:
-            return load(row.choices)
-        except _FAULTS:
-            _damaged()
 
     # Look-up.
 

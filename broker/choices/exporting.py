@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
+from broker import own_keys
 from broker.choices import history
 from broker.choices.importing import BY_PERSON
 from broker.choices.rule import covers
@@ -58,7 +59,7 @@ def page(view: View, after: int, kind: str, purpose: str) -> tuple[list[Exported
         if row.state != ACTIVE:
             continue
         named = _named(view, row, kind)
-        standing = in_force_of(view.snapshot.vault.choices(row), lines[row.id])
+        standing = in_force_of(own_keys.choices(view.snapshot.vault, row), lines[row.id])
         found += [Exported(*named, line) for line in standing if not purpose or covers(purpose, line.choice.purpose)]
     return found, ids[-1] if len(ids) == PAGE else 0
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import func, select
 
+from broker import own_keys
 from broker.channels import CHANNELS
 from broker.choices import recording
 from broker.choices.checking import check_choice, check_evidence, parse_moment
@@ -135,7 +136,7 @@ class _Plan:
 
     def choose(self, view: View, row: ListRow, checked: _Checked, person: Row[Any]) -> Outcome:
         """What a row is for one person; what it changes is noted."""
-        made = self.made.get(person.id) or view.snapshot.vault.choices(person)
+        made = self.made.get(person.id) or own_keys.choices(view.snapshot.vault, person)
         choice = checked.choice
         stands = made.get(choice.purpose, {})
         if not checked.dated and _says(stands, choice):
@@ -152,8 +153,9 @@ class _Plan:
         """Record it, under the head's lock."""
         for each in self.appends:
             recording.append(change, *each)
+        rows = {each.row.id: each.row for each in self.appends}
         for person, made in self.made.items():
-            recording.put(change.connection, person, made)
+            recording.put(change, rows[person], made)
         if self.appends:
             change.tx.bump_rights()
         return self.results

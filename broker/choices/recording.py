@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import orjson
 from sqlalchemy import delete, insert, update
 
-from broker import requests
+from broker import own_keys, requests
 from broker.choices.checking import check_choice, check_evidence
 from broker.choices.model import Recorded
-from broker.choices.rule import OPTED_IN, dump, latest, merge
+from broker.choices.rule import OPTED_IN, latest, merge
 from broker.clock import rfc3339
 from broker.compromise import locks
 from broker.errors import Reason, SlussError
@@ -58,11 +58,11 @@ def record(change: Change, recording: Recording) -> Recorded:
     row = rows.active(change.connection, recording.person)
     if choice.state == OPTED_IN:
         locks.require_unlocked(change, row.id)
-    before = vault.choices(row)
+    before = own_keys.choices(vault, row)
     # What is recorded last was chosen last, even within one microsecond.
     at = max(change.now_us, latest(before.get(choice.purpose, {})) + 1)
     index = append(change, row, choice, recording.source, recording.evidence, at)
-    put(change.connection, row.id, with_choice(before, choice, at))
+    put(change, row, with_choice(before, choice, at))
     change.tx.bump_rights()
     policy = change.snapshot.policy(change.now_us)
     answered = requests.Known(body, index, 1, policy.encode())
@@ -122,12 +122,13 @@ def with_choice(before: InForce, choice: ChoiceMade, at: int) -> InForce:
     return {**before, choice.purpose: merge(before.get(choice.purpose, {}), choice.channels, choice.state, at)}
 
 
-def put(connection: Connection, person: int, in_force: InForce) -> None:
-    """Store a person's choices in force."""
-    connection.execute(update(PERSON).where(PERSON.c.id == person).values(choices=dump(in_force)))
+def put(change: Change, row: PersonRow, in_force: InForce) -> None:
+    """Store a person's choices in force, under a MAC of the person's own."""
+    text = own_keys.choices_text(change.snapshot.vault.person_secret(row), in_force)
+    change.connection.execute(update(PERSON).where(PERSON.c.id == row.id).values(choices=text))
 
 
 def forget(connection: Connection, person: int) -> None:
     """Delete the history of a person who is erased, and what stood by it; entries stay, and are linked to nobody."""
     connection.execute(delete(CHOICE).where(CHOICE.c.person == person))
-    put(connection, person, {})
+    connection.execute(update(PERSON).where(PERSON.c.id == person).values(choices=own_keys.NO_CHOICES))

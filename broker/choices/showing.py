@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from broker import own_keys
 from broker.channels import CHANNELS
 from broker.choices import history
 from broker.choices.model import Line, Listed, Reach, Standing
@@ -32,13 +33,13 @@ def listed(view: View, person: int, before: int, limit: int) -> Listed:
     row = rows.active(view.connection, person)
     page = history.of_person(view.connection, person, before or _LAST, limit + 1)
     more = page[limit - 1].entry if len(page) > limit else 0
-    reaching = reach(view.snapshot.catalogue, view.snapshot.vault.choices(row))
+    reaching = reach(view.snapshot.catalogue, own_keys.choices(view.snapshot.vault, row))
     return Listed(in_force(view, row), reaching, page[:limit], more)
 
 
 def in_force(view: View, row: Row[Any]) -> list[Standing]:
     """The choices in force, by purpose, with the channels for which nothing newer stands."""
-    made = view.snapshot.vault.choices(row)
+    made = own_keys.choices(view.snapshot.vault, row)
     if not made:
         return []
     lines = in_force_of(made, history.of_persons(view.connection, [row.id])[row.id])

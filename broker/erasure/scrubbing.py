@@ -2,8 +2,10 @@
 
     1. the register beside the rings is told                     (register.py)
     2. SQLite's log is written back and emptied; deleted content was overwritten already (secure_delete).
-       PostgreSQL vacuums the tables that erasures touch, so that dead rows go from the pages; its write-ahead log keeps
-       what it holds until it is recycled, sealed as it is, and without a key in any file of the database
+       PostgreSQL writes the tables that erasures touch anew, once nobody reads what was before: a plain vacuum leaves
+       the bytes of dead rows in the free space of their pages. That takes a lock, and so is done for tables of up to
+       64 MiB; larger ones are vacuumed. There, and in the write-ahead log until it is recycled, wrapped keys and
+       sealed values may stay: a rotation of the rings (and the end of their old versions) is what makes them worthless
     3. the erasure is marked as scrubbed
 
 Broken off anywhere, it is done again by the next run: whoever erased runs it at once, the broker's maintenance later.
@@ -24,7 +26,7 @@ from broker.store.engine import StoreError, open_engine, reading, store_errors, 
 from broker.store.queries import PERSON
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from broker.clock import Clock
     from broker.erasure.register import ErasureRegister
@@ -33,10 +35,24 @@ log = logging.getLogger(__name__)
 
 ERASURE = tables.core(tables.Erasure)
 REQUEST = tables.core(tables.Request)
+EVENT = tables.core(tables.PersonRequestEvent)
+FILE_EVENT = tables.core(tables.CaseFileEvent)
+TOUCHED: Final = frozenset({PERSON, REQUEST, EVENT, FILE_EVENT})
+"""Tables without a column `person` in which an erasure destroys something."""
 PATIENCE_S: Final = 2.0
-"""How long readers may keep SQLite's log busy before a later run takes over."""
+"""How long readers may keep SQLite's log, or PostgreSQL's dead rows, before a later run takes over."""
+LOCK_S: Final = 0.5
+"""A table that is written anew waits so long for its lock; whoever comes behind waits with it."""
+REWRITTEN_BYTES: Final = 64 << 20
+"""A larger table is not written anew: that would stop disclosures for longer than they wait."""
 VACUUM_S: Final = 3600.0
 """One table may take so long; nobody waits for it but the erasure."""
+
+_SIZE: Final = text("SELECT pg_total_relation_size(to_regclass(:name))")
+_OLDER: Final = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    " AND age(backend_xmin) > age(CAST(CAST(:now AS xid8) AS xid))"
+)
 
 
 class Scrubber:
@@ -83,8 +99,7 @@ class Scrubber:
 
     def _clean(self) -> bool:
         if self._engine.dialect.name == "postgresql":
-            self._vacuum()
-            return True
+            return self._vacuum()
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -96,12 +111,31 @@ class Scrubber:
             else:
                 return True
 
-    def _vacuum(self) -> None:
+    def _vacuum(self) -> bool:
         patient = open_engine(self._engine.url, timeout_s=VACUUM_S, pool_size=1)
         try:
             with store_errors(), patient.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                if not _is_seen_by_all(connection):
+                    return False
+                connection.execute(text(f"SET lock_timeout = {round(LOCK_S * 1000)}"))
                 for table in SQLModel.metadata.tables.values():
-                    if table in {PERSON, REQUEST} or "person" in table.columns:
-                        connection.execute(text(f"VACUUM {table.name}"))
+                    if table in TOUCHED or "person" in table.columns:
+                        size = connection.execute(_SIZE, {"name": table.name}).scalar_one()
+                        full = "(FULL) " if size <= REWRITTEN_BYTES else ""
+                        connection.execute(text(f"VACUUM {full}{table.name}"))
+        except StoreError:
+            return False
         finally:
             patient.dispose()
+        return True
+
+
+def _is_seen_by_all(connection: Connection) -> bool:
+    """Whether, within a while, nobody reads from before now any more: a vacuum spares what somebody may still see."""
+    now = connection.execute(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")).scalar_one()
+    deadline = time.monotonic() + PATIENCE_S
+    while connection.execute(_OLDER, {"now": now}).scalar_one():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

@@ -76,7 +76,7 @@ def load_with(connection: Connection, snapshot: Snapshot, case_id: str) -> HeldC
     held = _held(snapshot, row)
     if row.hidden_until != held.case.hidden_until:
         raise differs("case", case=case_id)
-    _require_said(connection, snapshot, held)
+    require_said(connection, snapshot, held)
     return held
 
 
@@ -145,7 +145,7 @@ def columns(case: Case, keys: CaseKeys, now_us: int) -> dict[str, object]:
     }
 
 
-def _require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) -> None:
+def require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) -> None:
     """The ledger's last entry of the case says this state, and commits to this body."""
     case = held.case
     query = select(func.max(EVENT.c.entry)).where(EVENT.c.case == case.id)

@@ -221,7 +221,8 @@ def replayed(connection: Connection, names: Sequence[str], standing: Standing) -
 
 
 def _held(row: Row[Any], account: Account) -> Held:
-    if (row.kind, row.contract, row.recipient) != (account.kind, account.contract, account.recipient):
+    kept = (row.kind, row.contract, row.recipient, row.due, bool(row.settled))
+    if kept != (account.kind, account.contract, account.recipient, account.due, account.settled):
         raise differs("obligation", obligation=row.id)
     return Held(account, row.number, row.person, bytes(row.handle), bytes(row.salt), row.first, row.cause)
 

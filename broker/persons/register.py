@@ -57,7 +57,7 @@ def register(change: Change, asked: Registration) -> Registered:
         stand: InForce = {}
         for choice in chosen:
             stand = recording.with_choice(stand, choice, change.now_us)
-        recording.put(change.connection, person.id, stand)
+        recording.put(change, person.kept, stand)
     if asked.accepted:
         entries.append(acceptances.append(change, person.kept, asked.accepted, asked.source, ""))
     # 5. what was received is confirmed

@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import bindparam, delete, select, tuple_, update
 
 from broker.errors import Reason, SlussError
+from broker.own_keys import NO_CHOICES
 from broker.persons.checking import NUMBER
 from broker.persons.model import ACTIVE
 from broker.store.driver import change, fetch
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from broker.vault import SealedRecord, Vault, WholePersonRow
 
 FIRST_VERSION: Final = 1
-NO_CHOICES: Final = "{}"
 REQUEST_OWNER: Final = 0
 """No person has this id: fingerprints under it are of requests."""
 

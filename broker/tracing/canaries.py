@@ -30,6 +30,8 @@ from broker.ids import new_person_id
 from broker.ledger import entry
 from broker.ledger.rows import read_entries
 from broker.ledger.standing import differs
+from broker.obligations.owing import owe
+from broker.own_keys import NO_CHOICES
 from broker.persons import rows as person_rows
 from broker.store import tables
 from broker.store.driver import change as run
@@ -261,7 +263,7 @@ def _insert(change: Change, contract: str, made: Mapping[int, Mapping[str, str]]
                 state=state,
                 version=person_rows.FIRST_VERSION,
                 **sealed._asdict(),
-                choices="{}",
+                choices=NO_CHOICES,
                 created_at=at,
                 updated_at=at,
             )
@@ -312,10 +314,13 @@ def retire(change: Change, asked: Retiring) -> tuple[int, int]:
     committed = _commitment(vault, asked.contract, "retired", numbers, rfc3339(change.now_us))
     index = change.tx.append(entry.canary(change.now_us, "retired", len(numbers), committed, name, asked.reason))
     persons = [found[number].person for number in numbers]
+    for person in persons:
+        # As when a person is erased: whoever received a canary must not be able to tell it by what is asked of them.
+        owe(change, person, "erase", (), "")
     change.connection.execute(
         update(CANARY).where(CANARY.c.person.in_(persons)).values(retired=index, retired_at=change.now_us)
     )
-    gone = {"state": RETIRED, "choices": "{}", "updated_at": change.now_us, **ERASED._asdict()}
+    gone = {"state": RETIRED, "choices": NO_CHOICES, "updated_at": change.now_us, **ERASED._asdict()}
     change.connection.execute(update(PERSON).where(PERSON.c.id.in_(persons)).values(**gone))
     change.tx.bump_rights()
     answered = requests.Known(body, index, 1, len(numbers).to_bytes(8, "big"))

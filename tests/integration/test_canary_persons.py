@@ -16,6 +16,8 @@ from broker.errors import Reason, SlussError
 from broker.ledger.verify import verify_store
 from broker.legal import finding
 from broker.legal.model import Ground
+from broker.obligations import report
+from broker.obligations.rules import Kind
 from broker.persons import lookup
 from broker.persons import rows as person_rows
 from broker.persons.importing import Importer
@@ -282,6 +284,20 @@ def test_a_retired_canary_is_sent_to_nobody_and_still_told(scene):
     with scene.world.engine.connect() as connection:
         left = connection.execute(select(PERSON).where(PERSON.c.id == scene.canary_ids()[0])).one()
     assert (left.keys, left.record) == (b"", b"")
+
+
+def test_who_received_a_canary_owes_its_erasure_like_a_persons(scene):
+    own = scene.contract("post")
+    people(scene)
+    planted, _, _ = scene.plant(own, 2)
+    first = planted[0].handle
+    scene.world.disclose(scene.actor("post"), own, [first])
+    assert scene.retire(own)[0] == 2
+    # The other one was never disclosed, and nobody is told of it.
+    owed = scene.world.desk.read(scene.privacy.caller(), lambda view: report.listed(view, report.Filter(), -1, 10))
+    erase = [held for held in owed if held.account.kind is Kind.ERASE]
+    assert [(each.account.contract, each.handle, each.person, each.cause) for each in erase] == [(own, first, 0, "")]
+    assert verify_store(scene.world.engine, scene.world.keys.signer().verifier).ok
 
 
 def test_the_same_request_plants_and_retires_once(lite):

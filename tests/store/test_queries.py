@@ -7,7 +7,9 @@ from functools import partial
 import pytest
 from sqlalchemy import insert, select, update
 
+from broker.choices.rule import Stand
 from broker.errors import Reason, SlussError
+from broker.own_keys import choices
 from broker.store import queries, tables
 from broker.store.engine import reading, writing
 from broker.store.queries import (
@@ -58,12 +60,12 @@ def test_unknown_and_repeated_ids_give_no_row_and_one_row(store_engine):
 
 def test_rows_for_a_disclosure_open(store_engine, vault):
     with writing(store_engine) as connection:
-        insert_person(connection, vault, 11, choices='{"marketing.own":{"*":["out",7]}}')
+        insert_person(connection, vault, 11, made={"marketing.own": {"*": Stand("out", 7)}})
     with reading(store_engine) as connection:
         (row,) = read_persons(connection, [11])
     values, _ = vault.open_for_disclosure(row, ["email"], allow_financial=False)
     assert (row.state, values) == ("active", {"email": CANARIES["email"].text})
-    assert vault.choices(row) == {"marketing.own": {"*": ("out", 7)}}
+    assert choices(vault, row) == {"marketing.own": {"*": ("out", 7)}}
 
 
 def test_one_statement_serves_every_number_of_ids(store_engine):

@@ -6,6 +6,8 @@ import unicodedata
 
 from sqlalchemy import insert, select
 
+from broker.own_keys import choices_text
+from broker.persons.rows import Kept
 from broker.store.queries import PERSON, WHOLE
 from broker.vault import Value
 
@@ -17,14 +19,14 @@ CANARIES = {
 }
 
 
-def insert_person(connection, vault, person_id, values=None, *, state="active", choices="{}"):
+def insert_person(connection, vault, person_id, values=None, *, state="active", made=None):
     """Seals `values` (or the canaries) and inserts the row."""
     sealed = vault.seal_record(person_id, CANARIES if values is None else values, FINANCIAL)
     row = {
         "id": person_id,
         "state": state,
         "version": 1,
-        "choices": choices,
+        "choices": choices_text(vault.person_secret(Kept(person_id, *sealed)), made or {}),
         "created_at": 1,
         "updated_at": 1,
     }

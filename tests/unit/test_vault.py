@@ -350,24 +350,3 @@ def test_record_without_values_is_a_record(vault):
     empty = row(PERSON, vault.seal_record(PERSON, {}, FINANCIAL))
     assert vault.open_record(empty) == {}
     assert len(vault.person_secret(empty)) == 32
-
-
-def test_choices_are_read_or_refused_never_skipped(vault):
-    read = vault.choices(SimpleNamespace(choices='{"marketing.own":{"*":["out",7]}}'))
-    assert read == {"marketing.own": {"*": ("out", 7)}}
-    for damaged in (
-        "",
-        "[]",
-        "null",
-        "{",
-        '{"marketing.own":"out"}',
-        '{"marketing.own":{}}',
-        '{"marketing.own":{"fax":["out",7]}}',
-        '{"marketing.own":{"*":["maybe",7]}}',
-        '{"marketing.own":{"*":["out"]}}',
-        '{"marketing.own":{"*":["out","7"]}}',
-        '{"marketing.own":{"*":["out",true]}}',
-        '{"marketing.own":{"*":"out"}}',
-        '{"a":null}',
-    ):
-        assert refusal(lambda d=damaged: vault.choices(SimpleNamespace(choices=d))) is Reason.INTERNAL

@@ -11,19 +11,10 @@ from broker.store.tables.columns import NO_ROW_ID, ROW_ID
 class Person(SQLModel, table=True):
     """A person's record: sealed fields under keys of their own (see vault.py for the two formats).
 
-    <<<<<<< HEAD
-    `choices` is a JSON object purpose -> "in" or "out", the choices now in force. `fingerprint` is a keyed
-    digest of all values, so that importing the same row again is seen without opening anything. `accepted` is the
-    newest policy version that the person accepted, under a MAC of the person's own (see own_keys.py); null for none.
-    ||||||| 7d40661
-    `choices` is a JSON object purpose -> "in" or "out", the choices now in force. `fingerprint` is a keyed
-    digest of all values, so that importing the same row again is seen without opening anything. `accepted` is the
-    newest policy version that the person accepted, under a MAC of the person's own (see vault.py); null for none.
-    =======
-    `choices` is JSON, the choices now in force by purpose and channel (broker/choices/rule.py). `fingerprint` is a
-    keyed digest of all values, so that importing the same row again is seen without opening anything. `accepted` is the
-    newest policy version that the person accepted, under a MAC of the person's own (see vault.py); null for none.
-    >>>>>>> choices
+    `choices` is the choices now in force by purpose and channel, JSON (broker/choices/rule.py) under a MAC of the
+    person's own (own_keys.py). `fingerprint` is a keyed digest of all values, so that importing the same row again is
+    seen without opening anything. `accepted` is the newest policy version that the person accepted, under a MAC of the
+    person's own, too; null for none.
     """
 
     __tablename__ = "person"

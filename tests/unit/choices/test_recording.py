@@ -11,6 +11,7 @@ from broker.choices.model import ChoiceMade
 from broker.clock import micros
 from broker.errors import Reason, SlussError
 from broker.ledger.entry import base64url
+from broker.own_keys import choices
 from broker.vault import commitment
 from tests.unit.persons.world import POLICY, World
 
@@ -47,7 +48,7 @@ def test_a_choice_is_in_the_ledger_and_in_force_when_the_call_returns(world, per
         "v": 1,
     }
     assert done.policy == POLICY
-    assert world.vault.choices(row) == {"partners.email": {"email": ("in", micros(entry["at"]))}}
+    assert choices(world.vault, row) == {"partners.email": {"email": ("in", micros(entry["at"]))}}
     assert world.rights() == before + 1
     assert [(line.person, line.entry) for line in world.table("ledger_person")] == [(person, done.entry)]
     (line,) = world.table("choice")

@@ -1,0 +1,190 @@
+"""Rows about persons that somebody writes without a key: refused, found, or granting nothing."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from sqlalchemy import select, update
+
+from broker.asks import Answer
+from broker.erasure import erasing
+from broker.errors import Reason, SlussError
+from broker.obligations import report, retention
+from broker.obligations.rules import State
+from broker.own_keys import NO_CHOICES
+from broker.store import tables
+from broker.store.engine import writing
+from broker.store.queries import LEGAL_CASE, PERSON
+from tests.support.legal import Bar
+from tests.support.obligations import Owing
+
+HEAD = tables.core(tables.Head)
+OBLIGATION = tables.core(tables.Obligation)
+RETENTION = tables.core(tables.Retention)
+
+
+@pytest.fixture
+def world(store_engine, vault):
+    return Owing(store_engine, vault)
+
+
+def write(world, *statements):
+    """By hand, with the count of rights moved so that every broker loads the rights anew."""
+    with writing(world.engine) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(update(HEAD).values(rights=HEAD.c.rights + 1))
+
+
+def column(world, person):
+    with world.engine.connect() as connection:
+        return connection.execute(select(PERSON.c.choices).where(PERSON.c.id == person)).scalar_one()
+
+
+def refused(action):
+    with pytest.raises(SlussError) as caught:
+        action()
+    return caught.value.reason
+
+
+# --- choices --------------------------------------------------------------------------------------
+
+
+class Asking:
+    """A contract for partners' advertising, one person who wants it and one who does not."""
+
+    def __init__(self, world):
+        self.world = world
+        grant = world.grant(purpose="partners.email", fields=("email=full",))
+        self.actor = world.actor("subcontractor/third")
+        terms = world.terms(self.actor.name, grant)
+        self.contract = world.contract(self.actor, world.operator, terms, world.key_of("third"))
+        self.yes, self.no = (world.person(world.registration) for _ in range(2))
+        self.choose(self.yes, "in")
+        self.choose(self.no, "out")
+
+    def choose(self, person, state):
+        self.world.choose(self.world.registration, person, "partners.email", state)
+
+    def reached(self, person, request_id=None):
+        extra = {"request_id": request_id} if request_id else {}
+        handles = [self.world.handle(self.contract, person)]
+        found = self.world.disclose(self.actor, self.contract, handles, purpose="partners.email", **extra)
+        assert isinstance(found, Answer)
+        return bool(found.sealed)
+
+
+@pytest.fixture
+def asking(world):
+    return Asking(world)
+
+
+def test_a_choice_left_alone_is_kept(asking):
+    assert (asking.reached(asking.yes), asking.reached(asking.no)) == (True, False)
+
+
+def _turned(asking):
+    return column(asking.world, asking.no).replace('"out"', '"in"')
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        _turned,
+        lambda asking: _turned(asking)[64:],
+        lambda asking: column(asking.world, asking.yes),
+        lambda asking: column(asking.world, asking.yes)[64:],
+        lambda _: NO_CHOICES,
+        lambda _: "",
+    ],
+    ids=["turned", "without a MAC", "another person's", "another's without a MAC", "none", "empty"],
+)
+def test_a_yes_that_is_written_into_the_store_gives_nothing(asking, forged):
+    write(asking.world, update(PERSON).where(PERSON.c.id == asking.no).values(choices=forged(asking)))
+    assert not asking.reached(asking.no)
+    assert asking.reached(asking.yes)
+
+
+def test_a_retry_gives_nothing_by_a_forged_yes(asking):
+    request_id = uuid.uuid4().bytes
+    assert asking.reached(asking.yes, request_id)
+    asking.choose(asking.yes, "out")
+    turned = column(asking.world, asking.yes).replace('"out"', '"in"')
+    write(asking.world, update(PERSON).where(PERSON.c.id == asking.yes).values(choices=turned))
+    handles = [asking.world.handle(asking.contract, asking.yes)]
+    ask = asking.world.ask(asking.actor, asking.contract, handles, purpose="partners.email", request_id=request_id)
+    (found,) = asking.world.spine.run([ask])
+    assert isinstance(found, SlussError) or not any(sealed.slices for sealed in found.sealed)
+
+
+def test_a_forged_choice_is_no_ground_to_build_on(asking):
+    write(asking.world, update(PERSON).where(PERSON.c.id == asking.no).values(choices=_turned(asking)))
+    assert refused(lambda: asking.choose(asking.no, "in")) is Reason.INTERNAL
+
+
+# --- legal cases ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["closed", "rejected"])
+def test_a_case_that_is_closed_by_hand_frees_nobody(world, state):
+    bar = Bar(world)
+    person = bar.person()
+    bar.open(bar.scope([person]))
+
+    def erase():
+        world.desk.change(world.privacy.caller(), lambda c: erasing.erase(c, person, "R-2026-0001"))
+
+    assert refused(erase) is Reason.LEGAL_HOLD
+    write(world, update(LEGAL_CASE).values(state=state))
+    assert refused(erase) is Reason.LEDGER_INCONSISTENT
+
+
+# --- what recipients owe --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def owed(world):
+    """An erasure that a recipient owes for."""
+    person = world.person(world.registration)
+    world.give(world.acme, world.acme_contract, person)
+    world.desk.change(world.privacy.caller(), lambda c: erasing.erase(c, person, "R-2026-0001"))
+    assert (world.progress().total, world.progress().answered) == (1, 0)
+    return world
+
+
+def test_an_obligation_that_is_settled_by_hand_is_not_answered(owed):
+    write(owed, update(OBLIGATION).values(settled=1))
+    assert (owed.progress().total, owed.progress().answered) == (1, 0)
+    caller = owed.privacy.caller()
+    for wanted in (report.Filter(), report.Filter(states=frozenset({State.ANSWERED}))):
+        look = lambda view, wanted=wanted: report.listed(view, wanted, -1, 10)  # noqa: E731 - named for its use
+        assert refused(lambda look=look: owed.desk.read(caller, look)) is Reason.LEDGER_INCONSISTENT
+    assert refused(lambda: owed.desk.read(caller, lambda view: report.by_recipient(view, "2020-01-01"))) is (
+        Reason.LEDGER_INCONSISTENT
+    )
+
+
+@pytest.mark.parametrize("days", [{"due": "2099-01-01"}, {"recipient": "subcontractor/mail"}, {"kind": "correct"}])
+def test_an_obligation_that_is_put_off_or_turned_on_another_is_refused(owed, days):
+    write(owed, update(OBLIGATION).values(days))
+    caller = owed.privacy.caller()
+    look = lambda view: report.listed(view, report.Filter(), -1, 10)  # noqa: E731 - named for its use
+    assert refused(lambda: owed.desk.read(caller, look)) is Reason.LEDGER_INCONSISTENT
+    assert (owed.progress().total, owed.progress().answered) == (1, 0)
+
+
+def test_an_obligation_that_is_deleted_is_missed(owed):
+    with writing(owed.engine) as connection:
+        connection.execute(OBLIGATION.delete())
+        connection.execute(tables.core(tables.ObligationEvent).delete())
+    assert refused(owed.progress) is Reason.LEDGER_INCONSISTENT
+
+
+def test_retention_is_not_less_for_a_smaller_row(world):
+    """The row only finds what to raise; what a recipient had by the ledger is owed at the erasure all the same."""
+    person = world.person(world.registration)
+    world.give(world.acme, world.acme_contract, person)
+    write(world, update(RETENTION).values(last=0, raised=retention.OPEN))
+    world.desk.change(world.privacy.caller(), lambda c: erasing.erase(c, person, "R-2026-0001"))
+    assert world.progress().total == 1
