@@ -16,6 +16,8 @@ import pytest
 from examples.mailing_house.__main__ import main
 from sluss.v1 import choice_pb2
 
+from broker.ledger.entry import parse
+from broker.operator.office import opened
 from broker.sealing import handle_text
 from tests.integration.test_obligations_broker import rectify
 from tests.support.broker import BrokerProcess, grant
@@ -82,6 +84,12 @@ class House:
     def at_rest(self):
         files = [self.list, *self.list.parent.glob("list.db-*"), *self.letters.glob("*")]
         return b"".join(path.read_bytes() for path in files)
+
+    def disclosed(self):
+        """How many slices the ledger says that we got."""
+        with opened(self.broker.home) as office:
+            found = [parse(row.entry) for row in office.ledger.entries(0, 10_000, type="disclosure")]
+        return sum(len(said["slices"]) for said in found if said["terms"]["contract"] == self.contract)
 
     def owed(self):
         return sorted(each.kind for each in self.client.obligations())
@@ -212,27 +220,57 @@ def test_an_obligation_of_another_list_is_not_attested(house, shared_broker):
     ]
 
 
-def test_a_pull_that_is_killed_goes_on_where_it_stood(house, shared_broker):
-    for number in range(3):
-        register(shared_broker, email=f"many{number}@example.com")
-    program = (
-        "import os, signal, sys; from examples.mailing_house import __main__ as it, mailing_list;"
-        " take = mailing_list.MailingList.take\n"
-        "def killed(*given): take(*given); os.kill(os.getpid(), signal.SIGKILL)\n"
-        "mailing_list.MailingList.take = killed; it.main(sys.argv[1:])"
-    )
-    words = house.words("pull", house.contract)
-    ended = subprocess.run(
-        [sys.executable, "-c", program, *words], cwd=CLIENTS, timeout=TIMEOUT_S, capture_output=True, check=False
-    )
-    assert ended.returncode == -signal.SIGKILL
+KILLED = """
+import os, signal, sys
+from examples.mailing_house import __main__, house, mailing_list
+house.CHUNK = 2
+take, taken = mailing_list.MailingList.take, []
+def killed(people, pull, persons, cursor):
+    taken.append(cursor)
+    if len(taken) == 2:
+        {second}
+        os.kill(os.getpid(), signal.SIGKILL)
+    take(people, pull, persons, cursor)
+mailing_list.MailingList.take = killed
+__main__.main(sys.argv[1:])
+"""
+
+
+def kill_at_the_second_chunk(house, *, taken):
+    program = KILLED.format(second="take(people, pull, persons, cursor)" if taken else "pass")
+    command = [sys.executable, "-c", program, *house.words("pull", house.contract)]
+    ended = subprocess.run(command, cwd=CLIENTS, timeout=TIMEOUT_S, capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert house.run("write")[0] == 3
-    before = len(list(house.client.obligations()))
-    said = house.done("pull", house.contract)
-    assert int(said.split()[0]) >= 3
-    assert len(list(house.client.obligations())) == before
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["when-it-is-on-the-list", "when-it-is-not"])
+def test_a_pull_that_is_killed_goes_on_and_nobody_is_disclosed_twice(house, shared_broker, taken, monkeypatch):
+    people = [register(shared_broker, email=f"many{number}@example.com") for number in range(6)]
+    kill_at_the_second_chunk(house, taken=taken)
+    monkeypatch.setattr("examples.mailing_house.house.CHUNK", 2)
+    house.done("pull", house.contract)
+    with sqlite3.connect(house.list) as store:
+        (listed,) = store.execute("SELECT count(DISTINCT handle) FROM value").fetchone()
+    assert listed >= len(people)
+    assert house.disclosed() == listed
     house.done("write")
-    assert {f"many{number}@example.com" in "".join(house.written().values()) for number in range(3)} == {True}
+    assert set(house.handles(*people)) <= house.written().keys()
+
+
+def test_who_changed_while_the_pull_was_dead_comes_as_they_are_now(house, shared_broker, monkeypatch):
+    people = [register(shared_broker, email=f"before{number}@example.com") for number in range(6)]
+    kill_at_the_second_chunk(house, taken=False)
+    for number, person in enumerate(people):
+        rectify(shared_broker, person, email=f"after{number}@example.com")
+    # Nobody on the way when the program died comes as they were: the broker does not give the same answer again.
+    house.done("fulfil", "--once")
+    monkeypatch.setattr("examples.mailing_house.house.CHUNK", 2)
+    house.done("pull", house.contract)
+    assert b"before" not in house.at_rest()
+    house.done("write")
+    text = "".join(house.written().values())
+    assert all(f"after{number}@example.com" in text for number in range(6))
 
 
 def test_it_watches_for_good_and_goes_on_after_the_broker_was_away(house, shared_broker):

@@ -16,6 +16,8 @@ import pytest
 from examples.payment_processor.__main__ import main
 from sluss.v1 import contract_pb2
 
+from broker.operator import pins
+from broker.operator.office import opened
 from broker.sealing import handle_text
 from tests.integration.test_obligations_broker import rectify
 from tests.support.broker import BrokerProcess, grant
@@ -116,8 +118,8 @@ def test_a_payment_is_ordered_once_and_no_readable_value_kept(processor, person)
     assert all(path.stat().st_mode & 0o077 == 0 for path in processor.folder.rglob("*.*"))
 
 
-def test_killed_before_it_was_kept_the_same_payment_gets_the_same_entry(processor, person):
-    payment = processor.payment(person)
+def killed(processor, payment):
+    """Pays, and is killed when the broker has answered and nothing is kept yet."""
     program = (
         "import os, signal, sys; from examples.payment_processor import __main__ as it, kept\n"
         "kept.Kept.keep = lambda *given: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -128,11 +130,28 @@ def test_killed_before_it_was_kept_the_same_payment_gets_the_same_entry(processo
         input=json.dumps(payment).encode(), timeout=TIMEOUT_S, capture_output=True, check=False,
     )  # fmt: skip
     assert ended.returncode == -signal.SIGKILL
-    (entry,) = processor.entries()
     assert processor.sealed() == []
+
+
+def test_killed_before_it_was_kept_the_same_payment_gets_the_same_entry(processor, person):
+    payment = processor.payment(person)
+    killed(processor, payment)
+    (entry,) = processor.entries()
     code, order = processor.pay(payment)
     assert (code, order["entry"]) == (0, entry)
     assert processor.entries() == [entry]
+
+
+def test_if_the_data_changed_while_it_was_dead_nothing_is_ordered_under_the_same_id(processor, person):
+    payment = processor.payment(person)
+    killed(processor, payment)
+    rectify(processor.broker, person, payment__iban=OTHER_IBAN)
+    code, said = processor.pay(payment)
+    assert (code, said["error"]) == (3, "RECORD_CHANGED")
+    assert "new payment_id" in said["do"]
+    assert processor.sealed() == []
+    assert processor.done("fulfil", "--once") == {"fulfilled": 1}
+    assert processor.pay(processor.payment(person))[1]["iban"] == OTHER_IBAN
 
 
 def test_receipts_are_verified_without_the_broker_and_outlive_the_data(processor, person, tmp_path):
@@ -153,6 +172,10 @@ def test_receipts_are_verified_without_the_broker_and_outlive_the_data(processor
     path.write_text(json.dumps(proof | {"entry": proof["entry"].replace("billing.payment", "offers")}))
     code, said = processor.run("verify")
     assert (code, list(said["wrong"])) == (5, [path.stem])
+    settings = (offline / "profile.toml").read_text()
+    (offline / "profile.toml").write_text(settings.replace(processor.name, "subcontractor/other"))
+    assert "no disclosure to us" in processor.run("verify")[1]["wrong"].values()
+    (offline / "profile.toml").write_text(settings)
     path.write_text("{}")
     assert processor.run("verify") == (5, {"receipts": 2, "wrong": {path.stem: "not a proof"}})
 
@@ -213,6 +236,14 @@ def test_a_payment_that_can_not_be_made_says_why(processor, person, shared_broke
     assert processor.pay(processor.payment(poor))[1]["error"] == "NO_ACCOUNT"
     for given in ("no payment", "[]", "{}", json.dumps(payment | {"amount": 120}), json.dumps(payment | {"x": ""})):
         assert processor.run("pay", given=given)[0] == 2
+
+
+def test_a_revoked_certificate_stops_every_payment(processor, person):
+    payment = processor.payment(person)
+    with opened(processor.broker.home) as office:
+        pins.revoke(office.ledger, pins.selected(principal=processor.name), "stolen")
+    code, said = processor.pay(payment)
+    assert (code, said["error"]) == (6, "CERTIFICATE_REVOKED")
 
 
 def test_an_erasure_takes_everything_but_the_proof(processor, person):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sluss_client import Obligation, OpenedPerson, Subcontractor
 
 PURPOSE: Final = "offers"
+CHUNK: Final = 256
+"""Persons per chunk, each of which is one transaction of the list."""
 FRESH_S: Final = 86_400.0
 """How old a list may be for letters to be written: who has said no meanwhile is on it."""
 
@@ -63,7 +65,14 @@ class House:
         return sum(1 for _ in self._people.persons(_today()))
 
     def _follow(self, sluss: Subcontractor, pull: Pull) -> None:
-        chunks = sluss.bulk(pull.contract, PURPOSE, FIELDS, resume=pull.cursor or None, request_id=pull.request_id)
+        chunks = sluss.bulk(
+            pull.contract,
+            PURPOSE,
+            FIELDS,
+            resume=pull.cursor or None,
+            request_id=pull.request_id,
+            chunk_size=CHUNK,
+        )
         for chunk in chunks:
             self._people.take(pull, chunk.persons, chunk.cursor)
 

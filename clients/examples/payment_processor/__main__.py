@@ -19,10 +19,13 @@ from examples.payment_processor import payments
 from examples.payment_processor.kept import Kept
 from examples.payment_processor.payments import NotPaid, Payment
 from sluss_client import IntegrityError, Profile, Refused, SlussClientError, Subcontractor, TransportError
-from sluss_client.errors import FailedPrecondition, PermissionDenied, ResourceExhausted
+from sluss_client.errors import Aborted, AlreadyExists, InvalidArgument, ResourceExhausted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+OF_THIS_PAYMENT = (Aborted, AlreadyExists, InvalidArgument)
+"""Refusals that say nothing about other payments."""
 
 
 class Exit(IntEnum):
@@ -38,7 +41,7 @@ class Exit(IntEnum):
     INTEGRITY = 5
     """What the broker sent, or what is kept, does not prove itself: stop, and call the company."""
     STOP = 6
-    """The contract stands against it: no payment under it goes through now."""
+    """The contract or our certificate stands against it: no payment like it goes through now."""
     STOPPED = 130
 
 
@@ -58,7 +61,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def _run(given: argparse.Namespace) -> tuple[dict[str, Any], Exit]:
     if given.verb == "verify":
-        checked = dict(Kept(given.folder).verify(Profile.load(given.profile).verifier()))
+        checked = dict(Kept(given.folder).verify(Profile.load(given.profile)))
         wrong = {payment: why for payment, why in checked.items() if why}
         return {"receipts": len(checked), "wrong": wrong}, Exit.INTEGRITY if wrong else Exit.DONE
     payment = Payment.parse(sys.stdin.read()) if given.verb == "pay" else None
@@ -78,8 +81,7 @@ def _refusal(error: Refused) -> tuple[dict[str, Any], Exit]:
     said = {"error": error.reason, "detail": error.detail, "do": payments.what_to_do(error), **error.metadata}
     if isinstance(error, ResourceExhausted):
         return said | {"retry_after_s": error.retry_after_s}, Exit.LATER
-    stands_against = isinstance(error, FailedPrecondition | PermissionDenied)
-    return said, Exit.STOP if stands_against else Exit.NOT_PAID
+    return said, Exit.NOT_PAID if isinstance(error, OF_THIS_PAYMENT) else Exit.STOP
 
 
 def main(words: Sequence[str]) -> int:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from sluss_client import OpenedPerson
+    from sluss_client import OpenedPerson, Profile
 
     from broker.ledger.checkpoint import Verifier
 
@@ -107,19 +107,22 @@ class Kept:
                 each.path.parent.rmdir()
                 sync_folder(each.path.parent.parent)
 
-    def verify(self, verifier: Verifier) -> Iterator[tuple[str, str]]:
+    def verify(self, profile: Profile) -> Iterator[tuple[str, str]]:
         """Check every receipt without a call: its name, and what is wrong; empty if nothing is."""
+        verifier = profile.verifier()
         for path in sorted(self._receipts.glob("*.json")):
-            yield path.stem, _wrong(path.read_bytes(), verifier)
+            yield path.stem, _wrong(path.read_bytes(), verifier, profile.principal)
 
 
-def _wrong(proof: bytes, verifier: Verifier) -> str:
+def _wrong(proof: bytes, verifier: Verifier, recipient: str) -> str:
     try:
         found = json.loads(proof)
-        entry, receipt = found["entry"].encode(), found["receipt"]
-        verify_receipt(receipt, entry, verifier)
-        return "" if entries.parse(entry)["type"] == "disclosure" else "the entry is no disclosure"
+        entry = found["entry"].encode()
+        verify_receipt(found["receipt"], entry, verifier)
+        said = entries.parse(entry)
+        ours = said["type"] == "disclosure" and said["terms"]["recipient"] == recipient
     except SlussError as error:
         return error.detail
     except (ValueError, KeyError, TypeError, AttributeError):
         return "not a proof"
+    return "" if ours else "no disclosure to us"
