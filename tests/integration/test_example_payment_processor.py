@@ -133,10 +133,13 @@ def killed(processor, payment):
     assert processor.sealed() == []
 
 
-def test_killed_before_it_was_kept_the_same_payment_gets_the_same_entry(processor, person):
+@pytest.mark.parametrize("rotated", [False, True])
+def test_killed_before_it_was_kept_the_same_payment_gets_the_same_entry(processor, person, rotated):
     payment = processor.payment(person)
     killed(processor, payment)
     (entry,) = processor.entries()
+    if rotated:
+        processor.done("rotate")
     code, order = processor.pay(payment)
     assert (code, order["entry"]) == (0, entry)
     assert processor.entries() == [entry]
