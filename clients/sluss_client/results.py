@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ class OpenedPerson:
     entry_index: int
     sealed: bytes = field(repr=False)
 
-    available = True
+    available: ClassVar[Literal[True]] = True
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class UnavailablePerson:
     handle: str
     reason: str
 
-    available = False
+    available: ClassVar[Literal[False]] = False
 
 
 Result: TypeAlias = OpenedPerson | UnavailablePerson

@@ -17,6 +17,8 @@ PAGES = [
     "broker/data/README.md",
     "broker/ledger/FORMAT.md",
     "clients/README.md",
+    "clients/examples/mailing_house/README.md",
+    "clients/examples/payment_processor/README.md",
     "clients/examples/registration/README.md",
     "clients/sluss_cli/README.md",
     "clients/sluss_legal/README.md",

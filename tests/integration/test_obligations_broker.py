@@ -21,6 +21,8 @@ from broker.ledger.entry import parse
 from broker.obligations.statement import is_signed
 from broker.operator import pins
 from broker.operator.office import opened
+from broker.sealing import handle_text
+from tests.support.requests import RequestDesk
 
 
 def rectify(broker, person, **values):
@@ -157,6 +159,55 @@ def test_a_callback_that_fails_attests_nothing_and_one_that_needs_time_asks_for_
     answer = pb.AnswerDelayRequest(obligation_id=owed.id, grant=True, until=asked.message.delay_asked)
     privacy.AnswerDelay(answer, timeout=10)
     assert client.obligation(owed.id).due == owed.due + timedelta(days=3)
+
+
+def test_an_erasure_is_fulfilled_by_handle_and_attested_once(shared_broker):
+    contract, client = shared_broker.live_contract(subcontractor="subcontractor/erasing")
+    person, handle = received(shared_broker, client, contract)
+    stays, _ = received(shared_broker, client, contract)
+    desk = RequestDesk(shared_broker)
+    request = desk.step("Erase", desk.proven("erasure", person))
+    (owed,) = of_kind(client, "erase")
+    assert (owed.instruction, owed.handle, owed.fields) == ("erase_person", handle_text(handle), ("email",))
+    seen = []
+
+    def fail(_obligation):
+        raise OSError("disk full")
+
+    assert client.fulfil(on_erase=fail, once=True) == 0
+    assert desk.get(request.id).request.answered == 0
+    assert client.fulfil(on_erase=seen.append, once=True) == 1
+    assert [each.id for each in seen] == [owed.id]
+    after = client.obligation(owed.id)
+    assert (after.state, after.message.outcome, after.handle) == ("answered", "deleted", "")
+    done = desk.get(request.id).request
+    assert (done.answered, done.recipients) == (1, 1)
+    assert client.fulfil(on_erase=seen.append, once=True) == 0
+    # Nobody else is concerned.
+    (found,) = client.disclose(contract, "billing", ["email"], shared_broker.handles(contract, stays))
+    assert found.available
+
+
+def test_what_is_to_be_deleted_by_a_day_is_called_when_it_has_come_and_owed_anew_for_what_came_behind(shared_broker):
+    contract, client = shared_broker.live_contract(subcontractor="subcontractor/dated")
+    received(shared_broker, client, contract)
+    seen = []
+    assert client.fulfil(on_delete=seen.append, once=True) == 0
+    assert client.fulfil(on_delete=seen.append, once=True, days_ahead=28) == 0
+    assert client.fulfil(on_delete=seen.append, once=True, days_ahead=30) == 1
+    (first,) = seen
+    assert (first.kind, first.instruction, first.contract, first.handle) == (
+        "delete_by",
+        "delete_by_date",
+        contract,
+        "",
+    )
+    assert client.obligation(first.id).state == "answered"
+    assert client.fulfil(on_delete=seen.append, once=True, days_ahead=30) == 0
+    received(shared_broker, client, contract)
+    assert client.fulfil(on_delete=seen.append, once=True, days_ahead=30) == 1
+    assert seen[1].id != first.id
+    assert seen[1].first_entry > first.last_entry
 
 
 def test_the_watching_loop_does_what_comes_later_and_stops(shared_broker):

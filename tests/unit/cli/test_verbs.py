@@ -202,6 +202,13 @@ def test_file_that_holds_no_kept_slices_is_exit_code_2(sluss, profile, tmp_path,
     assert "cut.sealed" in result.output
 
 
+@pytest.mark.parametrize("shape", [(), ("--json",)])
+def test_an_obligation_is_not_attested_without_saying_what_was_done(sluss, profile, shape):
+    result = sluss("obligation", "attest", "O-2026-0001", "", "--profile", profile, *shape)
+    assert result.exit_code == Exit.USAGE, result.output
+    assert "deleted, corrected or never_held_any_more" in result.output
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

@@ -1,0 +1,1 @@
+"""A mailing house that writes letters to whoever may get them; README.md shows how it runs."""
