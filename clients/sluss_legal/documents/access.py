@@ -29,6 +29,7 @@ CATEGORIES = {
     "technical": N_("Technical"),
 }
 STATES = {"in": N_("yes"), "out": N_("no")}
+CHANNELS = {"email": N_("e-mail"), "phone": N_("phone"), "post": N_("post"), "sms": N_("SMS")}
 KINDS = {
     "access": N_("Access"),
     "rectification": N_("Rectification"),
@@ -194,20 +195,22 @@ def _choices(said: Mapping[str, Any], tongue: Tongue) -> Table:
     labels = {each["purpose"]: each[f"label_{tongue.language}"] for each in said["purposes"]}
     rows = [
         (
-            moment(each["at"]),
+            moment(each["chosen_at"]),
             labels.get(each["purpose"], each["purpose"]),
             say(STATES.get(each["state"], each["state"])),
-            each["channel"],
-            each["source"],
+            ", ".join(say(CHANNELS.get(one, one)) for one in each["channels"]) or say(N_("all")),
+            ", ".join(filter(None, (each["medium"], each["source"], each["evidence"]))),
             each["policy"],
+            str(each["entry"]),
         )
         for each in said["choices"]
     ]
     heads = (
-        N_("When (UTC)"), N_("Purpose"), N_("Your choice"), N_("Channel"), N_("Source"), N_("Policy version"),
+        N_("When (UTC)"), N_("Purpose"), N_("Your choice"), N_("Contact by"), N_("How it was made"),
+        N_("Policy version"), N_("Entry"),
     )  # fmt: skip
     columns = [say(head) for head in heads]
-    return Table(columns, rows, (18, 28, 12, 12, 18, 12), say(N_("You have made no choices.")))
+    return Table(columns, rows, (16, 26, 10, 14, 22, 12, 8), say(N_("You have made no choices.")), (6,))
 
 
 def _requests(said: Mapping[str, Any], tongue: Tongue) -> Table:
