@@ -224,3 +224,22 @@ def test_an_export_reads_the_same_with_a_hidden_release(broker, request_):
     team.secrecy(case, "")
     after = json.loads(desk.export(request.id)[0])["received"]
     assert [(each["kind"], each["recipient"]) for each in after][1:] == [("release", "Polisen")]
+
+
+@pytest.mark.parametrize("language", ["sv", "en"])
+def test_the_documents_show_what_the_export_says(full, language):
+    about = access.access(*full)
+    page, said = access.html_of(about, language).decode(), about.said
+    assert access.pdf_of(about, language).startswith(b"%PDF-")
+    shown = [
+        *[said["complaints"][0][name] for name in ("complaint", "about", "told")],
+        *[each[name] for each in said["requests"] for name in ("request", "deadline", "asked", "told")],
+        *[each["evidence"] for each in (*said["choices"], *said["acceptances"])],
+        *[each[f"label_{language}"] for each in said["usage"]],
+        *[each["retain_until"] for each in said["received"]],
+        *[each["kept_until"][:10] for each in said["former_values"]],
+        said["compromises"][0]["report"],
+    ]
+    assert [each for each in shown if each not in page] == []
+    assert "request_received" not in page
+    assert f"{said['usage'][0]['day'][:7]}<" in page
