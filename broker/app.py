@@ -43,6 +43,7 @@ from broker.legal.cases import Cases
 from broker.obligations.upkeep import Upkeep
 from broker.outbox import consumers
 from broker.pages import Cursors
+from broker.person_requests import completing
 from broker.persons.importing import Importer
 from broker.policies import notices
 from broker.refusals import RefusalLog
@@ -249,7 +250,7 @@ class App:
             tx.connection.execute(update(HEAD).values(rights=HEAD.c.rights))
 
     def maintain(self) -> None:
-        """Close refusal windows that are over; destroy what nobody needs any more; go on telling of policy versions.
+        """Close what is over, destroy what nobody needs any more, tell of policy versions, record what is done.
 
         Raises:
             SlussError: LEDGER_UNAVAILABLE.
@@ -270,6 +271,17 @@ class App:
             if not self.ledger.run(lambda tx: notices.go_on(tx, rights.at(tx.connection))):
                 break
         self.scrubber.run()
+        self._complete_requests()
+
+    def _complete_requests(self) -> None:
+        rights, after = Rights(self.vault), 0
+        while True:
+            with reading(self.engine) as connection:
+                found = completing.candidates(connection, after)
+            if not found:
+                return
+            after, names = found[-1][0], [name for _, name in found]
+            self.ledger.run(lambda tx, names=names: completing.complete(tx, rights.at(tx.connection), names))  # type: ignore[misc]
 
     def start(self) -> None:
         """Before the first call is taken: the stored ledger is the one that was signed, and nobody came back.
