@@ -83,6 +83,10 @@ if TYPE_CHECKING:
 HEAD = tables.core(tables.Head)
 CURSOR_LABEL = b"sluss/v1 cursors\x00"
 THREADS = 8
+EXPORTERS = 2
+"""Access exports that are made at a time: each holds one in memory."""
+EXPORT_S = 240.0
+"""Seconds that one may take; nothing waits for it but its caller."""
 COUNTERS = 2
 """Questions about usage that are counted at the same time."""
 COUNT_S = 60.0
@@ -128,6 +132,7 @@ class App:
         self._batches = GroupCommit(self.spine.run, settings.commit_timeout_s)
         self._threads = Threads(THREADS, settings.commit_timeout_s)
         self._counting = Threads(COUNTERS, COUNT_S)
+        self._exporting = Threads(EXPORTERS, EXPORT_S)
         self._upkeep = Upkeep(
             self.engine,
             self.ledger,
@@ -211,7 +216,7 @@ class App:
             ),
             (
                 person_request_pb2.DESCRIPTOR.services_by_name["PersonRequestService"],
-                PersonRequests(self.desk, self.ledger, self._settings.origin, cursors, call),
+                PersonRequests(self.desk, self.ledger, self._settings.origin, cursors, call, self._exporting),
             ),
         ]
 
@@ -298,4 +303,5 @@ class App:
         self._batches.close()
         self._threads.close()
         self._counting.close()
+        self._exporting.close()
         self.engine.dispose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sluss.v1 import (
@@ -20,16 +21,23 @@ from sluss.v1 import (
     person_pb2,
     policy_pb2,
 )
+from sluss.v1 import person_request_pb2 as pb
 from sluss_legal.documents import access
+from sqlalchemy import func, select
 from sqlmodel import SQLModel
 from typer.testing import CliRunner
 
+from broker.ids import parse_person
+from broker.ledger.rows import read_entries
+from broker.operator.office import opened
 from broker.person_requests.access import DECIDED
 from broker.store import tables
+from broker.store.engine import reading
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import Team, in_days
 from tests.support.requests import RequestDesk
 
+ENTRY = tables.core(tables.LedgerEntry)
 HOLDS_NO_PERSON = {
     "catalogue", "certificate", "contract", "contract_version", "epoch", "head", "ledger_checkpoint", "ledger_entry",
     "ledger_tile", "policy_version", "recipient_key", "refusal_count", "request", "sealed_entry", "volume",
@@ -175,6 +183,32 @@ def test_the_documents_read_in_both_languages(broker, request_, language):
     assert "Åsa &lt;b&gt;" in page
     assert "Acme Pay AB" in page
     assert access.pdf_of(about, language).startswith(b"%PDF-")
+
+
+def memory(broker):
+    """The most that the broker's process has had resident, in MiB."""
+    with Path(f"/proc/{broker.process.pid}/status").open() as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024
+
+
+def test_an_export_of_20_000_recipients_rows_arrives_whole_in_bounded_memory(broker):
+    contract, client = broker.live_contract()
+    person = broker.register(email="often@example.com")
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    desk = RequestDesk(broker)
+    request, before = desk.proven("access", person), memory(broker)
+    with opened(broker.home) as office:
+        with reading(office.engine) as connection:
+            (last,) = connection.execute(select(func.max(ENTRY.c.id)).where(ENTRY.c.type == "disclosure")).one()
+            disclosure = read_entries(connection, last, 1)[0].entry
+        with office.ledger.transaction() as tx:
+            for _ in range(20_000):
+                tx.append(disclosure, persons=[parse_person(person)])
+    parts = list(desk.stub.ExportAccess(pb.ExportAccessRequest(id=request.id), timeout=240))
+    assert {len(part.part) for part in parts[:-1]} == {256 * 1024}
+    said = json.loads(b"".join(part.part for part in parts))
+    assert len({each["entry"] for each in said["received"]}) == 20_001
+    assert memory(broker) - before < 160
 
 
 def test_another_document_is_no_export():
