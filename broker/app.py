@@ -43,6 +43,7 @@ from broker.legal.cases import Cases
 from broker.obligations.upkeep import Upkeep
 from broker.outbox import consumers
 from broker.pages import Cursors
+from broker.person_requests import completing
 from broker.persons.importing import Importer
 from broker.policies import notices
 from broker.refusals import RefusalLog
@@ -82,6 +83,10 @@ if TYPE_CHECKING:
 HEAD = tables.core(tables.Head)
 CURSOR_LABEL = b"sluss/v1 cursors\x00"
 THREADS = 8
+EXPORTERS = 2
+"""Access exports that are made at a time: each holds one in memory."""
+EXPORT_S = 240.0
+"""Seconds that one may take; nothing waits for it but its caller."""
 COUNTERS = 2
 """Questions about usage that are counted at the same time."""
 COUNT_S = 60.0
@@ -127,6 +132,7 @@ class App:
         self._batches = GroupCommit(self.spine.run, settings.commit_timeout_s)
         self._threads = Threads(THREADS, settings.commit_timeout_s)
         self._counting = Threads(COUNTERS, COUNT_S)
+        self._exporting = Threads(EXPORTERS, EXPORT_S)
         self._upkeep = Upkeep(
             self.engine,
             self.ledger,
@@ -210,7 +216,7 @@ class App:
             ),
             (
                 person_request_pb2.DESCRIPTOR.services_by_name["PersonRequestService"],
-                PersonRequests(self.desk, self.ledger, self._settings.origin, cursors, call),
+                PersonRequests(self.desk, self.ledger, self._settings.origin, cursors, call, self._exporting),
             ),
         ]
 
@@ -249,7 +255,7 @@ class App:
             tx.connection.execute(update(HEAD).values(rights=HEAD.c.rights))
 
     def maintain(self) -> None:
-        """Close refusal windows that are over; destroy what nobody needs any more; go on telling of policy versions.
+        """Close what is over, destroy what nobody needs any more, tell of policy versions, record what is done.
 
         Raises:
             SlussError: LEDGER_UNAVAILABLE.
@@ -270,6 +276,17 @@ class App:
             if not self.ledger.run(lambda tx: notices.go_on(tx, rights.at(tx.connection))):
                 break
         self.scrubber.run()
+        self._complete_requests()
+
+    def _complete_requests(self) -> None:
+        rights, after = Rights(self.vault), 0
+        while True:
+            with reading(self.engine) as connection:
+                found = completing.candidates(connection, after)
+            if not found:
+                return
+            after, names = found[-1][0], [name for _, name in found]
+            self.ledger.run(lambda tx, names=names: completing.complete(tx, rights.at(tx.connection), names))  # type: ignore[misc]
 
     def start(self) -> None:
         """Before the first call is taken: the stored ledger is the one that was signed, and nobody came back.
@@ -286,4 +303,5 @@ class App:
         self._batches.close()
         self._threads.close()
         self._counting.close()
+        self._exporting.close()
         self.engine.dispose()

@@ -4,7 +4,8 @@
     reason("ask anna@example.com", most=500)    INVALID_REQUEST
 
 It errs on the side of refusing: any number of 7 digits or more may be somebody's telephone, personal, account or card
-number. Dates from 2020 on and contract ids are known and pass. Names of people it can't know; whoever writes is told.
+number. Dates from 2020 on and the broker's own ids are known and pass. Names of people it can't
+know; whoever writes is told.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ _LONG_NUMBER: Final = re.compile(rf"\d(?:{_JOIN}\d){{6,}}")
 _PERSONAL_NUMBER: Final = re.compile(r"(?:\d\d)?\d\d(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01]|[6-8]\d|9[01])[-+ ]?\d{4}")
 """YYMMDD-NNNN or YYYYMMDD-NNNN (Skatteverket, SKV 704); the day of a coordination number is 60 higher."""
 _DATE: Final = r"20[2-9]\d-(?:0\d|1[0-2])-[0-3]\d"
-_CONTRACT: Final = r"C-\d{4}-\d{4,6}"
-_KNOWN: Final = re.compile(rf"(?<![\w-])(?:{_DATE}|{_CONTRACT})(?![\w-]|[./+]\d| \d{{4}}(?!\d))")
+_OWN_ID: Final = r"[BCHKLR]-20[2-9]\d-\d{4,6}|C-\d{4}-\d{4,6}"
+"""Ids of contracts, and of what is numbered by year: requests of persons, complaints, reports, holds, legal cases."""
+_KNOWN: Final = re.compile(rf"(?<![\w-])(?:{_DATE}|{_OWN_ID})(?![\w-]|[./+]\d| \d{{4}}(?!\d))")
 _IBAN_START: Final = re.compile(r"(?<![A-Za-z])(?=([A-Za-z]{2}\s?\d\s?\d))")
 _DASHES: Final = dict.fromkeys((*range(0x2010, 0x2016), 0x2212), "-")
 

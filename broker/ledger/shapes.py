@@ -328,6 +328,7 @@ PERSON_REQUEST_EVENTS = frozenset(
         "rectified",
         "erased",
         "objected",
+        "completed",
     }
 )
 """What can happen to a person's request."""

@@ -16,7 +16,7 @@ from broker.errors import Reason, SlussError
 from broker.ids import person_text
 from broker.ledger import entry
 from broker.legal import recipients
-from broker.person_requests import rules
+from broker.person_requests import holdings, rules
 from broker.person_requests.rows import of_person, timeline
 from broker.persons import rows as persons
 from broker.policies import acceptances
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from broker.legal.recipients import Received
     from broker.person_requests.rows import Held
 
-CHOICE: Final = tables.core(tables.Choice)
 NOTICE: Final = tables.core(tables.PolicyNotice)
 OUTBOX: Final = tables.core(tables.OutboxItem)
 VERSION: Final = 1
@@ -55,6 +54,12 @@ RIGHTS: Final = (
 AUTHORITY: Final = {"name": "Integritetsskyddsmyndigheten (IMY)", "web": "https://www.imy.se"}
 """Where a person in Sweden complains; elsewhere, the authority of the place."""
 
+KEEPING: Final = (
+    "Values are kept until their erasure; where the law requires it, or a legal claim needs it, they may have to be"
+    " kept longer (GDPR Art. 17(3)). Whether they have to is decided when erasure is asked for."
+)
+"""The same for everybody: a line that only some exports had would tell of a hold, or of a case that is hidden."""
+
 DECIDED: Final = {
     "person": "fields, registered, changed",
     "choice": "choices",
@@ -70,6 +75,14 @@ DECIDED: Final = {
     "blind_index": "left out: keyed digests of values that are shown",
     "unique_number": "left out: a keyed digest of the customer number, which is shown",
     "erasure": "left out: only of persons of whom nothing else is held",
+    "legal_hold": "left out: a hold may come with a case that the law keeps hidden; `keeping` tells everybody the same",
+    "usage_event": "usage",
+    "former_index": "former_values: which, and how long the digest is kept",
+    "case_file": "complaints, compromises; left out: notes of investigations, and links, some to what is hidden",
+    "case_file_event": "complaints: what the person was told; left out: notes",
+    "credential_lock": "compromises",
+    "canary": "left out: a canary is no person",
+    "canary_index": "left out: a canary is no person",
     "obligation": "left out: what recipients owe follows from `received`, and names the person only by a handle",
 }
 """Every table that holds something of a person, and where it is shown or why it is not. A test walks the tables."""
@@ -105,13 +118,18 @@ def export(view: View, held: Held, origin: str) -> tuple[bytes, int]:
         "changed": rfc3339(row.updated_at),
         "policy": view.snapshot.policy(view.now_us),
         "fields": _fields(view, row),
-        "choices": _choices(view, row.id),
+        "choices": holdings.choices(view, row.id),
         "acceptances": _acceptances(view, row.id),
         "policy_notices": _notices(view, row.id),
         "messages": _messages(view, row.id),
         "requests": [_request(view, each) for each in of_person(view, row.id)],
+        "complaints": holdings.complaints(view, row.id),
+        "compromises": holdings.compromises(view, row.id),
+        "usage": holdings.usage(view, row.id),
+        "former_values": holdings.former(view, row.id),
         "received": _received(view, row.id),
         "purposes": _purposes(view),
+        "keeping": KEEPING,
         "rights": list(RIGHTS),
         "supervisory_authority": AUTHORITY,
     }
@@ -138,22 +156,6 @@ def _fields(view: View, row: Any) -> list[dict[str, Any]]:
             }
         )
     return shown
-
-
-def _choices(view: View, person: int) -> list[dict[str, Any]]:
-    query = select(CHOICE).where(CHOICE.c.person == person).order_by(CHOICE.c.entry)
-    return [
-        {
-            "at": rfc3339(row.at),
-            "purpose": row.purpose,
-            "state": row.state,
-            "channel": row.channel,
-            "source": row.source,
-            "policy": row.policy,
-            "entry": row.entry,
-        }
-        for row in view.connection.execute(query)
-    ]
 
 
 def _acceptances(view: View, person: int) -> list[dict[str, Any]]:

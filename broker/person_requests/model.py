@@ -72,6 +72,7 @@ class Facts:
         begun: whether work has begun.
         exports: how many exports have left.
         fulfilled: the day on which what was asked for was done to the data.
+        completed: the day on which it was done by everybody: an entry says so, made once all had answered.
         ground: why it was refused.
         withdrawn: whether the person took it back.
     """
@@ -87,6 +88,7 @@ class Facts:
     begun: bool = False
     exports: int = 0
     fulfilled: date | None = None
+    completed: date | None = None
     ground: str = ""
     withdrawn: bool = False
 
@@ -112,7 +114,10 @@ class Words:
 
 def facts_json(facts: Facts) -> bytes:
     """The canonical JSON of the facts."""
-    return orjson.dumps({"v": VERSION, **asdict(facts)}, option=orjson.OPT_SORT_KEYS)
+    said = {"v": VERSION, **asdict(facts)}
+    if facts.completed is None:
+        del said["completed"]
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 
 def parse_facts(data: bytes) -> Facts:
@@ -124,8 +129,8 @@ def parse_facts(data: bytes) -> Facts:
     try:
         found = orjson.loads(data)
         found.pop("v")
-        for name in ("received", "paused_since", "fulfilled"):
-            found[name] = found[name] and date.fromisoformat(found[name])
+        for name in ("received", "paused_since", "fulfilled", "completed"):
+            found[name] = found.get(name) and date.fromisoformat(found[name])
         facts = Facts(**{**found, "kind": Kind(found["kind"]), "identity": Identity(found["identity"])})
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
         facts = None

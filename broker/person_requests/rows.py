@@ -1,8 +1,11 @@
 """Requests of persons as rows: proven by the ledger whenever one is loaded, and forgotten with the person.
 
+The person is told once a request has ended, by a message in the transaction that ends it.
+
 The ledger's last entry of a request says the state and the deadline, holds the digest of the facts, and commits to the
 words; a row that somebody changed or put back is refused (LEDGER_INCONSISTENT). A request that waits for recipients
-is done once they have answered: that is looked up among the obligations whenever it is loaded, and stored nowhere.
+is done once they have answered: that is looked up among the obligations whenever it is loaded, until the maintenance
+finds it and `completing.py` records it.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from broker.ledger import entry
 from broker.ledger.rows import read_entries
 from broker.ledger.standing import differs
 from broker.obligations.owing import Progress, progress
+from broker.outbox.queue import queue
 from broker.person_requests import rules
 from broker.person_requests.model import (
     REQUEST_ID,
@@ -45,6 +49,8 @@ EVENT: Final = tables.core(tables.PersonRequestEvent)
 ENTRY: Final = tables.core(tables.LedgerEntry)
 ERASURE: Final = tables.core(tables.Erasure)
 NOBODY: Final = Progress(0, 0)
+ANSWERED: Final = frozenset({State.DONE, State.REFUSED})
+"""States in which the person has an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +169,18 @@ def timeline(view: View, held: Held) -> list[Event]:
     return [_event(view, held, row) for row in kept]
 
 
-def write(change: Change, held: Held, event: str, text: str, document: bytes = b"") -> tuple[Held, int]:
-    """Write a request as it stands now, with a new etag, and its entry; gives it and the entry's index."""
-    moved = replace(held, etag=held.etag + 1)
+def write(change: Change, held: Held, event: str, text: str, document: bytes = b"", by: str = "") -> tuple[Held, int]:
+    """Write a request as it stands now, with a new etag, and its entry; gives it and the entry's index.
+
+    Args:
+        change: the transaction.
+        held: the request after the step.
+        event: the step.
+        text: what was written.
+        document: the digest of an export that leaves.
+        by: who takes the step, if not the caller.
+    """
+    moved = _dated(replace(held, etag=held.etag + 1), today(change.now_us))
     values = {
         "number": held.number,
         "person": moved.person,
@@ -178,7 +193,15 @@ def write(change: Change, held: Held, event: str, text: str, document: bytes = b
         "updated_at": change.now_us,
     }
     change.connection.execute(update(REQUEST).where(REQUEST.c.id == held.id).values(values))
-    return moved, _log(change, moved, event, text, document)
+    if moved.person and moved.state in ANSWERED:
+        queue(change, moved.person, "request_answered", {"request": moved.id})
+    return moved, _log(change, moved, event, text, document, by or change.principal.name)
+
+
+def _dated(held: Held, day: date) -> Held:
+    """With the day on which it was done, if this is the step with which it is."""
+    done = held.state is State.DONE and held.facts.completed is None
+    return replace(held, facts=replace(held.facts, completed=day)) if done else held
 
 
 def create(change: Change, facts: Facts, words: Words, text: str) -> tuple[Held, int]:
@@ -212,7 +235,7 @@ def _sealed_words(held: Held) -> bytes:
     return held.keys.seal("body", words_json(held.words)) if held.keys and held.words else b""
 
 
-def _log(change: Change, held: Held, event: str, text: str, document: bytes) -> int:
+def _log(change: Change, held: Held, event: str, text: str, document: bytes, by: str) -> int:
     keys, words = held.keys, held.words
     data = entry.person_request(
         change.now_us,
@@ -222,7 +245,7 @@ def _log(change: Change, held: Held, event: str, text: str, document: bytes) -> 
         held.state,
         rules.deadline(held.facts).isoformat(),
         held.facts.ground,
-        change.principal.name,
+        by,
         facts=sha256(facts_json(held.facts)).digest(),
         body=keys.commit_body(words_json(words)) if keys and words else b"",
         text=keys.commit_text(rfc3339(change.now_us), text) if keys else b"",

@@ -1,6 +1,6 @@
 """The rules of persons' requests. Pure: no store, no clock, no keys.
 
-A state is derived from what happened; there is no step that sets one. `done` follows from two things only: what was
+A state is derived from what happened; nobody can set one. `done` follows from two things only: what was
 asked for has been done to the data, and every recipient who owes for it has answered for good.
 """
 
@@ -60,6 +60,7 @@ class Step(StrEnum):
     RECTIFY = "rectified"
     ERASE = "erased"
     OBJECT = "objected"
+    COMPLETE = "completed"
 
 
 _KINDS: Final[Mapping[Step, frozenset[Kind]]] = {
@@ -83,6 +84,8 @@ def state(facts: Facts, *, answered: bool) -> State:
         return State.WITHDRAWN
     if facts.ground:
         return State.REFUSED
+    if facts.completed is not None:
+        return State.DONE
     if facts.fulfilled is not None:
         return State.DONE if answered or facts.kind not in OWED_FOR else State.WAITING
     if facts.begun:
@@ -96,6 +99,8 @@ def require(facts: Facts, step: Step, request: str) -> None:
     Raises:
         SlussError: PERSON_REQUEST_WRONG_STATE, with the kind or the state; IDENTITY_NOT_PROVEN.
     """
+    if step is Step.COMPLETE:
+        raise _wrong(facts, request, "nobody can say that it is done: the broker finds out")
     kinds = _KINDS.get(step, _ALL)
     if facts.kind not in kinds:
         raise _wrong(facts, request, f"a request for {facts.kind} is not for this")

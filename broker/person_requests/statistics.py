@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import statistics as numbers
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker.person_requests import rules
@@ -19,7 +20,7 @@ PAGE = 200
 
 @dataclass(slots=True)
 class Count:
-    """Requests of one kind."""
+    """Requests of one kind; `days` from the day they came in until they were done."""
 
     received: int = 0
     done: int = 0
@@ -28,6 +29,13 @@ class Count:
     open: int = 0
     overdue: int = 0
     extended: int = 0
+    late: int = 0
+    days: list[int] = field(default_factory=list)
+
+    @property
+    def median_days(self) -> int:
+        """Days until half of those that are done were."""
+        return round(numbers.median(self.days)) if self.days else 0
 
 
 def statistics(view: View, first: date, last: date) -> dict[Kind, Count]:
@@ -47,5 +55,8 @@ def statistics(view: View, first: date, last: date) -> dict[Kind, Count]:
             count.open += held.state not in rules.FINAL
             count.overdue += rules.overdue(held.facts, held.state, today(view.now_us))
             count.extended += held.facts.months > 0
+            if held.facts.completed is not None:
+                count.days.append((held.facts.completed - held.facts.received).days)
+                count.late += held.facts.completed > rules.deadline(held.facts)
         if not before:
             return found

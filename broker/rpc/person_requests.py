@@ -32,12 +32,15 @@ PART_BYTES = 256 * 1024
 class PersonRequests:
     """The servicer; see person_request.proto for what each method does."""
 
-    def __init__(self, desk: Desk, ledger: Ledger, origin: str, cursors: Cursors, call: Threads) -> None:
+    def __init__(
+        self, desk: Desk, ledger: Ledger, origin: str, cursors: Cursors, call: Threads, exporting: Threads
+    ) -> None:
         self._desk = desk
         self._ledger = ledger
         self._origin = origin
         self._cursors = cursors
         self._call = call
+        self._exporting = exporting
 
     async def open_request(
         self, caller: Caller, request: pb.OpenRequestRequest, _deadline_s: float
@@ -110,7 +113,7 @@ class PersonRequests:
             doing.exportable(held)
             return held, *access.export(view, held, self._origin)
 
-        held, data, record = await self._call(self._desk.read, caller, make)
+        held, data, record = await self._exporting(self._desk.read, caller, make)
         digest = sha256(data).digest()
         _, index = await self._call(
             self._desk.change, caller, lambda change: doing.export_left(change, held, record, digest)

@@ -162,6 +162,7 @@ def request(held: Held, now_us: int) -> pb.PersonRequest:
         told=words.told if words else "",
         ground=facts.ground,
         fulfilled=facts.fulfilled.isoformat() if facts.fulfilled else "",
+        completed=facts.completed.isoformat() if facts.completed else "",
         recipients=held.owed.total,
         answered=held.owed.answered,
         forgotten=words is None,
@@ -188,4 +189,6 @@ def count(of: Kind, found: Count) -> pb.PersonRequestCount:
         open=found.open,
         overdue=found.overdue,
         extended=found.extended,
+        late=found.late,
+        median_days=found.median_days,
     )

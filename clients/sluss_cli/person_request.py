@@ -315,7 +315,7 @@ def statistics(
     period(first, last)
     request = pb.GetRequestStatisticsRequest(first_day=first, last_day=last)
     reply = session.person_requests.GetRequestStatistics(request, timeout=DEADLINE_S)
-    columns = ("received", "done", "refused", "withdrawn", "open", "overdue", "extended")
+    columns = ("received", "done", "refused", "withdrawn", "open", "overdue", "extended", "late", "median_days")
     counts = [
         {"kind": kind_name(each.kind), **{name: int(getattr(each, name)) for name in columns}} for each in reply.counts
     ]
@@ -380,8 +380,8 @@ def _tell(session: Session, reply: Any) -> None:
 def _document(request: pb.PersonRequest) -> dict[str, Any]:
     names = (
         "id", "person_id", "channel", "received", "deadline", "extended_months", "paused_since", "overdue", "identity",
-        "identity_method", "asked", "requester", "language", "told", "ground", "fulfilled", "recipients", "answered",
-        "forgotten", "etag",
+        "identity_method", "asked", "requester", "language", "told", "ground", "fulfilled", "completed", "recipients",
+        "answered", "forgotten", "etag",
     )  # fmt: skip
     return {
         "kind": kind_name(request.kind),

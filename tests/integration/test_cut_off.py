@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 
 import grpc
@@ -21,37 +17,13 @@ from sluss_client.profile import Profile
 
 from broker.ledger import entry
 from tests.integration.server_world import ACME, Ping, World, running, stream, unary
-from tests.support.broker import READY_S, BrokerProcess, free_port
+from tests.support.broker import BrokerProcess, beside
 from tests.support.postgres import database, server_url
 
 PATIENCE_S = 15
 """The broker promises a second; a busy machine gets more before the test gives up."""
 ENDED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.CANCELLED)
 """A status behind messages that the caller does not take can't reach it: then the call is reset."""
-
-
-@contextmanager
-def beside(broker):
-    """Another broker, of two workers, over the same store; gives its endpoint."""
-    port = free_port()
-    command = [sys.executable, "-m", "sluss_cli", "serve", "--home", str(broker.home)]
-    process = subprocess.Popen(
-        [*command, "--listen", f"127.0.0.1:{port}", "--workers", "2"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "SLUSS_ONE_CORE": "false"},
-    )
-    try:
-        deadline = time.monotonic() + READY_S
-        while time.monotonic() < deadline and process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def waiting(line):

@@ -134,12 +134,20 @@ def test_erasure_destroys_the_words_and_waits_for_recipients(broker, contract, d
     refused("PERSON_UNKNOWN", desk.open, "access", person)
 
 
+def completed(desk, request):
+    """The request once the maintenance has recorded that it is done, with its timeline."""
+    deadline = time.monotonic() + 30
+    while not (shown := desk.get(request.id)).request.completed and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return shown.request, shown.timeline
+
+
 def attest_all(broker):
     """The recipient attests every erasure and correction that it owes; gives how many."""
     stub = obligation_pb2_grpc.ObligationServiceStub(broker.channel("subcontractor/acme"))
     profile = Profile.load(broker.profile("subcontractor/acme"))
     listed = stub.ListObligations(obligation_pb2.ListObligationsRequest(), timeout=10).obligations
-    owed = [each for each in listed if each.kind == "erase" and not each.outcome]
+    owed = [each for each in listed if each.kind != "delete_by" and not each.outcome]
     for each in owed:
         said = {
             "contract": each.contract_id, "event": "attested", "kind": each.kind, "obligation": each.obligation_id,
@@ -164,11 +172,33 @@ def test_an_erasure_is_done_once_every_recipient_has_attested_it(broker, contrac
     request = desk.step("Erase", desk.proven("erasure", person))
     assert state(desk.get(request.id).request) == "waiting_for_recipients"
     assert attest_all(broker) >= 1
-    deadline = time.monotonic() + 30
-    while state(desk.get(request.id).request) != "done" and time.monotonic() < deadline:
-        time.sleep(0.2)
-    shown = desk.get(request.id).request
+    shown, timeline = completed(desk, request)
     assert (state(shown), shown.recipients, shown.answered) == ("done", 1, 1)
+    assert (shown.completed, timeline[-1].event, timeline[-1].by) == (
+        rfc3339(system_clock())[:10],
+        "completed",
+        "broker",
+    )
+
+
+def test_a_rectification_is_recorded_as_done_once_and_the_person_is_told(broker, contract, desk, person):
+    contract_id, client = contract
+    client.disclose(contract_id, "billing", ["email"], broker.handles(contract_id, person))
+    etag = broker.persons("privacy/team").GetPerson(person_pb2.GetPersonRequest(person_id=person)).etag
+    value = person_pb2.FieldValue(field="email", value="right@example.com")
+    waiting = desk.step("Rectify", desk.proven("rectification", person), values=[value], person_etag=etag, last=True)
+    time.sleep(2.5)
+    shown = desk.get(waiting.id)
+    assert (state(shown.request), shown.request.completed) == ("waiting_for_recipients", "")
+    assert "completed" not in shown.request.possible
+    assert attest_all(broker) >= 1
+    shown, timeline = completed(desk, waiting)
+    assert state(shown) == "done"
+    time.sleep(1.5)
+    assert [each.event for each in desk.get(waiting.id).timeline] == [each.event for each in timeline]
+    data, _ = desk.export(desk.proven("access", person).id)
+    kinds = [each["kind"] for each in json.loads(data)["messages"]]
+    assert kinds.count("request_answered") == 1
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.02])
@@ -183,13 +213,14 @@ def test_an_erasure_that_a_kill_cut_off_is_done_once(broker, desk, after_s):
     again = RequestDesk(broker)
     assert again.stub.Erase(message, timeout=20, wait_for_ready=True).request.fulfilled
     events = [event.event for event in again.get(request.id).timeline]
-    assert events == ["opened", "identity_noted", "erased"]
+    assert events[:3] == ["opened", "identity_noted", "erased"]
+    assert events[3:] in ([], ["completed"])
 
 
 def test_an_objection_needs_no_proof_and_holds(broker, desk, person):
     request = desk.open("objection", person)
     done = desk.step("Object", request, purposes=["offers.email"], channel="phone", note="wants no offers")
-    assert state(done) == "done"
+    assert (state(done), done.completed) == ("done", rfc3339(system_clock())[:10])
     shown = broker.persons("privacy/team").GetPerson(person_pb2.GetPersonRequest(person_id=person))
     assert [(choice.purpose, choice.state) for choice in shown.choices] == [
         ("offers.email", choice_pb2.CHOICE_STATE_OPTED_OUT)

@@ -49,10 +49,9 @@ sys.exit(done["exit"])
 
 
 def page():
-    """The README's blocks from "Use it" on, in order; the contract's id has the year of today."""
+    """The README's blocks from "Use it" on, in order; what is numbered by year has that of today."""
     text = (ROOT / "README.md").read_text()
-    text = text[text.index("## Use it") :].replace("C-2026-", f"C-{datetime.now(UTC).year}-")
-    text = text.replace("L-2026-", f"L-{datetime.now(UTC).year}-")
+    text = re.sub(r"\b([BCHKLOR])-2026-", rf"\1-{datetime.now(UTC).year}-", text[text.index("## Use it") :])
     return FENCE.findall(text)
 
 

@@ -82,6 +82,7 @@ def test_short_numbers_among_words_pass(before, numbers):
         "not renewed after 2026-12-31",
         "2026-11-25 14:30: audit finding 12, replaced by C-2026-0002",
         "C-2026-0001, C-2026-123456 and C-2027-0001",
+        "R-2026-0001, K-2026-0002, B-2026-0003, H-2026-0004 and L-2026-0005",
         "clause 7.4.2 (b), 3 breaches in 2026",
         "key 5f0c1a9e replaced",
     ],

@@ -195,6 +195,30 @@ class BrokerProcess:
         return list(self.persons().GetHandles(request, timeout=10).handles)
 
 
+@contextlib.contextmanager
+def beside(broker):
+    """Another broker, of two workers, over the same store; gives its endpoint."""
+    port = free_port()
+    command = [sys.executable, "-m", "sluss_cli", "serve", "--home", str(broker.home)]
+    process = subprocess.Popen(
+        [*command, "--listen", f"127.0.0.1:{port}", "--workers", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "SLUSS_ONE_CORE": "false"},
+    )
+    try:
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline and process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 def grant(purpose="billing", fields=("email=full", "payment.iban=last4", "name.given=full"), persons=10**6, **extra):
     """A grant over everyone."""
     granted = [contract_pb2.FieldGrant(field=f.split("=")[0], transform=f.split("=")[1]) for f in fields]

@@ -83,7 +83,7 @@ class Model:
             Step.EXPORT: Kind.ACCESS, Step.HAND_OVER: Kind.ACCESS, Step.RECTIFY: Kind.RECTIFICATION,
             Step.ERASE: Kind.ERASURE, Step.OBJECT: Kind.OBJECTION,
         }  # fmt: skip
-        if self.ended or self.acted or own.get(step, self.kind) is not self.kind:
+        if step is Step.COMPLETE or self.ended or self.acted or own.get(step, self.kind) is not self.kind:
             return False
         if (step in own or step is Step.WORK) and not self.proven and self.kind is not Kind.OBJECTION:
             return False
@@ -140,3 +140,6 @@ def test_the_rules_follow_a_reference_model_and_done_is_never_said_before_it_is(
             assert facts.fulfilled
             assert answered or kind not in (Kind.ERASURE, Kind.RECTIFICATION)
         assert parse_facts(facts_json(facts)) == facts
+    done = replace(facts, completed=DAY)
+    assert parse_facts(facts_json(done)) == done
+    assert b"completed" in facts_json(done)

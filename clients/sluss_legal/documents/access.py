@@ -29,11 +29,31 @@ CATEGORIES = {
     "technical": N_("Technical"),
 }
 STATES = {"in": N_("yes"), "out": N_("no")}
+CHANNELS = {"email": N_("e-mail"), "phone": N_("phone"), "post": N_("post"), "sms": N_("SMS")}
 KINDS = {
     "access": N_("Access"),
     "rectification": N_("Rectification"),
     "erasure": N_("Erasure"),
     "objection": N_("Objection"),
+}
+MESSAGES = {
+    "registration_confirmation": N_("Your registration was confirmed"),
+    "policy_changed": N_("The policy has changed"),
+    "request_received": N_("Your request has come in"),
+    "request_answered": N_("Your request has been answered"),
+    "credential_reset": N_("Your password has to be chosen anew"),
+}
+COMPLAINT_STATES = {
+    "received": N_("Taken in"),
+    "investigating": N_("Being looked into"),
+    "decided": N_("Decided"),
+    "closed": N_("Closed"),
+}
+OUTCOMES = {
+    "upheld": N_("You were right"),
+    "partly": N_("You were right in part"),
+    "not_upheld": N_("We see it otherwise"),
+    "withdrawn": N_("Withdrawn"),
 }
 STANDS = {
     "received": N_("Taken in"),
@@ -117,13 +137,27 @@ def document(about: Access, tongue: Tongue) -> Document:
         _received(said, tongue),
         Heading(say(N_("Your choices"))),
         _choices(said, tongue),
+        Heading(say(N_("Policy versions"))),
+        _policies(said, tongue),
+        Heading(say(N_("What you used"))),
+        _usage(said, tongue),
+        Heading(say(N_("Messages to you"))),
+        _messages(said, tongue),
         Heading(say(N_("Your requests"))),
         _requests(said, tongue),
+        Heading(say(N_("Your complaints"))),
+        _complaints(said, tongue),
+        *_compromises(said, tongue),
         Heading(say(N_("What your data may be used for"))),
         _purposes(said, tongue),
         Heading(say(N_("How long"))),
         Text(say(N_("Your data are kept until you ask for their erasure or the company no longer needs them."
                     " Each recipient has to delete them by the day that stands in its row."))),
+        Text(say(N_("Where the law requires it, or a legal claim needs it, they may have to be kept longer (GDPR"
+                    " Art. 17(3)). Whether they have to is decided when erasure is asked for; this is so for"
+                    " everybody."))),
+        _retention(said, tongue),
+        *_former(said, tongue),
         Heading(say(N_("Your rights"))),
         *[Text(say(right)) for right in RIGHTS],
         Text(
@@ -194,20 +228,69 @@ def _choices(said: Mapping[str, Any], tongue: Tongue) -> Table:
     labels = {each["purpose"]: each[f"label_{tongue.language}"] for each in said["purposes"]}
     rows = [
         (
-            moment(each["at"]),
+            moment(each["chosen_at"]),
             labels.get(each["purpose"], each["purpose"]),
             say(STATES.get(each["state"], each["state"])),
-            each["channel"],
-            each["source"],
+            ", ".join(say(CHANNELS.get(one, one)) for one in each["channels"]) or say(N_("all")),
+            ", ".join(filter(None, (each["medium"], each["source"], each["evidence"]))),
             each["policy"],
+            str(each["entry"]),
         )
         for each in said["choices"]
     ]
     heads = (
-        N_("When (UTC)"), N_("Purpose"), N_("Your choice"), N_("Channel"), N_("Source"), N_("Policy version"),
+        N_("When (UTC)"), N_("Purpose"), N_("Your choice"), N_("Contact by"), N_("How it was made"),
+        N_("Policy version"), N_("Entry"),
     )  # fmt: skip
     columns = [say(head) for head in heads]
-    return Table(columns, rows, (18, 28, 12, 12, 18, 12), say(N_("You have made no choices.")))
+    return Table(columns, rows, (16, 26, 10, 14, 22, 12, 8), say(N_("You have made no choices.")), (6,))
+
+
+def _policies(said: Mapping[str, Any], tongue: Tongue) -> Table:
+    say = tongue.say
+    rows = [
+        (moment(each["at"]), each["version"], say(N_("You accepted it")), each["source"], each["evidence"])
+        for each in said["acceptances"]
+    ] + [
+        (moment(each["at"]), each["version"], say(N_("You were told of it")), "", "") for each in said["policy_notices"]
+    ]
+    heads = (N_("When (UTC)"), N_("Policy version"), N_("What happened"), N_("Source"), N_("Evidence"))
+    columns = [say(head) for head in heads]
+    return Table(columns, sorted(rows), (18, 16, 24, 18, 24), say(N_("You have accepted none and were told of none.")))
+
+
+def _usage(said: Mapping[str, Any], tongue: Tongue) -> Table:
+    """Per month: the days are in the JSON beside it."""
+    say = tongue.say
+    summed: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for each in said["usage"]:
+        attributes = ", ".join(f"{name}: {value}" for name, value in sorted(each["attributes"].items()))
+        key = each["day"][:7], each[f"label_{tongue.language}"], attributes
+        events, seconds = summed.get(key, (0, 0))
+        summed[key] = events + each["events"], seconds + each["seconds"]
+    rows = [(*key, str(events), _minutes(seconds)) for key, (events, seconds) in sorted(summed.items())]
+    heads = (N_("Month"), N_("What"), N_("More about it"), N_("Times"), N_("Minutes"))
+    columns = [say(head) for head in heads]
+    return Table(columns, rows, (10, 30, 36, 10, 12), say(N_("Nothing is held about what you used.")), (3, 4))
+
+
+def _minutes(seconds: int) -> str:
+    """Whole minutes, upwards, so that no use looks like none."""
+    return str(-(-seconds // 60)) if seconds else ""
+
+
+def _messages(said: Mapping[str, Any], tongue: Tongue) -> Table:
+    say = tongue.say
+    rows = [
+        (
+            moment(each["at"]),
+            say(MESSAGES.get(each["kind"], each["kind"])),
+            moment(each["settled_at"]) if each["settled_at"] else say(N_("not yet")),
+        )
+        for each in said["messages"]
+    ]
+    heads = (N_("Written (UTC)"), N_("Message"), N_("Sent (UTC)"))
+    return Table([say(head) for head in heads], rows, (20, 55, 25), say(N_("There are none.")))
 
 
 def _requests(said: Mapping[str, Any], tongue: Tongue) -> Table:
@@ -217,19 +300,92 @@ def _requests(said: Mapping[str, Any], tongue: Tongue) -> Table:
             each["request"],
             say(KINDS.get(each["kind"], each["kind"])),
             each["received"],
+            each["deadline"],
             say(STANDS.get(each["state"], each["state"])),
             each["asked"],
+            each["told"],
         )
         for each in said["requests"]
     ]
-    heads = (N_("Number"), N_("Request"), N_("Came in"), N_("State"), N_("In your words"))
-    return Table([say(head) for head in heads], rows, (14, 14, 12, 18, 42), say(N_("You have made no requests.")))
+    heads = (
+        N_("Number"), N_("Request"), N_("Came in"), N_("Answer by"), N_("State"), N_("In your words"), N_("Our answer"),
+    )  # fmt: skip
+    columns = [say(head) for head in heads]
+    return Table(columns, rows, (13, 12, 11, 11, 14, 22, 22), say(N_("You have made no requests.")))
+
+
+def _complaints(said: Mapping[str, Any], tongue: Tongue) -> Table:
+    say = tongue.say
+    rows = [
+        (
+            each["complaint"],
+            moment(each["opened"]),
+            say(COMPLAINT_STATES.get(each["state"], each["state"])),
+            each["about"],
+            say(OUTCOMES.get(each["outcome"], each["outcome"])) if each["outcome"] else "",
+            each["told"],
+            moment(each["closed"]),
+        )
+        for each in said["complaints"]
+    ]
+    heads = (
+        N_("Number"), N_("Came in"), N_("State"), N_("In your words"), N_("Outcome"), N_("Our answer"), N_("Closed"),
+    )  # fmt: skip
+    columns = [say(head) for head in heads]
+    return Table(columns, rows, (13, 13, 13, 22, 13, 22, 13), say(N_("You have made no complaints.")))
+
+
+def _compromises(said: Mapping[str, Any], tongue: Tongue) -> list[Block]:
+    """Only where there are any: hardly anybody's password was stolen."""
+    say = tongue.say
+    rows = [
+        (each["report"], moment(each["opened"]), say(N_("blocked")) if each["locked"] else say(N_("free")))
+        for each in said["compromises"]
+    ]
+    heads = (N_("Number"), N_("Came in"), N_("Your password is"))
+    table = Table([say(head) for head in heads], rows, (25, 35, 40), "")
+    return [Heading(say(N_("Reports that your password was stolen"))), table] if rows else []
+
+
+def _retention(said: Mapping[str, Any], tongue: Tongue) -> Table:
+    """The last day for each recipient and contract."""
+    say = tongue.say
+    last: dict[tuple[str, str], str] = {}
+    for each in said["received"]:
+        key = each["recipient"], each["authority"]
+        last[key] = max(last.get(key, ""), each["retain_until"])
+    rows = [(who, what, until or say(N_("as its law says"))) for (who, what), until in sorted(last.items())]
+    heads = (N_("Recipient"), N_("Contract or case"), N_("Deletes the last of it by"))
+    return Table([say(head) for head in heads], rows, (45, 25, 30), say(N_("Nobody has received your data.")))
+
+
+def _former(said: Mapping[str, Any], tongue: Tongue) -> list[Block]:
+    say = tongue.say
+    labels = {each["field"]: each[f"label_{tongue.language}"] for each in said["fields"]}
+    rows = [
+        (
+            labels.get(each["field"], each["field"]),
+            moment(each["since"]),
+            moment(each["until"]),
+            each["kept_until"][:10],
+        )
+        for each in said["former_values"]
+    ]
+    heads = (N_("Field"), N_("Yours from (UTC)"), N_("Yours until (UTC)"), N_("Kept as a keyed digest until"))
+    table = Table([say(head) for head in heads], rows, (30, 22, 22, 26), "")
+    told = N_("Values that were corrected or removed are not kept. A keyed digest of each is, so that a leaked copy can"
+              " be recognised; the value can't be read from it.")  # fmt: skip
+    return [Text(say(told)), table] if rows else []
 
 
 def _purposes(said: Mapping[str, Any], tongue: Tongue) -> Table:
+    """A row for each class: for one purpose each, the reasons would be the same line again and again."""
     say = tongue.say
-    rows = [
-        (each[f"label_{tongue.language}"], say(CLASSES.get(each["class"], each["basis"]))) for each in said["purposes"]
-    ]
+    grouped: dict[str, list[str]] = {}
+    for each in said["purposes"]:
+        grouped.setdefault(each["class"] if each["class"] in CLASSES else each["basis"], []).append(
+            each[f"label_{tongue.language}"]
+        )
+    rows = [("; ".join(labels), say(CLASSES.get(why, why))) for why, labels in grouped.items()]
     heads = (N_("Purpose"), N_("Why that is allowed"))
-    return Table([say(head) for head in heads], rows, (40, 60), say(N_("For nothing.")))
+    return Table([say(head) for head in heads], rows, (60, 40), say(N_("For nothing.")))

@@ -153,6 +153,7 @@ class PersonRequest(_message.Message):
     FORGOTTEN_FIELD_NUMBER: _builtins.int
     POSSIBLE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    COMPLETED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Such as `R-2026-0001`."""
     kind: Global___PersonRequestKind.ValueType
@@ -197,6 +198,8 @@ class PersonRequest(_message.Message):
     """Whether the person was erased, and the words with them."""
     etag: _builtins.str
     """For the next step: one that was based on another state is refused."""
+    completed: _builtins.str
+    """The day on which it was done by everybody, as the ledger's entry `completed`, or the step that ended it, says."""
     @_builtins.property
     def possible(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that it could take now, as the timeline names them."""
@@ -227,10 +230,11 @@ class PersonRequest(_message.Message):
         forgotten: _builtins.bool = ...,
         possible: _abc.Iterable[_builtins.str] | None = ...,
         etag: _builtins.str = ...,
+        completed: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "asked", b"asked", "channel", b"channel", "deadline", b"deadline", "etag", b"etag", "extended_months", b"extended_months", "forgotten", b"forgotten", "fulfilled", b"fulfilled", "ground", b"ground", "id", b"id", "identity", b"identity", "identity_method", b"identity_method", "kind", b"kind", "language", b"language", "overdue", b"overdue", "paused_since", b"paused_since", "person_id", b"person_id", "possible", b"possible", "received", b"received", "recipients", b"recipients", "requester", b"requester", "state", b"state", "told", b"told"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "asked", b"asked", "channel", b"channel", "completed", b"completed", "deadline", b"deadline", "etag", b"etag", "extended_months", b"extended_months", "forgotten", b"forgotten", "fulfilled", b"fulfilled", "ground", b"ground", "id", b"id", "identity", b"identity", "identity_method", b"identity_method", "kind", b"kind", "language", b"language", "overdue", b"overdue", "paused_since", b"paused_since", "person_id", b"person_id", "possible", b"possible", "received", b"received", "recipients", b"recipients", "requester", b"requester", "state", b"state", "told", b"told"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1184,6 +1188,8 @@ class PersonRequestCount(_message.Message):
     OPEN_FIELD_NUMBER: _builtins.int
     OVERDUE_FIELD_NUMBER: _builtins.int
     EXTENDED_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
+    MEDIAN_DAYS_FIELD_NUMBER: _builtins.int
     kind: Global___PersonRequestKind.ValueType
     """The kind."""
     received: _builtins.int
@@ -1200,6 +1206,10 @@ class PersonRequestCount(_message.Message):
     """Of those, past their deadline."""
     extended: _builtins.int
     """Whose deadline was extended."""
+    late: _builtins.int
+    """Done after their deadline: by everybody, recipients with them."""
+    median_days: _builtins.int
+    """Days until they were done by everybody: the median of those that are."""
     def __init__(
         self,
         *,
@@ -1211,10 +1221,12 @@ class PersonRequestCount(_message.Message):
         open: _builtins.int = ...,
         overdue: _builtins.int = ...,
         extended: _builtins.int = ...,
+        late: _builtins.int = ...,
+        median_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "extended", b"extended", "kind", b"kind", "open", b"open", "overdue", b"overdue", "received", b"received", "refused", b"refused", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "extended", b"extended", "kind", b"kind", "late", b"late", "median_days", b"median_days", "open", b"open", "overdue", b"overdue", "received", b"received", "refused", b"refused", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
