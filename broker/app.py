@@ -254,6 +254,13 @@ class App:
         Raises:
             SlussError: LEDGER_UNAVAILABLE.
         """
+        try:
+            self._keep_house()
+        finally:
+            # Whatever else is amiss: erasures are finished.
+            self.scrubber.run()
+
+    def _keep_house(self) -> None:
         self.ledger.run(self._refusals.close)
         self._upkeep.run()
         now_us = self._clock()
@@ -269,7 +276,6 @@ class App:
         for _ in range(MOST_PARTS):
             if not self.ledger.run(lambda tx: notices.go_on(tx, rights.at(tx.connection))):
                 break
-        self.scrubber.run()
 
     def start(self) -> None:
         """Before the first call is taken: the stored ledger is the one that was signed, and nobody came back.
