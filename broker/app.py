@@ -260,6 +260,14 @@ class App:
         Raises:
             SlussError: LEDGER_UNAVAILABLE.
         """
+        try:
+            self._keep_house()
+        finally:
+            # Whatever else is amiss: erasures are finished.
+            self.scrubber.run()
+        self._complete_requests()
+
+    def _keep_house(self) -> None:
         self.ledger.run(self._refusals.close)
         self._upkeep.run()
         now_us = self._clock()
@@ -275,8 +283,6 @@ class App:
         for _ in range(MOST_PARTS):
             if not self.ledger.run(lambda tx: notices.go_on(tx, rights.at(tx.connection))):
                 break
-        self.scrubber.run()
-        self._complete_requests()
 
     def _complete_requests(self) -> None:
         rights, after = Rights(self.vault), 0
