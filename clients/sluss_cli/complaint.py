@@ -40,7 +40,7 @@ def open_(
     complainant: Annotated[str, typer.Option("--from", help="Who complains, if not on record.", metavar="TEXT")] = "",
     links: Annotated[
         list[str] | None,
-        typer.Option("--link", help="A ledger entry's index or a contract; again for more.", metavar="LINK"),
+        typer.Option("--link", help="An entry, contract, request or obligation; again for more.", metavar="LINK"),
     ] = None,
 ) -> None:
     """Open a complaint."""
@@ -109,10 +109,18 @@ def show(session: Session, complaint: ComplaintId) -> None:
         }
     )
     session.output.table(
-        ("remedy", "contract", "by", "at", "done"),
-        [(r.kind, r.contract_id, r.by, moment(r.at), "yes" if r.done else "not yet") for r in shown.remedies],
+        ("remedy", "contract", "by", "at", "done", "recipients"),
+        [(r.kind, r.contract_id, r.by, moment(r.at), "yes" if r.done else "not yet", _owed(r)) for r in shown.remedies],
     )
     print_timeline(session, reply.timeline)
+
+
+def _owed(remedy: pb.ComplaintRemedy) -> str:
+    """How far the recipients have come, such as `1 of 2 answered, 1 not confirmed`; empty if none owes."""
+    if not remedy.recipients:
+        return ""
+    apart = f", {remedy.not_confirmed} not confirmed" if remedy.not_confirmed else ""
+    return f"{remedy.answered} of {remedy.recipients} answered{apart}"
 
 
 def _etag(session: Session, complaint: str) -> str:
@@ -141,9 +149,9 @@ def note(session: Session, complaint: ComplaintId, words: Words) -> None:
 def link(
     session: Session,
     complaint: ComplaintId,
-    links: Annotated[list[str], typer.Argument(help="Ledger entries' indexes or contracts.", metavar="LINK")],
+    links: Annotated[list[str], typer.Argument(help="Entries, contracts, requests, obligations.", metavar="LINK")],
 ) -> None:
-    """Link ledger entries or contracts."""
+    """Link ledger entries, contracts, persons' requests or obligations."""
     _change(session, pb.ChangeComplaintRequest(complaint_id=complaint, links=links))
 
 

@@ -6,8 +6,8 @@ import uuid
 
 import grpc
 import pytest
+from sluss.v1 import choice_pb2, complaint_pb2_grpc, compromise_pb2, compromise_pb2_grpc, person_pb2
 from sluss.v1 import complaint_pb2 as pb
-from sluss.v1 import complaint_pb2_grpc, compromise_pb2, compromise_pb2_grpc, person_pb2
 from sluss_client.errors import LedgerInconsistent, from_rpc_error
 from sqlalchemy import select, update
 
@@ -77,21 +77,19 @@ def test_a_stolen_password_lets_only_opt_outs_through_until_it_is_reinstated(bro
     assert shown.credential_locked_by == report.report_id
 
     def choose(state):
-        return persons.RecordChoice(
-            person_pb2.RecordChoiceRequest(
-                request_id=str(uuid.uuid4()), person_id=person, source="web",
-                choice=person_pb2.ChoiceMade(purpose="partners.email", state=state, channel="email"),
-            ),
-            timeout=10,
-        )  # fmt: skip
+        made = choice_pb2.ChoiceMade(purpose="partners.email", state=state, medium="web")
+        request = choice_pb2.RecordChoiceRequest(
+            request_id=str(uuid.uuid4()), person_id=person, source="web", choice=made
+        )
+        return broker.choices().RecordChoice(request, timeout=10)
 
-    assert refused(lambda: choose(person_pb2.CHOICE_STATE_OPTED_IN)) == "CREDENTIAL_LOCKED"
-    choose(person_pb2.CHOICE_STATE_OPTED_OUT)
+    assert refused(lambda: choose(choice_pb2.CHOICE_STATE_OPTED_IN)) == "CREDENTIAL_LOCKED"
+    choose(choice_pb2.CHOICE_STATE_OPTED_OUT)
     early = compromise_pb2.CloseReportRequest(report_id=report.report_id, etag=report.etag, reason="done")
     assert refused(lambda: desk.CloseReport(early, timeout=10)) == "FILE_WRONG_STATE"
     again = compromise_pb2.ReinstateCredentialRequest(report_id=report.report_id, etag=report.etag, reason="new one")
     reinstated = desk.ReinstateCredential(again, timeout=10).report
-    choose(person_pb2.CHOICE_STATE_OPTED_IN)
+    choose(choice_pb2.CHOICE_STATE_OPTED_IN)
     closing = compromise_pb2.CloseReportRequest(report_id=report.report_id, etag=reinstated.etag, reason="done")
     assert desk.CloseReport(closing, timeout=10).report.state == "closed"
 
