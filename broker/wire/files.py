@@ -104,6 +104,11 @@ def facts(file: File, found: Facts, measures: Sequence[Event]) -> compromise_pb2
         fields=found.fields,
         recipients=found.recipients,
         measures=map(event, measures),
+        cut_off=map(suspect, found.cut_off),
+        by_category=[
+            compromise_pb2.CategoryFields(category=category, fields=names)
+            for category, names in found.categories.items()
+        ],
     )
 
 
