@@ -1,13 +1,17 @@
 """`sluss complaint`: from the complaint to the outcome and its remedy."""
 
+import csv
+import sys
 import uuid
 from typing import Annotated
 
 import typer
 from sluss.v1 import complaint_pb2 as pb
+from sluss_legal.cells import cell
 
 from sluss_cli.compromise import document, print_timeline
 from sluss_cli.entry_text import moment
+from sluss_cli.problems import usage
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
 
@@ -223,13 +227,23 @@ def close(session: Session, complaint: ComplaintId, *, note: Note = "") -> None:
     _moved(session, reply.complaint, reply.entry_index)
 
 
-@verb(app, "stats", examples=("sluss complaint stats 2026",))
+@verb(app, "stats", examples=("sluss complaint stats 2026", "sluss complaint stats 2026 --csv > complaints.csv"))
 def stats(
-    session: Session, year: Annotated[int, typer.Argument(help="The year.", metavar="YEAR", min=1, max=9000)]
+    session: Session,
+    year: Annotated[int, typer.Argument(help="The year.", metavar="YEAR", min=1, max=9000)],
+    *,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with the names that programs know.")] = False,
 ) -> None:
     """Count a year's complaints by month, kind and outcome."""
+    if as_csv and session.output.as_json:
+        raise usage("--csv or --json: name one")
     request = pb.GetComplaintStatisticsRequest(year=year)
     counts = session.complaints.GetComplaintStatistics(request, timeout=DEADLINE_S).counts
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, [field.name for field in pb.ComplaintCount.DESCRIPTOR.fields])
+        writer.writeheader()
+        writer.writerows({name: cell(str(value)) for name, value in document(each).items()} for each in counts)
+        return
     session.output.result({"counts": [document(each) for each in counts]})
     session.output.table(
         ("month", "kind", "outcome", "count", "overdue", "median days"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 import uuid
 
@@ -9,7 +11,9 @@ import grpc
 import pytest
 from sluss.v1 import complaint_pb2 as pb
 from sluss.v1 import complaint_pb2_grpc, legal_pb2, person_pb2
+from sluss_cli.main import build
 from sluss_client.errors import from_rpc_error
+from typer.testing import CliRunner
 
 from broker.ledger.receipt import parse_receipt
 from tests.support.broker import BrokerProcess
@@ -159,3 +163,14 @@ def test_a_hidden_release_is_unknown_and_a_link_to_it_that_the_legal_team_made_d
     assert legal.get(name).links == [hidden, "0"]
     # Whoever approved or released can't decide.
     refused("SECOND_PERSON_NEEDED", legal.step, "SetOutcome", name, outcome="not_upheld", told="No.")
+
+
+def test_statistics_are_csv_for_a_spreadsheet(broker, desk):
+    year = desk.open(complainant="a caller").complaint_id[2:6]
+    line = ["--profile", str(broker.profile("privacy/team")), "complaint", "stats", year]
+    done = CliRunner().invoke(build(), [*line, "--csv"])
+    assert done.exit_code == 0
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert set(rows[0]) == {"month", "kind", "outcome", "count", "overdue", "median_days"}
+    assert any((row["kind"], row["outcome"]) == ("disclosure", "") and int(row["count"]) >= 1 for row in rows)
+    assert CliRunner().invoke(build(), ["--json", *line, "--csv"]).exit_code == 2
