@@ -74,7 +74,7 @@ def test_no_byte_of_what_a_person_said_in_a_complaint_is_left_after_the_erasure(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.01, 0.03])
+@pytest.mark.parametrize("after_s", [0.0, 0.015])
 def test_a_report_that_a_kill_cut_off_is_whole_or_not_there_and_the_same_call_makes_one(tmp_path, after_s):
     with BrokerProcess(tmp_path / "home") as broker:
         broker.live_contract()
@@ -247,10 +247,10 @@ def test_the_command_ends_open_streams_and_nothing_leaves_behind_its_entry(tmp_p
         assert codes == dict.fromkeys(("bulk", "owed", "mail"), grpc.StatusCode.UNAUTHENTICATED)
         with opened(broker.home) as office:
             said = [entry.parse(row.entry) for row in office.ledger.entries(0, 10_000)]
-        revoked = next(
+        ends = [
             index for index, each in enumerate(said)
-            if (each["type"], each.get("event"), each.get("principal")) == ("certificate", "revoked", "subcontractor/acme")
-        )  # fmt: skip
+            if each["type"] == "certificate" and each["event"] == "revoked" and each["principal"].endswith("/acme")
+        ]  # fmt: skip
         left = [index for index, each in enumerate(said) if each["type"] == "disclosure"]
         assert left
-        assert max(left) < revoked
+        assert max(left) < min(ends)
