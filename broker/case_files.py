@@ -7,6 +7,7 @@ the columns: a row that somebody changed or put back is refused (LEDGER_INCONSIS
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +33,8 @@ EVENT: Final = tables.core(tables.CaseFileEvent)
 ENTRY: Final = tables.core(tables.LedgerEntry)
 PER_YEAR: Final = 1_000_000
 LETTERS: Final = {"complaint": "K", "compromise": "B"}
+NAME: Final = re.compile(r"[BK]-[0-9]{4}-[0-9]{4,9}")
+"""What a file's id looks like."""
 """The rooms, and with what the ids of their files begin."""
 
 
@@ -121,7 +124,9 @@ def load(view: View, room: str, name: str) -> File:
     Raises:
         SlussError: FILE_UNKNOWN; LEDGER_INCONSISTENT if the ledger says otherwise than the store.
     """
-    row = view.connection.execute(select(FILE).where(FILE.c.id == name, FILE.c.room == room)).one_or_none()
+    row = None
+    if NAME.fullmatch(name):
+        row = view.connection.execute(select(FILE).where(FILE.c.id == name, FILE.c.room == room)).one_or_none()
     if row is None:
         raise SlussError(Reason.FILE_UNKNOWN)
     file = _file(view, row)

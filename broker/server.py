@@ -204,7 +204,8 @@ class Server:
 
     async def _cut_off(self) -> None:
         """End the calls in progress of those who may no longer call: one read, unless rights have changed."""
-        if not self._gate.callers():
+        undecided = self._gate.undecided()
+        if not undecided and not self._gate.callers():
             self._looked = None
             return
         loop = asyncio.get_running_loop()
@@ -217,7 +218,7 @@ class Server:
         for caller, why in await loop.run_in_executor(self._looking, self._app.refused, callers):
             ended = self._gate.cut_off(caller, why)
             log.warning("%d calls of %s ended: %s", ended, caller.method, why.reason)
-        self._looked = rights, loop.time()
+        self._looked = None if undecided or self._gate.undecided() else (rights, loop.time())
 
     async def _probe(self) -> None:
         """Sets health by whether the ledger can be written. A hanging probe is waited for, not repeated."""

@@ -24,7 +24,6 @@ MAX_EVIDENCE: Final = 200
 
 _CHOSEN: Final = frozenset({Kind.SECONDARY_OWN, Kind.SECONDARY_THIRD_PARTY})
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_CASE: Final = re.compile(r"[KR]-20\d{2}-\d{4,6}")
 
 
 def check_choice(catalogue: Catalogue, choice: ChoiceMade) -> tuple[str, ...]:
@@ -62,12 +61,10 @@ def _channels(purpose: Purpose, channels: Sequence[str]) -> tuple[str, ...]:
 def check_evidence(text: str) -> str:
     """A reference to what proves a choice, or the SHA-256 of a document in lower-case hexadecimal; may be empty.
 
-    The id of a person's request or a complaint is one, though it has as many digits as a telephone number.
-
     Raises:
         SlussError: INVALID_REQUEST: too long, not printable, or like personal data; never repeats the text.
     """
-    if not text or _SHA256.fullmatch(text) or _CASE.fullmatch(text):
+    if not text or _SHA256.fullmatch(text):
         return text
     if not is_plain_text(text, MAX_EVIDENCE):
         detail = f"evidence: 1 to {MAX_EVIDENCE} printable characters, or a SHA-256"

@@ -6,6 +6,7 @@ head: a row written into the store fulfils nothing, and one cut out of it leaves
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ OBLIGATION: Final = tables.core(tables.Obligation)
 EVENT: Final = tables.core(tables.ObligationEvent)
 RETENTION: Final = tables.core(tables.Retention)
 SALT_BYTES: Final = 32
+OBLIGATION_ID: Final = re.compile(r"O-[0-9]{4}-[0-9]{4,9}")
 DIGEST_BYTES: Final = 32
 
 
@@ -169,7 +171,7 @@ def log(tx: Tx, held: Held, event: str, by: str, *, due: str = "", **said: Any) 
 
 def unknown(obligation: str) -> SlussError:
     """The one answer for what does not exist and for what is somebody else's."""
-    return SlussError(Reason.OBLIGATION_UNKNOWN, obligation=obligation if len(obligation) <= 20 else "")  # noqa: PLR2004 - O-2026-123456789 and some
+    return SlussError(Reason.OBLIGATION_UNKNOWN, obligation=obligation if OBLIGATION_ID.fullmatch(obligation) else "")
 
 
 def load(connection: Connection, obligation: str, standing: Standing) -> Held:
@@ -178,7 +180,9 @@ def load(connection: Connection, obligation: str, standing: Standing) -> Held:
     Raises:
         SlussError: OBLIGATION_UNKNOWN; LEDGER_INCONSISTENT if its entries are not what the ledger holds.
     """
-    row = connection.execute(select(OBLIGATION).where(OBLIGATION.c.id == obligation)).one_or_none()
+    row = None
+    if OBLIGATION_ID.fullmatch(obligation):
+        row = connection.execute(select(OBLIGATION).where(OBLIGATION.c.id == obligation)).one_or_none()
     if row is None:
         raise unknown(obligation)
     return of_rows(connection, [row], standing)[0]

@@ -140,7 +140,7 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
         for purpose in purposes:
             made = ChoiceMade(purpose, OPTED_OUT, (), channel)
             own_id = persons.request_body(change.snapshot.vault, "objection", call.request, purpose)[:16]
-            recording.record(change, Recording(own_id, held.person, made, SOURCE, evidence=held.id))
+            recording.record(change, Recording(own_id, held.person, made, SOURCE))
         return write(change, _fulfilled(change, held), rules.Step.OBJECT, note)
 
     return once(change, call.request_id, "object", (call.request, list(purposes), channel, note), work)

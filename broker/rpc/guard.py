@@ -201,9 +201,17 @@ class Gate:
             self._open.discard(call)
 
     def callers(self) -> list[Caller]:
-        """Who has calls in progress, each key and method once, as copies: being looked at authorises nobody."""
-        found = {(call.caller.evidence.spki, call.caller.method): call.caller for call in self._open}
+        """Who was let pass and has calls in progress, each key and method once, as copies.
+
+        Whoever is not authorised yet is refused, if need be, by the servicer, and logged once.
+        """
+        passed = (call.caller for call in self._open if call.caller.authorised)
+        found = {(caller.evidence.spki, caller.method): caller for caller in passed}
         return [Caller(each.evidence, each.method, each.allowed) for each in found.values()]
+
+    def undecided(self) -> bool:
+        """Whether there are calls that nobody has authorised yet: the rights they pass on may be older than a look."""
+        return any(not call.caller.authorised for call in self._open)
 
     def cut_off(self, caller: Caller, failure: SlussError) -> int:
         """End the calls of a key to a method, with a status; gives how many."""

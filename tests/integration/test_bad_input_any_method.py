@@ -230,7 +230,21 @@ def varint(number):
     return [number] if number < 128 else [number & 127 | 128, *varint(number >> 7)]
 
 
-MAY_BE_EMPTY = {"GetCheckpoint", "ListEntries", "ListContracts", "ListCanaries", "ListOutbox", "ListPolicyVersions"}
+MAY_BE_EMPTY = {
+    "ExportChoices",
+    "GetCheckpoint",
+    "ListCanaries",
+    "ListComplaints",
+    "ListContracts",
+    "ListEntries",
+    "ListObligations",
+    "ListOutbox",
+    "ListPolicyVersions",
+    "ListReports",
+    "ListRequests",
+    "ReportOverdue",
+    "WatchObligations",
+}
 
 
 @each(OURS)

@@ -217,7 +217,7 @@ def test_person_is_registered_changed_and_shown_without_values_on_the_command_li
         "email": "new@example.com",
         "phone": "+46701234567",
     }
-    assert shown["choices"] == [{"purpose": "offers.email", "state": "out", "channel": "web"}]
+    assert shown["choices"] == [{"purpose": "offers.email", "state": "out", "channels": ["email"], "medium": "web"}]
     hidden = place.run("person", "show", person, profile=place.internal).output
     assert "email" in hidden
     assert "new@example.com" not in hidden

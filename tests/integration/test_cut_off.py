@@ -64,7 +64,7 @@ async def idle(line):
     call = stream(line)(Ping(text="on", count=10**7))
     await call.read()
     await asyncio.sleep(2)
-    async for _ in call:
+    while await call.read() is not grpc.aio.EOF:
         pass
     return await call.code()
 

@@ -9,7 +9,7 @@ import uuid
 
 import grpc
 import pytest
-from sluss.v1 import obligation_pb2, obligation_pb2_grpc, person_pb2
+from sluss.v1 import choice_pb2, obligation_pb2, obligation_pb2_grpc, person_pb2
 from sluss.v1 import person_request_pb2 as pb
 from sluss_client.profile import Profile
 
@@ -192,7 +192,7 @@ def test_an_objection_needs_no_proof_and_holds(broker, desk, person):
     assert state(done) == "done"
     shown = broker.persons("privacy/team").GetPerson(person_pb2.GetPersonRequest(person_id=person))
     assert [(choice.purpose, choice.state) for choice in shown.choices] == [
-        ("offers.email", person_pb2.CHOICE_STATE_OPTED_OUT)
+        ("offers.email", choice_pb2.CHOICE_STATE_OPTED_OUT)
     ]
 
 
