@@ -17,7 +17,7 @@ from broker.ledger import entry
 from broker.ledger.rows import read_entries
 from broker.legal import hiding
 from broker.legal.rows import load
-from broker.obligations.rows import OBLIGATION
+from broker.obligations.rows import OBLIGATION, OBLIGATION_ID
 from broker.person_requests.model import REQUEST_ID
 from broker.person_requests.rows import REQUEST
 from broker.rights import CONTRACT
@@ -32,7 +32,7 @@ _INDEX: Final = re.compile(r"0|[1-9]\d{0,15}")
 _NAMED: Final = (
     (CONTRACT_ID, CONTRACT.c.id),
     (REQUEST_ID, REQUEST.c.id),
-    (re.compile(r"O-\d{4}-\d{4,9}"), OBLIGATION.c.id),
+    (OBLIGATION_ID, OBLIGATION.c.id),
 )
 
 
