@@ -210,7 +210,8 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.FILE_UNKNOWN: Kind(Code.NOT_FOUND, "no such complaint or report"),
     Reason.FILE_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the state of the complaint or report does not allow this"),
     Reason.CREDENTIAL_LOCKED: Kind(
-        Code.FAILED_PRECONDITION, "the person's credential is reported as stolen: only an opt-out is taken"
+        Code.FAILED_PRECONDITION,
+        "the person's credential is reported as stolen: only an opt-out or an objection is taken",
     ),
 }
 

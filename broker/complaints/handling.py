@@ -5,20 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select
-
 from broker import case_files, requests
 from broker.clock import SECOND
-from broker.complaints import links, rules
+from broker.complaints import links, remedies, rules
 from broker.complaints.rules import State, Step
 from broker.contracts import Step as ContractStep
-from broker.erasure.erasing import ERASURE, erase
+from broker.erasure.erasing import erase
 from broker.errors import Reason, SlussError
 from broker.persons import rows as person_rows
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from broker.agreements import Agreements
     from broker.case_files import File
     from broker.desk import Change, View
@@ -62,7 +58,7 @@ def open_complaint(change: Change, new: NewComplaint, request_id: bytes) -> File
         return case_files.load(change, ROOM, known.reply.decode("ascii"))
     if new.person:
         person_rows.active(change.connection, new.person)
-    links.check(change, new.links)
+    links.check(change, new.links, len(new.links))
     file = case_files.create(
         change,
         ROOM,
@@ -100,7 +96,8 @@ def change_complaint(change: Change, complaint: str, changes: Changes, etag: str
         raise SlussError(Reason.INVALID_REQUEST, "note: nothing is changed and nothing is noted", field="note")
     if changes.due_at and (changes.due_at <= file.due_at or not changes.note):
         raise SlussError(Reason.INVALID_REQUEST, "due_on: a later day, with a note that says why", field="due_on")
-    links.check(change, [*file.body["links"], *changes.links])
+    merged = [*dict.fromkeys([*file.body["links"], *changes.links])]
+    links.check(change, changes.links, len(merged))
     states = [_take(change, file, step) for step in steps]
     return case_files.write(
         change,
@@ -110,7 +107,7 @@ def change_complaint(change: Change, complaint: str, changes: Changes, etag: str
         state=State.INVESTIGATING if State.INVESTIGATING in states else states[0],
         handler=changes.handler or file.handler,
         due_at=changes.due_at or file.due_at,
-        body={**file.body, "links": [*dict.fromkeys([*file.body["links"], *changes.links])]},
+        body={**file.body, "links": merged},
     )
 
 
@@ -156,19 +153,11 @@ def close(change: Change, complaint: str, note: str, etag: str) -> tuple[File, i
     """Close a complaint.
 
     Raises:
-        SlussError: FILE_UNKNOWN, ETAG_STALE, FILE_WRONG_STATE without an outcome, or with a remedy that is not done.
+        SlussError: FILE_UNKNOWN, ETAG_STALE, FILE_WRONG_STATE without an outcome, or while a remedy is waited for.
     """
     file = _based_on(change, complaint, etag)
     state = _take(change, file, Step.CLOSE)
     return case_files.write(change, file, Step.CLOSE, note, state=state, body={**file.body, "closed_at": change.now_us})
-
-
-def is_done(connection: Connection, complaint: str, made: dict[str, Any]) -> bool:
-    """Whether a remedy is done: an erasure is when what it left behind has been scrubbed."""
-    if made["kind"] != "erase_data":
-        return True
-    query = select(ERASURE.c.scrubbed_at).where(ERASURE.c.cause == complaint)
-    return all(connection.execute(query).scalars())
 
 
 def told(view: View, file: File) -> str:
@@ -184,7 +173,7 @@ def _based_on(change: Change, complaint: str, etag: str) -> File:
 
 
 def _take(change: Change, file: File, step: Step) -> State:
-    undone = [made for made in file.body["remedies"] if not is_done(change.connection, file.id, made)]
+    undone = [made for made in file.body["remedies"] if not remedies.standing(change, file, made).settled]
     return rules.take(
         file.id,
         State(file.state),

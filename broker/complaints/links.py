@@ -1,6 +1,7 @@
-"""What a complaint is about: entries of the ledger by index, contracts by id.
+"""What a complaint is about: entries of the ledger by index; contracts, persons' requests and obligations by id.
 
-What is not there, and what is hidden from the caller, is answered alike (FILE_UNKNOWN).
+What is not there, and what is hidden from the caller, is answered alike (FILE_UNKNOWN), and a link to it that somebody
+else has made is not shown.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from broker.ledger import entry
 from broker.ledger.rows import read_entries
 from broker.legal import hiding
 from broker.legal.rows import load
+from broker.obligations.rows import OBLIGATION, OBLIGATION_ID
+from broker.person_requests.model import REQUEST_ID
+from broker.person_requests.rows import REQUEST
 from broker.rights import CONTRACT
 
 if TYPE_CHECKING:
@@ -25,19 +29,31 @@ if TYPE_CHECKING:
 
 MAX_LINKS: Final = 100
 _INDEX: Final = re.compile(r"0|[1-9]\d{0,15}")
+_NAMED: Final = (
+    (CONTRACT_ID, CONTRACT.c.id),
+    (REQUEST_ID, REQUEST.c.id),
+    (OBLIGATION_ID, OBLIGATION.c.id),
+)
 
 
-def check(view: View, links: Sequence[str]) -> None:
-    """Refuse links to what is not there for the caller.
+def check(view: View, links: Sequence[str], total: int) -> None:
+    """Refuse links to what is not there for the caller; `total` is how many the complaint would have.
 
     Raises:
         SlussError: FILE_UNKNOWN, INVALID_REQUEST.
     """
-    if len(links) > MAX_LINKS:
+    if total > MAX_LINKS:
         raise SlussError(Reason.INVALID_REQUEST, f"links: at most {MAX_LINKS}", field="links")
     for link in links:
-        if not (_contract_there(view, link) or _said(view, link) is not None):
-            raise SlussError(Reason.FILE_UNKNOWN, "links: no such entry or contract", field="links")
+        if not _there(view, link):
+            raise SlussError(
+                Reason.FILE_UNKNOWN, "links: no such entry, contract, request or obligation", field="links"
+            )
+
+
+def shown(view: View, links: Sequence[str]) -> list[str]:
+    """Those of the links that are there for the caller."""
+    return [link for link in links if _there(view, link)]
 
 
 def authors(view: View, links: Sequence[str]) -> frozenset[str]:
@@ -49,10 +65,11 @@ def authors(view: View, links: Sequence[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _contract_there(view: View, link: str) -> bool:
-    if not CONTRACT_ID.fullmatch(link):
-        return False
-    return view.connection.execute(select(CONTRACT.c.id).where(CONTRACT.c.id == link)).first() is not None
+def _there(view: View, link: str) -> bool:
+    for pattern, column in _NAMED:
+        if pattern.fullmatch(link):
+            return view.connection.execute(select(column).where(column == link)).first() is not None
+    return _said(view, link) is not None
 
 
 def _said(view: View, link: str) -> dict[str, object] | None:

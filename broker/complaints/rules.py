@@ -1,7 +1,7 @@
 """The rules of complaints (POLICY 5). Pure: no store, no clock, no keys.
 
-A complaint is closed only with an outcome, and only once every remedy is done. Who approved or released what a
-complaint is about does not decide it: nobody judges an act of their own.
+A complaint is closed only with an outcome, and only once nothing of a remedy is waited for. Who approved or released
+what a complaint is about does not decide it: nobody judges an act of their own.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def take(
         state: as it stands.
         step: what is to be done.
         outcome: the one it has, empty for none.
-        undone: remedies that are not done yet.
+        undone: remedies of which something is waited for.
         authors: who approved or released what it is about.
         by: who takes the step.
 
@@ -85,7 +85,7 @@ def take(
     if step is Step.REMEDY and outcome not in REMEDIED:
         raise _wrong(complaint, state, step, "there is nothing to remedy: it was not upheld")
     if step is Step.CLOSE and undone:
-        raise _wrong(complaint, state, step, "a remedy is not done yet")
+        raise _wrong(complaint, state, step, "a remedy is not done yet: it has to be scrubbed, or answered for")
     return after
 
 

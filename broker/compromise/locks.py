@@ -1,7 +1,7 @@
 """Persons whose credential is reported as stolen.
 
 The broker has no passwords. A lock says that what an internal service hands in for the person may come from whoever
-has the credential: opt-outs are taken, since they only ever protect; the privacy team may do everything.
+has the credential: opt-outs and objections are taken, since they only ever protect; the privacy team may do everything.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from broker.errors import Reason, SlussError
 from broker.store import tables
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Connection
 
     from broker.desk import View
@@ -43,5 +45,13 @@ def require_unlocked(view: View, person: int) -> None:
     Raises:
         SlussError: CREDENTIAL_LOCKED.
     """
-    if view.principal.kind == "internal" and (report := locked_by(view.connection, person)):
-        raise SlussError(Reason.CREDENTIAL_LOCKED, report=report)
+    if locked := locked_among(view, [person]):
+        raise SlussError(Reason.CREDENTIAL_LOCKED, report=locked[person])
+
+
+def locked_among(view: View, persons: Collection[int]) -> dict[int, str]:
+    """Those of some persons for whom the caller may hand nothing in, each with the report that locked it."""
+    if view.principal.kind != "internal" or not persons:
+        return {}
+    query = select(LOCK.c.person, LOCK.c.report).where(LOCK.c.person.in_(persons))
+    return {row.person: row.report for row in view.connection.execute(query)}

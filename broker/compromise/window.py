@@ -1,6 +1,7 @@
 """What happened in a report's suspect window, and the facts of a breach notice that follow from it.
 
-Hidden legal releases are sealed entries: they are neither listed nor counted, whoever asks.
+The window of a credential of the legal team has what was released with it. Releases that are hidden are neither listed
+nor counted, whoever asks.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, distinct, func, select
+from sqlalchemy import and_, distinct, func, or_, select
 
 from broker.ledger import entry
+from broker.legal import hiding
+from broker.legal.rows import load
 from broker.store import tables
+from broker.store.queries import LEGAL_CASE
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Row, Select
 
     from broker.case_files import File
     from broker.desk import View
@@ -22,14 +26,21 @@ if TYPE_CHECKING:
 ENTRY: Final = tables.core(tables.LedgerEntry)
 TIES: Final = tables.core(tables.LedgerPerson)
 OF_PRINCIPAL: Final = ("disclosure", "contract", "key", "certificate", "refusal", "refusals")
+RELEASES: Final = ("release", "release_elsewhere", "sealed")
+CUT_OFF: Final = ("certificate", "key")
 OF_PERSON: Final = ("disclosure", "choice", "acceptance")
 STEP: Final = 1_000
 """Entries read at a time."""
+LEFT: Final = ("disclosure", "release", "release_elsewhere")
+"""Entries by which data left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An entry of the window; `persons` whose data were in it."""
+    """An entry of the window, or of what is cut off; `persons` whose data were in it.
+
+    `entry` is what the ledger holds; of a sealed one that is open by now, the entry that it was.
+    """
 
     index: int
     entry: bytes
@@ -38,23 +49,34 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What can be computed for a breach notice."""
+    """What can be computed for a breach notice. `categories` have the fields of each that left."""
 
     persons: int
     records: int
     disclosures: int
-    categories: tuple[str, ...]
+    categories: dict[str, list[str]]
     fields: tuple[str, ...]
     recipients: tuple[str, ...]
+    cut_off: list[Suspect]
 
 
 def suspects(view: View, file: File, after: int, limit: int) -> list[Suspect]:
     """Up to `limit` entries behind `after` (-1 for the first), in the order of the ledger."""
-    query = select(ENTRY.c.id, ENTRY.c.entry).where(_within(file), ENTRY.c.id > after).order_by(ENTRY.c.id)
-    return [
-        Suspect(row.id, bytes(row.entry), len(entry.parse(bytes(row.entry)).get("slices", ())))
-        for row in view.connection.execute(query.limit(limit)).all()
-    ]
+    found: list[Suspect] = []
+    while len(found) < limit:
+        rows = view.connection.execute(_query(view, file, after).limit(STEP)).all()
+        for row in rows:
+            after = row.id
+            data = bytes(row.entry) if row.type != "sealed" else _opened(view, row)
+            said = entry.parse(data)
+            if row.type in RELEASES and (said["type"] not in RELEASES or said["by"] != file.body["principal"]):
+                continue
+            found.append(Suspect(row.id, data, len(said.get("slices", said.get("persons", ())))))
+            if len(found) == limit:
+                break
+        if len(rows) < STEP:
+            break
+    return found
 
 
 def facts(view: View, file: File) -> Facts:
@@ -66,24 +88,98 @@ def facts(view: View, file: File) -> Facts:
     records = disclosures = 0
     fields: set[str] = set()
     recipients: set[str] = set()
+    released: set[int] = set()
     after = -1
     while found := suspects(view, file, after, STEP):
         after = found[-1].index
-        for each in found:
-            said: dict[str, Any] = entry.parse(each.entry)
-            if said["type"] == "disclosure":
-                disclosures += 1
-                records += 1 if file.person else each.persons
-                fields |= {granted["name"] for granted in said["terms"]["fields"]}
-                recipients.add(said["terms"]["recipient"])
-    tied = select(func.count(distinct(TIES.c.person))).where(
-        TIES.c.entry.in_(select(ENTRY.c.id).where(_within(file), ENTRY.c.type == "disclosure"))
-    )
-    persons = 1 if file.person else view.connection.execute(tied).scalar_one()
+        left = [(each, said) for each in found if (said := entry.parse(each.entry))["type"] in LEFT]
+        for each, said in left:
+            disclosures += 1
+            records += 1 if file.person else each.persons
+            fields |= _fields(said)
+            recipients.add(_recipient(said))
+        if _of_legal(file):
+            ties = select(TIES.c.person).where(TIES.c.entry.in_([each.index for each, _ in left])).distinct()
+            released.update(view.connection.execute(ties).scalars())
     known = {field.name: field.category for field in view.snapshot.catalogue.fields.values()}
-    categories = {known[name] for name in fields if name in known}
+    categories: dict[str, list[str]] = {}
+    for name in sorted(fields):
+        if name in known:
+            categories.setdefault(known[name], []).append(name)
     return Facts(
-        persons, records, disclosures, tuple(sorted(categories)), tuple(sorted(fields)), tuple(sorted(recipients))
+        _persons(view, file, released),
+        records,
+        disclosures,
+        dict(sorted(categories.items())),
+        tuple(sorted(fields)),
+        tuple(sorted(recipients)),
+        cut_off(view, file),
+    )
+
+
+def cut_off(view: View, file: File) -> list[Suspect]:
+    """The entries by which the report revoked certificates and retired a key: those of its own transaction."""
+    query = select(ENTRY.c.id, ENTRY.c.entry).where(
+        ENTRY.c.at == file.opened_at, ENTRY.c.recipient == file.body["principal"], ENTRY.c.type.in_(CUT_OFF)
+    )
+    if not file.body["principal"]:
+        return []
+    rows = view.connection.execute(query.order_by(ENTRY.c.id)).all()
+    return [Suspect(row.id, bytes(row.entry), 0) for row in rows]
+
+
+def _persons(view: View, file: File, released: set[int]) -> int:
+    if file.body["subject"] == "person":
+        return 1 if file.person else 0
+    if _of_legal(file):
+        return len(released)
+    within = select(ENTRY.c.id).where(_within(file), ENTRY.c.type == "disclosure")
+    return view.connection.execute(
+        select(func.count(distinct(TIES.c.person))).where(TIES.c.entry.in_(within))
+    ).scalar_one()
+
+
+def _fields(said: dict[str, Any]) -> set[str]:
+    """Names of the fields that left by an entry."""
+    if said["type"] == "release_elsewhere":
+        return set(said["fields"])
+    return {granted["name"] for granted in said["terms"]["fields"]}
+
+
+def _recipient(said: dict[str, Any]) -> str:
+    """Who received: a subcontractor, or the legal case that says who."""
+    if said["type"] == "disclosure":
+        return str(said["terms"]["recipient"])
+    return str(said["case"] if said["type"] == "release_elsewhere" else said["terms"]["contract"])
+
+
+def _of_legal(file: File) -> bool:
+    return bool(file.body["principal"].startswith("legal/"))
+
+
+def _opened(view: View, row: Row[Any]) -> bytes:
+    """What a sealed entry was."""
+    keys = load(view, row.case).keys
+    return hiding.opened(view.connection, row.case, keys, hiding.stored(row))[0]
+
+
+def _query(view: View, file: File, after: int) -> Select[Any]:
+    """Entries that may be of the window; those of releases may be others', and none is hidden."""
+    case = func.coalesce(hiding.SEALED_ENTRY.c.case, ENTRY.c.contract)
+    found = _within(file)
+    if _of_legal(file):
+        window = ENTRY.c.at.between(file.body["suspect_from"], file.body["suspect_until"])
+        visible = LEGAL_CASE.c.hidden_until <= view.now_us
+        found = or_(found, and_(window, ENTRY.c.type.in_(RELEASES), visible))
+    return (
+        select(ENTRY, hiding.SEALED_ENTRY.c.case.label("case"))
+        .select_from(
+            ENTRY.outerjoin(hiding.SEALED_ENTRY, hiding.SEALED_ENTRY.c.entry == ENTRY.c.id).outerjoin(
+                LEGAL_CASE, LEGAL_CASE.c.id == case
+            )
+        )
+        .where(found, ENTRY.c.id > after)
+        .order_by(ENTRY.c.id)
     )
 
 

@@ -18,7 +18,7 @@ from broker.ledger.rows import read_entries
 from broker.obligations.owing import progress
 from broker.person_requests import rules
 from broker.person_requests.rows import forgotten, of_person, timeline, today, write
-from broker.person_requests.tracking import Call, based_on, once
+from broker.person_requests.tracking import Call, based_on, once, require
 from broker.persons import rows as persons
 from broker.persons.model import Correction
 from broker.persons.update import update
@@ -26,7 +26,7 @@ from broker.persons.update import update
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broker.desk import Change
+    from broker.desk import Change, View
     from broker.person_requests.rows import Held
     from broker.person_requests.tracking import Done
     from broker.persons.model import Given
@@ -146,13 +146,13 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
     return once(change, call.request_id, "object", (call.request, list(purposes), channel, note), work)
 
 
-def exportable(held: Held) -> None:
+def exportable(view: View, held: Held) -> None:
     """Refuse early to make an export that could not leave.
 
     Raises:
-        SlussError: PERSON_REQUEST_WRONG_STATE, IDENTITY_NOT_PROVEN.
+        SlussError: PERSON_REQUEST_WRONG_STATE, IDENTITY_NOT_PROVEN, CREDENTIAL_LOCKED.
     """
-    rules.require(held.facts, rules.Step.EXPORT, held.id)
+    require(view, held, rules.Step.EXPORT)
 
 
 def _fulfilled(change: Change, held: Held) -> Held:

@@ -72,6 +72,17 @@ _KINDS: Final[Mapping[Step, frozenset[Kind]]] = {
 }
 _DOING: Final = frozenset({Step.WORK, Step.EXPORT, Step.HAND_OVER, Step.RECTIFY, Step.ERASE, Step.OBJECT})
 
+UNLOCKED_FIRST: Final = _DOING - {Step.WORK, Step.OBJECT} | {Step.CHECK}
+"""Steps that an internal service can't take while the person's credential is reported as stolen: what the thief of a
+password could ask for, or pass a check with. An objection only ever protects; taking a request back does not."""
+
+
+def needs_unlocked(kind: Kind, step: Step | None) -> bool:
+    """Whether a step of a request of a kind (None: to open it) waits for a stolen credential to be reinstated."""
+    if step is Step.WITHDRAW:
+        return True
+    return kind is not Kind.OBJECTION and (step is None or step in UNLOCKED_FIRST)
+
 
 def state(facts: Facts, *, answered: bool) -> State:
     """Where a request stands.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from broker import requests
+from broker.compromise import locks
 from broker.errors import Reason, SlussError
 from broker.outbox.queue import queue
 from broker.person_requests import rules
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
 
-    from broker.desk import Change
+    from broker.desk import Change, View
 
 Done = tuple[Held, int]
 """A request as it stands now, and the index of the entry that says so."""
@@ -54,7 +55,7 @@ def open_request(change: Change, new: Opening, request_id: bytes) -> Done:
     """A new request.
 
     Raises:
-        SlussError: PERSON_UNKNOWN, REQUEST_ID_REUSED.
+        SlussError: PERSON_UNKNOWN, REQUEST_ID_REUSED, CREDENTIAL_LOCKED.
     """
     words = Words(new.person, new.asked, new.requester, new.language)
     said = (new.kind, new.channel, new.received.isoformat(), new.person, new.asked, new.requester, new.language)
@@ -62,6 +63,8 @@ def open_request(change: Change, new: Opening, request_id: bytes) -> Done:
     def work() -> Done:
         if new.person:
             persons.active(change.connection, new.person)
+            if rules.needs_unlocked(new.kind, None):
+                locks.require_unlocked(change, new.person)
         done = create(change, Facts(new.kind, new.channel, new.received), words, "")
         _confirm(change, done[0])
         return done
@@ -95,13 +98,25 @@ def based_on(change: Change, call: Call, step: rules.Step) -> Held:
     """The request, if the caller has seen it as it stands and it can take the step.
 
     Raises:
-        SlussError: PERSON_REQUEST_UNKNOWN, ETAG_STALE, PERSON_REQUEST_WRONG_STATE, IDENTITY_NOT_PROVEN.
+        SlussError: PERSON_REQUEST_UNKNOWN, ETAG_STALE, PERSON_REQUEST_WRONG_STATE, IDENTITY_NOT_PROVEN,
+            CREDENTIAL_LOCKED.
     """
     held = load(change, call.request)
     if call.etag != str(held.etag):
         raise SlussError(Reason.ETAG_STALE, etag=str(held.etag))
-    rules.require(held.facts, step, held.id)
+    require(change, held, step)
     return held
+
+
+def require(view: View, held: Held, step: rules.Step) -> None:
+    """Refuse a step that a request can't take as it stands, or that whoever stole a credential could be behind.
+
+    Raises:
+        SlussError: PERSON_REQUEST_WRONG_STATE, IDENTITY_NOT_PROVEN, CREDENTIAL_LOCKED.
+    """
+    rules.require(held.facts, step, held.id)
+    if rules.needs_unlocked(held.facts.kind, step):
+        locks.require_unlocked(view, held.person)
 
 
 def note_identity(change: Change, call: Call, method: str, result: Identity, person: int) -> Done:
@@ -119,6 +134,8 @@ def note_identity(change: Change, call: Call, method: str, result: Identity, per
             raise SlussError(Reason.INVALID_REQUEST, "person_id: the request is another person's", field="person_id")
         if person:
             persons.active(change.connection, person)
+            if rules.needs_unlocked(held.facts.kind, rules.Step.CHECK):
+                locks.require_unlocked(change, person)
             known, words = bool(words.person), replace(words, person=person)
             if not known:
                 _confirm(change, replace(held, words=words))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.clock import SECOND
+from broker.compromise import locks
 from broker.errors import Reason
 from broker.ids import new_person_id
 from broker.outbox import showing
@@ -147,6 +148,7 @@ class _Plan:
     now_us: int
     planned: list[tuple[Result, _Person | None]] = field(default_factory=list)
     numbers: set[bytes] = field(default_factory=set)
+    locked: dict[int, str] = field(default_factory=dict)
     persons: list[_Person] = field(default_factory=list)
     new: list[rows.NewPerson] = field(default_factory=list)
     changed: list[rows.ChangedPerson] = field(default_factory=list)
@@ -160,6 +162,7 @@ class _Plan:
         checked = [plan.check(row) for row in batch.rows]
         numbers = dict.fromkeys(number for _, number, _ in checked if number)
         known = rows.by_numbers(view.connection, list(numbers))
+        plan.locked = locks.locked_among(view, [row.id for row in known.values()])
         for row, (accepted, number, faults) in zip(batch.rows, checked, strict=True):
             plan.add(row.line, accepted, number, faults, known.get(number))
         return plan
@@ -185,19 +188,22 @@ class _Plan:
         elif number:
             self.numbers.add(number)
         if not faults and row is not None and row.state != ACTIVE:
-            faults = [self._not_available(accepted)]
+            faults = [self._about_number(accepted, Reason.PERSON_UNAVAILABLE, "the person is not available")]
         if faults:
             self.planned.append((Result(line, Outcome.FAULTY, faults), None))
             return
         person = _Person(row.id if row else new_person_id(), row)
-        self.persons.append(person)
         outcome = person.take(self.vault, accepted, self.batch.source, self.now_us // SECOND)
+        if outcome is Outcome.UPDATED and person.id in self.locked:
+            fault = self._about_number(accepted, Reason.CREDENTIAL_LOCKED, "the person's credential is stolen")
+            self.planned.append((Result(line, Outcome.FAULTY, [fault]), None))
+            return
+        self.persons.append(person)
         self.planned.append((Result(line, outcome), person))
 
-    def _not_available(self, accepted: Mapping[str, str]) -> Fault:
+    def _about_number(self, accepted: Mapping[str, str], reason: Reason, what: str) -> Fault:
         name = checking.number_field(self.catalogue)
-        detail = f"{name}: the person is not available"
-        return Fault(name, Reason.PERSON_UNAVAILABLE, detail, mask(accepted[name]))
+        return Fault(name, reason, f"{name}: {what}", mask(accepted[name]))
 
     def seal(self) -> None:
         """Step 2."""
@@ -238,6 +244,8 @@ class _Plan:
         if versions != {person.id: person.version for person in self.changed}:
             raise _StaleError
         if change.snapshot.catalogue.digest != self.catalogue.digest:
+            raise _StaleError
+        if locks.locked_among(change, list(versions)):
             raise _StaleError
         if self.changed and not rows.update_persons(change.connection, self.changed, change.now_us):
             raise _StaleError

@@ -8,7 +8,7 @@ from sluss.v1 import complaint_pb2 as pb
 
 from broker import case_files
 from broker.case_files import FILE
-from broker.complaints import handling, rules, statistics
+from broker.complaints import handling, links, remedies, rules, statistics
 from broker.complaints.handling import ROOM
 from broker.ids import parse_request_id
 from broker.pages import page_size
@@ -143,9 +143,14 @@ class Complaints:
 
 def _opened(view: View, file: File) -> pb.Complaint:
     told = handling.told(view, file) if file.body["outcome"] else ""
-    return wire.complaint(file, told, lambda made: handling.is_done(view.connection, file.id, made), view.now_us)
+    return _shown(view, file, told)
 
 
 def _moved(change: Change, file: File) -> pb.Complaint:
     """A complaint right after a step: what the person is told stands in `GetComplaint`, once that is committed."""
-    return wire.complaint(file, "", lambda made: handling.is_done(change.connection, file.id, made), change.now_us)
+    return _shown(change, file, "")
+
+
+def _shown(view: View, file: File, told: str) -> pb.Complaint:
+    made = [(each, remedies.standing(view, file, each)) for each in file.body["remedies"]]
+    return wire.complaint(file, links.shown(view, file.body["links"]), told, made, view.now_us)

@@ -110,7 +110,7 @@ class PersonRequests:
 
         def make(view: View) -> tuple[Held, bytes, int]:
             held = rows.load(view, request.id)
-            doing.exportable(held)
+            doing.exportable(view, held)
             return held, *access.export(view, held, self._origin)
 
         held, data, record = await self._exporting(self._desk.read, caller, make)

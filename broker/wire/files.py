@@ -17,9 +17,10 @@ from broker.ids import parse_person, person_text
 from broker.wire import checks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from broker.case_files import Event, File
+    from broker.complaints.remedies import Standing
     from broker.complaints.statistics import Count
     from broker.compromise.window import Facts, Suspect
 
@@ -103,6 +104,11 @@ def facts(file: File, found: Facts, measures: Sequence[Event]) -> compromise_pb2
         fields=found.fields,
         recipients=found.recipients,
         measures=map(event, measures),
+        cut_off=map(suspect, found.cut_off),
+        by_category=[
+            compromise_pb2.CategoryFields(category=category, fields=names)
+            for category, names in found.categories.items()
+        ],
     )
 
 
@@ -157,8 +163,10 @@ def complaint_state(text: str) -> str:
     return checks.among(text, frozenset(rules.State), "state") if text else ""
 
 
-def complaint(file: File, told: str, done: Callable[[dict[str, Any]], bool], now_us: int) -> complaint_pb2.Complaint:
-    """A complaint."""
+def complaint(
+    file: File, links: Sequence[str], told: str, remedies: Sequence[tuple[dict[str, Any], Standing]], now_us: int
+) -> complaint_pb2.Complaint:
+    """A complaint; `links` that the caller may see, and the remedies with where each stands."""
     body, private = file.body, file.private or {}
     return complaint_pb2.Complaint(
         complaint_id=file.id,
@@ -168,20 +176,28 @@ def complaint(file: File, told: str, done: Callable[[dict[str, Any]], bool], now
         person_id=person_text(file.person) if file.person else "",
         complainant=private.get("complainant", ""),
         about=private.get("about", ""),
-        links=body["links"],
+        links=links,
         handler=file.handler,
         due_at=rfc3339(file.due_at),
         overdue=overdue(file, now_us),
         outcome=body["outcome"],
         told=told,
-        remedies=[
-            complaint_pb2.ComplaintRemedy(
-                kind=made["kind"], contract_id=made["contract"], by=made["by"], at=rfc3339(made["at"]), done=done(made)
-            )
-            for made in body["remedies"]
-        ],
+        remedies=[_remedy(made, standing) for made, standing in remedies],
         opened_at=rfc3339(file.opened_at),
         etag=str(file.etag),
+    )
+
+
+def _remedy(made: dict[str, Any], standing: Standing) -> complaint_pb2.ComplaintRemedy:
+    return complaint_pb2.ComplaintRemedy(
+        kind=made["kind"],
+        contract_id=made["contract"],
+        by=made["by"],
+        at=rfc3339(made["at"]),
+        done=standing.done,
+        recipients=standing.owed.total,
+        answered=standing.owed.answered,
+        not_confirmed=standing.owed.not_confirmed,
     )
 
 

@@ -1,13 +1,17 @@
 """`sluss complaint`: from the complaint to the outcome and its remedy."""
 
+import csv
+import sys
 import uuid
 from typing import Annotated
 
 import typer
 from sluss.v1 import complaint_pb2 as pb
+from sluss_legal.cells import cell
 
 from sluss_cli.compromise import document, print_timeline
 from sluss_cli.entry_text import moment
+from sluss_cli.problems import usage
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
 
@@ -40,7 +44,7 @@ def open_(
     complainant: Annotated[str, typer.Option("--from", help="Who complains, if not on record.", metavar="TEXT")] = "",
     links: Annotated[
         list[str] | None,
-        typer.Option("--link", help="A ledger entry's index or a contract; again for more.", metavar="LINK"),
+        typer.Option("--link", help="An entry, contract, request or obligation; again for more.", metavar="LINK"),
     ] = None,
 ) -> None:
     """Open a complaint."""
@@ -109,10 +113,18 @@ def show(session: Session, complaint: ComplaintId) -> None:
         }
     )
     session.output.table(
-        ("remedy", "contract", "by", "at", "done"),
-        [(r.kind, r.contract_id, r.by, moment(r.at), "yes" if r.done else "not yet") for r in shown.remedies],
+        ("remedy", "contract", "by", "at", "done", "recipients"),
+        [(r.kind, r.contract_id, r.by, moment(r.at), "yes" if r.done else "not yet", _owed(r)) for r in shown.remedies],
     )
     print_timeline(session, reply.timeline)
+
+
+def _owed(remedy: pb.ComplaintRemedy) -> str:
+    """How far the recipients have come, such as `1 of 2 answered, 1 not confirmed`; empty if none owes."""
+    if not remedy.recipients:
+        return ""
+    apart = f", {remedy.not_confirmed} not confirmed" if remedy.not_confirmed else ""
+    return f"{remedy.answered} of {remedy.recipients} answered{apart}"
 
 
 def _etag(session: Session, complaint: str) -> str:
@@ -141,9 +153,9 @@ def note(session: Session, complaint: ComplaintId, words: Words) -> None:
 def link(
     session: Session,
     complaint: ComplaintId,
-    links: Annotated[list[str], typer.Argument(help="Ledger entries' indexes or contracts.", metavar="LINK")],
+    links: Annotated[list[str], typer.Argument(help="Entries, contracts, requests, obligations.", metavar="LINK")],
 ) -> None:
-    """Link ledger entries or contracts."""
+    """Link ledger entries, contracts, persons' requests or obligations."""
     _change(session, pb.ChangeComplaintRequest(complaint_id=complaint, links=links))
 
 
@@ -215,13 +227,23 @@ def close(session: Session, complaint: ComplaintId, *, note: Note = "") -> None:
     _moved(session, reply.complaint, reply.entry_index)
 
 
-@verb(app, "stats", examples=("sluss complaint stats 2026",))
+@verb(app, "stats", examples=("sluss complaint stats 2026", "sluss complaint stats 2026 --csv > complaints.csv"))
 def stats(
-    session: Session, year: Annotated[int, typer.Argument(help="The year.", metavar="YEAR", min=1, max=9000)]
+    session: Session,
+    year: Annotated[int, typer.Argument(help="The year.", metavar="YEAR", min=1, max=9000)],
+    *,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with the names that programs know.")] = False,
 ) -> None:
     """Count a year's complaints by month, kind and outcome."""
+    if as_csv and session.output.as_json:
+        raise usage("--csv or --json: name one")
     request = pb.GetComplaintStatisticsRequest(year=year)
     counts = session.complaints.GetComplaintStatistics(request, timeout=DEADLINE_S).counts
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, [field.name for field in pb.ComplaintCount.DESCRIPTOR.fields])
+        writer.writeheader()
+        writer.writerows({name: cell(str(value)) for name, value in document(each).items()} for each in counts)
+        return
     session.output.result({"counts": [document(each) for each in counts]})
     session.output.table(
         ("month", "kind", "outcome", "count", "overdue", "median days"),

@@ -1,14 +1,19 @@
 """`sluss compromise`: a stolen credential is cut off at once; what happened with it, and the facts of a notice."""
 
 import uuid
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from sluss.v1 import compromise_pb2 as pb
+from sluss_client.files import SECRET, write_atomic
+from sluss_legal.documents import breach
 
 from sluss_cli.entry_text import moment, parse_entry, sentence
+from sluss_cli.legal.asking import Language, language_of, need
 from sluss_cli.problems import usage
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
@@ -18,6 +23,8 @@ app = group("Stolen credentials: report, list, show, disclosures, facts, reinsta
 Report = Annotated[str, typer.Argument(help="The report, such as B-2026-0001.", metavar="REPORT")]
 Why = Annotated[str, typer.Option("--reason", help="Why; the ledger commits to it.", metavar="TEXT")]
 HEX_DIGITS = 64
+SUSPECTS = 500
+FOLDER_MODE = 0o700
 
 
 def document(message: Message) -> dict[str, Any]:
@@ -148,19 +155,22 @@ def print_timeline(session: Session, events: Any) -> None:
     )
 
 
+def _suspects(session: Session, report: str) -> list[pb.SuspectEntry]:
+    """All entries of the suspect window."""
+    found: list[pb.SuspectEntry] = []
+    request = pb.ListSuspectDisclosuresRequest(report_id=report, page_size=SUSPECTS)
+    while True:
+        page = session.compromises.ListSuspectDisclosures(request, timeout=DEADLINE_S)
+        found += page.entries
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return found
+
+
 @verb(app, "disclosures", examples=("sluss compromise disclosures B-2026-0001",))
 def disclosures(session: Session, report: Report) -> None:
     """List what was disclosed, and what else happened, in the suspect window."""
-    found: list[pb.SuspectEntry] = []
-    token = ""
-    while True:
-        request = pb.ListSuspectDisclosuresRequest(report_id=report, page_token=token)
-        page = session.compromises.ListSuspectDisclosures(request, timeout=DEADLINE_S)
-        found += page.entries
-        token = page.next_page_token
-        if not token:
-            break
-    entries = [(each, parse_entry(each.entry)) for each in found]
+    entries = [(each, parse_entry(each.entry)) for each in _suspects(session, report)]
     session.output.result(
         {"entries": [{"index": each.entry_index, "persons": each.persons, "entry": said} for each, said in entries]}
     )
@@ -171,25 +181,72 @@ def disclosures(session: Session, report: Report) -> None:
     )
 
 
-@verb(app, "facts", examples=("sluss compromise facts B-2026-0001 --json",))
-def facts(session: Session, report: Report) -> None:
-    """Show the facts for a breach notice (GDPR Art. 33): computed from the ledger; people write the rest."""
+@verb(
+    app,
+    "facts",
+    examples=(
+        "sluss compromise facts B-2026-0001 --json",
+        "sluss compromise facts B-2026-0001 --out DIR --language sv",
+        'sluss compromise facts B-2026-0001 --out DIR --nature "a laptop was stolen" --contact "dpo@example.com"',
+    ),
+)
+def facts(
+    session: Session,
+    report: Report,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write JSON, PDF and web page into this folder, closed to others.", metavar="DIR"),
+    ] = None,
+    language: Language = "en",
+    nature: Annotated[str, typer.Option(help="What happened.", metavar="TEXT")] = "",
+    consequences: Annotated[str, typer.Option(help="What persons may suffer.", metavar="TEXT")] = "",
+    measures: Annotated[str, typer.Option(help="What else was done or is planned.", metavar="TEXT")] = "",
+    contact: Annotated[str, typer.Option(help="Where more can be learned.", metavar="TEXT")] = "",
+    delay: Annotated[str, typer.Option(help="Why it took longer than 72 hours.", metavar="TEXT")] = "",
+) -> None:
+    """The facts for a breach notice (GDPR Art. 33), from the ledger; what only people know has a place for it."""
+    language_of(language)
+    written = breach.Written(nature, consequences, measures, contact, delay)
+    if out is not None:
+        need("typst", "jinja2")
     reply = session.compromises.GetFactsSheet(pb.GetFactsSheetRequest(report_id=report), timeout=DEADLINE_S)
-    session.output.result(document(reply))
+    about = breach.Breach(reply, _suspects(session, report), written, session.profile.origin, datetime.now(UTC))
+    if out is not None:
+        _write(session, about, out, language)
+        return
+    session.output.result(breach.as_document(about))
     _print(session, reply.report)
     session.output.facts(
         {
-            "persons, about": reply.persons,
+            "hours left": about.hours_left,
+            "cut off by entries": ", ".join(str(each.entry_index) for each in reply.cut_off),
+            "persons": reply.persons,
             "records": reply.records,
             "disclosures": reply.disclosures,
-            "categories of data": ", ".join(reply.categories),
-            "fields": ", ".join(reply.fields),
             "recipients": ", ".join(reply.recipients),
-            "nature, likely consequences, contact": "to be written by you",
+            **{each.category: ", ".join(each.fields) for each in reply.by_category},
+            "to be written by you": ", ".join(breach.as_document(about)["to_be_written"]),
         }
     )
     session.output.heading("Measures taken")
     print_timeline(session, reply.measures)
+
+
+def _write(session: Session, about: breach.Breach, out: Path, language: str) -> None:
+    """The sheet in all its forms, each file closed to others."""
+    out.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    report = about.facts.report.report_id
+    paths = []
+    for end, content in breach.files(about, language).items():
+        paths.append(out / f"{report}.{end}")
+        write_atomic(paths[-1], content, SECRET)
+    missing = breach.as_document(about)["to_be_written"]
+    session.output.result({"files": [str(path) for path in paths], "to_be_written": missing})
+    for path in paths:
+        session.output.line(f"Wrote {path}.")
+    if missing:
+        session.output.line(f"To be written by you: {', '.join(missing)}.")
 
 
 @verb(app, "reinstate", examples=('sluss compromise reinstate B-2026-0001 --reason "new password, identity checked"',))

@@ -6,7 +6,7 @@ import uuid
 
 import grpc
 import pytest
-from sluss.v1 import choice_pb2, choice_pb2_grpc, complaint_pb2_grpc, compromise_pb2, compromise_pb2_grpc, person_pb2
+from sluss.v1 import choice_pb2, complaint_pb2_grpc, compromise_pb2, compromise_pb2_grpc, person_pb2, person_request_pb2
 from sluss.v1 import complaint_pb2 as pb
 from sluss_client.errors import LedgerInconsistent, from_rpc_error
 from sqlalchemy import select, update
@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from broker.case_files import FILE
 from broker.operator.office import opened
 from tests.support.broker import BrokerProcess
+from tests.support.requests import RequestDesk
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +78,11 @@ def test_a_stolen_password_lets_only_opt_outs_through_until_it_is_reinstated(bro
     assert shown.credential_locked_by == report.report_id
 
     def choose(state):
-        return choice_pb2_grpc.ChoiceServiceStub(broker.channel("internal/import")).RecordChoice(
-            choice_pb2.RecordChoiceRequest(
-                request_id=str(uuid.uuid4()), person_id=person, source="web",
-                choice=choice_pb2.ChoiceMade(purpose="partners.email", state=state, medium="email"),
-            ),
-            timeout=10,
-        )  # fmt: skip
+        made = choice_pb2.ChoiceMade(purpose="partners.email", state=state, medium="web")
+        request = choice_pb2.RecordChoiceRequest(
+            request_id=str(uuid.uuid4()), person_id=person, source="web", choice=made
+        )
+        return broker.choices().RecordChoice(request, timeout=10)
 
     assert refused(lambda: choose(choice_pb2.CHOICE_STATE_OPTED_IN)) == "CREDENTIAL_LOCKED"
     choose(choice_pb2.CHOICE_STATE_OPTED_OUT)
@@ -123,3 +122,47 @@ def test_a_row_that_somebody_changed_is_refused(broker):
             connection.execute(update(FILE).where(FILE.c.id == name).values({column: before}))
         assert found == "LEDGER_INCONSISTENT", column
     assert stub.GetComplaint(pb.GetComplaintRequest(complaint_id=name), timeout=10).complaint.about == "noise"
+
+
+def test_a_stolen_password_gets_no_request_export_or_changed_row_through_an_internal_service(broker):
+    desk = compromise_pb2_grpc.CompromiseServiceStub(broker.channel("privacy/team"))
+    person = broker.register(customer_number="K-LOCKED", email="locked@example.com")
+    inside, team = RequestDesk(broker, "internal/import"), RequestDesk(broker)
+    begun = {kind: team.open(kind, person) for kind in ("access", "objection")}
+    proven = team.proven("access", person)
+    loose = inside.open("erasure")
+    request = compromise_pb2.ReportCompromiseRequest(
+        request_id=str(uuid.uuid4()), person_id=person, suspect_from="2026-01-01T00:00:00.000000Z", how="by phone"
+    )
+    report = desk.ReportCompromise(request, timeout=10).report
+    passed = {"method": "eid", "result": person_request_pb2.IDENTITY_RESULT_PASSED}
+    for kind in ("access", "rectification", "erasure"):
+        assert refused(lambda kind=kind: inside.open(kind, person)) == "CREDENTIAL_LOCKED"
+    for call in (
+        lambda: inside.step("NoteIdentityCheck", begun["access"], **passed),
+        lambda: inside.step("NoteIdentityCheck", loose, person_id=person, **passed),
+        lambda: inside.step("WithdrawRequest", begun["objection"], reason="changed my mind"),
+        lambda: inside.export(proven.id),
+    ):
+        assert refused(call) == "CREDENTIAL_LOCKED"
+
+    def load(email, name="internal/import"):
+        values = {"customer_number": "K-LOCKED", "email": email}
+        row = person_pb2.ImportRow(
+            line=1, values=[person_pb2.FieldValue(field=field, value=value) for field, value in values.items()]
+        )
+        batch = person_pb2.ImportPersonsRequest(source="import:crm", rows=[row])
+        (result,) = next(broker.persons(name).ImportPersons(iter([batch]), timeout=10)).results
+        return person_pb2.ImportResult.Outcome.Name(result.outcome)[8:], [each.reason for each in result.faults]
+
+    assert load("thief@example.com") == ("FAULTY", ["CREDENTIAL_LOCKED"])
+    assert load("locked@example.com") == ("UNCHANGED", [])
+    # What only protects passes, and the privacy team may do everything.
+    objection = inside.open("objection", person)
+    assert inside.step("Object", objection, purposes=["offers.email"], channel="web").fulfilled
+    assert team.step("NoteIdentityCheck", begun["access"], **passed).person_id == person
+    assert team.open("rectification", person).person_id == person
+    again = compromise_pb2.ReinstateCredentialRequest(report_id=report.report_id, etag=report.etag, reason="new one")
+    desk.ReinstateCredential(again, timeout=10)
+    assert inside.open("access", person).person_id == person
+    assert load("moved@example.com") == ("UPDATED", [])

@@ -6,6 +6,8 @@
     cover.py       the cover sheet of a release
     accounting.py  who received a person's data
     report.py      the transparency report
+    access.py      everything held about a person
+    breach.py      the facts for a breach notice
 
 Text from elsewhere reaches typst as JSON and HTML through escaping: it is never markup.
 """

@@ -71,7 +71,7 @@ class Complaint(_message.Message):
     """The etag."""
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Entries of the ledger, by index, and contracts, by id."""
+        """Entries of the ledger by index; contracts, persons' requests and obligations by id. What is hidden is left out."""
 
     @_builtins.property
     def remedies(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComplaintRemedy]:
@@ -116,6 +116,9 @@ class ComplaintRemedy(_message.Message):
     BY_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    NOT_CONFIRMED_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """`suspend_contract`, `erase_data`, `correct`, `apologise` or `other`."""
     contract_id: _builtins.str
@@ -125,7 +128,15 @@ class ComplaintRemedy(_message.Message):
     at: _builtins.str
     """When it was begun, RFC 3339."""
     done: _builtins.bool
-    """Whether it is done; an erasure is once it is scrubbed."""
+    """Whether it is done. An erasure is once it is scrubbed and every recipient has answered for it; a correction once the
+    requests for rectification that are linked are.
+    """
+    recipients: _builtins.int
+    """How many recipients owe for it, or owed."""
+    answered: _builtins.int
+    """How many of them have answered for good."""
+    not_confirmed: _builtins.int
+    """How many never answered and were closed by two people: they are not waited for, and the remedy is never done."""
     def __init__(
         self,
         *,
@@ -134,10 +145,13 @@ class ComplaintRemedy(_message.Message):
         by: _builtins.str = ...,
         at: _builtins.str = ...,
         done: _builtins.bool = ...,
+        recipients: _builtins.int = ...,
+        answered: _builtins.int = ...,
+        not_confirmed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "contract_id", b"contract_id", "done", b"done", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "by", b"by", "contract_id", b"contract_id", "done", b"done", "kind", b"kind", "not_confirmed", b"not_confirmed", "recipients", b"recipients"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -170,7 +184,7 @@ class OpenComplaintRequest(_message.Message):
     """In words; sealed, and not in the ledger."""
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Entries by index, contracts by id; up to 100."""
+        """Entries by index; contracts, persons' requests and obligations by id; up to 100."""
 
     def __init__(
         self,

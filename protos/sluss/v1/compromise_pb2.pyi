@@ -476,7 +476,7 @@ Global___ListSuspectDisclosuresRequest: _TypeAlias = ListSuspectDisclosuresReque
 
 @_typing.final
 class SuspectEntry(_message.Message):
-    """An entry of the suspect window."""
+    """An entry of the suspect window, or one that cut something off."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -486,7 +486,7 @@ class SuspectEntry(_message.Message):
     entry_index: _builtins.int
     """The entry's index in the ledger."""
     entry: _builtins.bytes
-    """The entry as the ledger holds it."""
+    """The entry as the ledger holds it; of a sealed one that may be shown by now, the entry that it was."""
     persons: _builtins.int
     """Persons whose data were in it."""
     def __init__(
@@ -570,6 +570,8 @@ class GetFactsSheetResponse(_message.Message):
     FIELDS_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     MEASURES_FIELD_NUMBER: _builtins.int
+    CUT_OFF_FIELD_NUMBER: _builtins.int
+    BY_CATEGORY_FIELD_NUMBER: _builtins.int
     persons: _builtins.int
     """Different persons concerned who are still on record."""
     records: _builtins.int
@@ -590,11 +592,19 @@ class GetFactsSheetResponse(_message.Message):
 
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The recipients, in order."""
+        """The recipients, in order; of a release the legal case, which says who."""
 
     @_builtins.property
     def measures(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileEvent]:
         """What was done, from the ledger."""
+
+    @_builtins.property
+    def cut_off(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuspectEntry]:
+        """The entries by which the report revoked certificates and retired a key."""
+
+    @_builtins.property
+    def by_category(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryFields]:
+        """The fields disclosed, by data category, in order."""
 
     def __init__(
         self,
@@ -607,11 +617,41 @@ class GetFactsSheetResponse(_message.Message):
         fields: _abc.Iterable[_builtins.str] | None = ...,
         recipients: _abc.Iterable[_builtins.str] | None = ...,
         measures: _abc.Iterable[Global___FileEvent] | None = ...,
+        cut_off: _abc.Iterable[Global___SuspectEntry] | None = ...,
+        by_category: _abc.Iterable[Global___CategoryFields] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "disclosures", b"disclosures", "fields", b"fields", "measures", b"measures", "persons", b"persons", "recipients", b"recipients", "records", b"records", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_category", b"by_category", "categories", b"categories", "cut_off", b"cut_off", "disclosures", b"disclosures", "fields", b"fields", "measures", b"measures", "persons", b"persons", "recipients", b"recipients", "records", b"records", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetFactsSheetResponse: _TypeAlias = GetFactsSheetResponse  # noqa: Y015
+
+@_typing.final
+class CategoryFields(_message.Message):
+    """Fields of a data category."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    category: _builtins.str
+    """Such as `contact`."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their names, in order."""
+
+    def __init__(
+        self,
+        *,
+        category: _builtins.str = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "fields", b"fields"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CategoryFields: _TypeAlias = CategoryFields  # noqa: Y015

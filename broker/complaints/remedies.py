@@ -1,0 +1,71 @@
+"""How far a remedy has come: done is what recipients have answered for and what has been scrubbed, and nothing else.
+
+Erased data and corrected values are with recipients, too (GDPR Art. 19). A recipient who is silent keeps the remedy
+undone, and the complaint open; one whose obligation two people closed without an answer is counted apart: nobody is
+waited for any more, but the remedy is never called done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import select
+
+from broker.erasure.erasing import ERASURE
+from broker.obligations.owing import Progress, progress
+from broker.person_requests import rows as request_rows
+from broker.person_requests import rules as request_rules
+from broker.person_requests.model import REQUEST_ID, Kind, State
+
+if TYPE_CHECKING:
+    from broker.case_files import File
+    from broker.desk import View
+
+NOBODY: Final = Progress(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a remedy stands.
+
+    Attributes:
+        done: whether it is, confirmed by every recipient.
+        settled: whether nothing more is waited for; only then the complaint can be closed.
+        owed: how far the recipients have come.
+    """
+
+    done: bool
+    settled: bool
+    owed: Progress = NOBODY
+
+
+def standing(view: View, file: File, made: dict[str, Any]) -> Standing:
+    """Where one of the remedies of a complaint stands."""
+    if made["kind"] == "erase_data":
+        return _erasure(view, file)
+    if made["kind"] == "correct":
+        return _correction(view, file)
+    return Standing(done=True, settled=True)
+
+
+def _erasure(view: View, file: File) -> Standing:
+    times = view.connection.execute(select(ERASURE.c.scrubbed_at).where(ERASURE.c.cause == file.id)).scalars().all()
+    scrubbed = bool(times) and all(times)
+    owed = progress(view.connection, file.id)
+    return Standing(scrubbed and owed.complete, scrubbed and not owed.waiting, owed)
+
+
+def _correction(view: View, file: File) -> Standing:
+    """By the requests for rectification that are linked: each must have come to its end."""
+    linked = [link for link in file.body["links"] if REQUEST_ID.fullmatch(link)]
+    requests = [request_rows.load(view, link) for link in linked]
+    requests = [held for held in requests if held.facts.kind is Kind.RECTIFICATION]
+    ended = [held.state in request_rules.FINAL for held in requests]
+    settled = [held.state is State.WAITING and not held.owed.waiting for held in requests]
+    owed = Progress(
+        sum(held.owed.total for held in requests),
+        sum(held.owed.answered for held in requests),
+        sum(held.owed.not_confirmed for held in requests),
+    )
+    return Standing(all(ended), all(one or other for one, other in zip(ended, settled, strict=True)), owed)

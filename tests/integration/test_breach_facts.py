@@ -1,0 +1,131 @@
+"""The facts for a breach notice: from the ledger, in both languages, with places for what is missing."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from babel.messages.extract import extract_from_file
+from sluss.v1 import compromise_pb2 as pb
+from sluss.v1 import compromise_pb2_grpc, legal_pb2
+from sluss_cli.main import build
+from sluss_legal.documents import breach
+from sluss_legal.tongue import tongue_of
+from typer.testing import CliRunner
+
+from broker.ledger import entry
+from tests.support.broker import BrokerProcess
+from tests.support.legal_callers import BO, Team, in_days
+
+SINCE = "2026-01-01T00:00:00.000000Z"
+HOW = "a laptop <b>was</b> #stolen"
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    with BrokerProcess(tmp_path_factory.mktemp("facts") / "home") as running:
+        yield running
+
+
+def stub(broker):
+    return compromise_pb2_grpc.CompromiseServiceStub(broker.channel("privacy/team"))
+
+
+def reported(broker, **subject):
+    request = pb.ReportCompromiseRequest(request_id=str(uuid.uuid4()), suspect_from=SINCE, how=HOW, **subject)
+    return stub(broker).ReportCompromise(request, timeout=10).report
+
+
+@pytest.fixture(scope="module")
+def report(broker):
+    """Of a recipient that had received data of two persons, one of them twice."""
+    contract, client = broker.live_contract()
+    one, two = (broker.register(email=f"m{n}@example.com", payment__iban="SE4550000000058398257466") for n in (1, 2))
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, one, two))
+    client.disclose(contract, "billing", ["payment.iban"], broker.handles(contract, one))
+    return reported(broker, principal="subcontractor/acme")
+
+
+def sluss(broker, *words, code=0):
+    home = str(broker.profile("privacy/team"))
+    done = CliRunner().invoke(build(), ["--profile", home, "--json", *words])
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("language", ["sv", "en"])
+def test_the_sheet_is_written_closed_to_others(broker, report, tmp_path, language):
+    out = tmp_path / "sheet"
+    said = sluss(
+        broker, "compromise", "facts", report.report_id, "--out", str(out), "--language", language,
+        "--contact", "dpo@example.com",
+    )  # fmt: skip
+    assert out.stat().st_mode & 0o777 == 0o700
+    names = {f"{report.report_id}.{end}" for end in ("json", f"{language}.pdf", f"{language}.html")}
+    assert {path.name for path in out.iterdir()} == names
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
+    assert said["to_be_written"] == ["nature", "consequences", "measures"]
+    facts = json.loads((out / f"{report.report_id}.json").read_text())
+    assert (facts["persons"], facts["records"], facts["disclosures"], facts["hours_left"]) == ("2", "3", "2", 71)
+    assert facts["by_category"] == [
+        {"category": "contact", "fields": ["email"]},
+        {"category": "financial", "fields": ["payment.iban"]},
+    ]
+    cut = [(each["entry"]["type"], each["entry"]["event"]) for each in facts["cut_off"]]
+    assert cut == [("certificate", "revoked"), ("key", "retired")]
+    assert [(each["to"], each["records"], len(each["entries"])) for each in facts["left"]] == [
+        ("subcontractor/acme", 3, 2)
+    ]
+    page = (out / f"{report.report_id}.{language}.html").read_text()
+    say = tongue_of(language).say
+    assert "dpo@example.com" in page
+    assert "<b>was</b>" not in page
+    assert say(breach.PLACES["nature"]) in page
+    assert say(breach.PLACES["contact"]) not in page
+    for each in facts["cut_off"]:
+        assert f"{each['entry_index']}" in page
+
+
+def test_every_text_of_the_sheet_has_its_swedish():
+    texts = tongue_of("sv").texts
+    found = {str(text) for _, text, _, _ in extract_from_file("python", breach.__file__, keywords={"N_": None})}
+    assert found
+    assert not found - texts.keys()
+
+
+def test_after_72_hours_the_reasons_for_the_delay_are_asked_for(broker, report):
+    facts = stub(broker).GetFactsSheet(pb.GetFactsSheetRequest(report_id=report.report_id), timeout=10)
+    late = datetime.now(UTC) + timedelta(hours=80)
+    about = breach.Breach(facts, [], breach.Written(), "example.com/sluss", late)
+    assert about.late
+    assert about.hours_left < 0
+    assert "delay" in breach.as_document(about)["to_be_written"]
+    assert breach.PLACES["delay"] in breach.files(about, "en")["en.html"].decode()
+
+
+def test_a_stolen_password_is_one_person_and_none_after_the_erasure_of_it(broker):
+    report = reported(broker, person_id=broker.register(email="stulen@example.com"))
+    facts = sluss(broker, "compromise", "facts", report.report_id)
+    assert (facts["persons"], facts["disclosures"], facts["cut_off"]) == ("1", "0", [])
+
+
+def test_the_window_of_a_legal_credential_has_its_releases_and_never_a_hidden_one(broker):
+    team = Team(broker)
+    people = [broker.register(email=f"l{n}@example.com") for n in range(3)]
+    hidden = team.prepared(team.scope(people[1:]))
+    team.secrecy(hidden, in_days(300))
+    team.step(hidden, legal_pb2.CASE_STEP_APPROVE, BO)
+    list(team.release(hidden))
+    open_ = team.approved(team.scope(people[:1]))
+    list(team.release(open_))
+    report = reported(broker, principal="legal/anna")
+    listed = stub(broker).ListSuspectDisclosures(
+        pb.ListSuspectDisclosuresRequest(report_id=report.report_id), timeout=10
+    )
+    left = [said for each in listed.entries if (said := entry.parse(each.entry))["type"] != "certificate"]
+    assert [(said["type"], said["terms"]["contract"]) for said in left] == [("release", open_)]
+    facts = sluss(broker, "compromise", "facts", report.report_id)
+    assert (facts["persons"], facts["records"], facts["disclosures"]) == ("1", "1", "1")
+    assert facts["recipients"] == [open_]

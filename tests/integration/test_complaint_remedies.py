@@ -1,0 +1,176 @@
+"""Complaints whose remedy others have to follow: never done, and never closed, while one recipient is silent."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+import uuid
+
+import grpc
+import pytest
+from sluss.v1 import complaint_pb2 as pb
+from sluss.v1 import complaint_pb2_grpc, legal_pb2, person_pb2
+from sluss_cli.main import build
+from sluss_client.errors import from_rpc_error
+from typer.testing import CliRunner
+
+from broker.ledger.receipt import parse_receipt
+from tests.support.broker import BrokerProcess
+from tests.support.legal_callers import BO, Team, in_days
+from tests.support.requests import RequestDesk
+
+PATIENCE_S = 30
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    # The store is scrubbed by the maintenance loop.
+    environment = {"SLUSS_MAINTAIN_S": "1"}
+    with BrokerProcess(tmp_path_factory.mktemp("remedies") / "home", environment=environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def contract(broker):
+    return broker.live_contract()
+
+
+class Desk:
+    """The ComplaintService as one principal calls it."""
+
+    def __init__(self, broker, name="privacy/team"):
+        self.stub = complaint_pb2_grpc.ComplaintServiceStub(broker.channel(name))
+
+    def open(self, links=(), **given):
+        request = pb.OpenComplaintRequest(
+            request_id=str(uuid.uuid4()), channel="email", kind="disclosure", about="a letter", links=links, **given
+        )
+        return self.stub.OpenComplaint(request, timeout=10).complaint
+
+    def get(self, name):
+        return self.stub.GetComplaint(pb.GetComplaintRequest(complaint_id=name), timeout=10).complaint
+
+    def step(self, method, name, **given):
+        request = getattr(pb, f"{method}Request")(complaint_id=name, etag=self.get(name).etag, **given)
+        return getattr(self.stub, method)(request, timeout=10).complaint
+
+    def upheld(self, links=(), **given):
+        name = self.open(links, **given).complaint_id
+        self.step("SetOutcome", name, outcome="upheld", told="You were right.")
+        return name
+
+
+@pytest.fixture
+def desk(broker):
+    return Desk(broker)
+
+
+def refused(reason, call, /, *arguments, **named):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments, **named)
+    assert from_rpc_error(caught.value).reason == reason
+    return caught.value
+
+
+def received(broker, contract):
+    """A person whose e-mail address the recipient has."""
+    name, client = contract
+    person = broker.register(email=f"{uuid.uuid4().hex[:8]}@example.com")
+    client.disclose(name, "billing", ["email"], broker.handles(name, person))
+    return person
+
+
+def owed(client, kind):
+    return [each for each in client.obligations() if each.kind == kind]
+
+
+def eventually(ask):
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := ask()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
+
+
+def test_an_erasure_is_not_done_and_nothing_closes_while_a_recipient_is_silent(broker, contract, desk):
+    _, client = contract
+    name = desk.upheld(person_id=received(broker, contract))
+    (remedy,) = desk.step("Remedy", name, kind="erase_data", note="as asked for").remedies
+    assert (remedy.done, remedy.recipients, remedy.answered) == (False, 1, 0)
+    # Until long after the store has been scrubbed, the recipient says nothing.
+    other = desk.upheld(person_id=broker.register(email="nobody.has@example.com"))
+    desk.step("Remedy", other, kind="erase_data", note="as asked for")
+    assert eventually(lambda: desk.get(other).remedies[0].done)
+    assert desk.step("CloseComplaint", other).state == "closed"
+    assert not desk.get(name).remedies[0].done
+    refused("FILE_WRONG_STATE", desk.step, "CloseComplaint", name)
+    (obligation,) = owed(client, "erase")
+    client.attest(obligation, "deleted")
+    assert eventually(lambda: desk.get(name).remedies[0].done)
+    assert desk.step("CloseComplaint", name).state == "closed"
+
+
+def test_a_correction_is_done_with_the_linked_request_and_its_recipients(broker, contract, desk):
+    _, client = contract
+    person, requests = received(broker, contract), RequestDesk(broker)
+    request = requests.proven("rectification", person)
+    name = desk.upheld([request.id], person_id=person)
+    (remedy,) = desk.step("Remedy", name, kind="correct", note="by the request").remedies
+    assert not remedy.done
+    refused("FILE_WRONG_STATE", desk.step, "CloseComplaint", name)
+    etag = broker.persons("privacy/team").GetPerson(person_pb2.GetPersonRequest(person_id=person)).etag
+    value = person_pb2.FieldValue(field="email", value="right@example.com")
+    requests.step("Rectify", request, values=[value], person_etag=etag, last=True)
+    (remedy,) = desk.get(name).remedies
+    assert (remedy.done, remedy.recipients, remedy.answered) == (False, 1, 0)
+    refused("FILE_WRONG_STATE", desk.step, "CloseComplaint", name)
+    (obligation,) = owed(client, "correct")
+    assert desk.step("ChangeComplaint", name, note="the recipient was called").links == [request.id]
+    client.disclose(contract[0], "billing", ["email"], [obligation.handle])
+    client.attest(obligation, "corrected")
+    assert desk.get(name).remedies[0].done
+    assert desk.step("CloseComplaint", name).state == "closed"
+
+
+def test_links_are_entries_contracts_requests_and_obligations_that_are_there(broker, contract, desk):
+    person = received(broker, contract)
+    request = RequestDesk(broker).open("access", person)
+    obligation = next(iter(contract[1].obligations()))
+    links = ["0", contract[0], request.id, obligation.id]
+    assert desk.open(links, complainant="a caller").links == links
+    for unknown in ("999999", "C-2026-9999", "R-2026-9999", "O-2026-9999", "L-2026-0001", "R-2026-0001 ", "x", ""):
+        refused("FILE_UNKNOWN", desk.open, [unknown], complainant="a caller")
+
+
+def test_a_hidden_release_is_unknown_and_a_link_to_it_that_the_legal_team_made_does_not_show(broker, contract, desk):
+    team, person = Team(broker), received(broker, contract)
+    case = team.prepared(team.scope([person]))
+    team.secrecy(case, in_days(300))
+    team.step(case, legal_pb2.CASE_STEP_APPROVE, BO)
+    (message,) = team.release(case)
+    hidden = str(parse_receipt(message.parts[0].disclosure.receipt).index)
+    legal = Desk(broker, "legal/bo")
+    unknown = refused("FILE_UNKNOWN", desk.open, ["999999"], complainant="a caller")
+    sealed = refused("FILE_UNKNOWN", desk.open, [hidden], complainant="a caller")
+    assert unknown.details() == sealed.details()
+    name = legal.open([hidden, "0"], complainant="a caller").complaint_id
+    assert legal.get(name).links == [hidden, "0"]
+    assert desk.get(name).links == ["0"]
+    listed = desk.stub.ListComplaints(pb.ListComplaintsRequest(page_size=100), timeout=10).complaints
+    assert [list(each.links) for each in listed if each.complaint_id == name] == [["0"]]
+    # Somebody who doesn't see the link works on, and the link stays.
+    assert desk.step("ChangeComplaint", name, note="called back").links == ["0"]
+    assert legal.get(name).links == [hidden, "0"]
+    # Whoever approved or released can't decide.
+    refused("SECOND_PERSON_NEEDED", legal.step, "SetOutcome", name, outcome="not_upheld", told="No.")
+
+
+def test_statistics_are_csv_for_a_spreadsheet(broker, desk):
+    year = desk.open(complainant="a caller").complaint_id[2:6]
+    line = ["--profile", str(broker.profile("privacy/team")), "complaint", "stats", year]
+    done = CliRunner().invoke(build(), [*line, "--csv"])
+    assert done.exit_code == 0
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert set(rows[0]) == {"month", "kind", "outcome", "count", "overdue", "median_days"}
+    assert any((row["kind"], row["outcome"]) == ("disclosure", "") and int(row["count"]) >= 1 for row in rows)
+    assert CliRunner().invoke(build(), ["--json", *line, "--csv"]).exit_code == 2
