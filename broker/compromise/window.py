@@ -71,7 +71,7 @@ def suspects(view: View, file: File, after: int, limit: int) -> list[Suspect]:
             said = entry.parse(data)
             if row.type in RELEASES and (said["type"] not in RELEASES or said["by"] != file.body["principal"]):
                 continue
-            found.append(Suspect(row.id, data, len(said.get("slices", said.get("persons", ())))))
+            found.append(Suspect(row.id, data, _speaks_of(said)))
             if len(found) == limit:
                 break
         if len(rows) < STEP:
@@ -137,6 +137,13 @@ def _persons(view: View, file: File, released: set[int]) -> int:
     return view.connection.execute(
         select(func.count(distinct(TIES.c.person))).where(TIES.c.entry.in_(within))
     ).scalar_one()
+
+
+def _speaks_of(said: dict[str, Any]) -> int:
+    """How many persons' data were in an entry. What a refusal counts are the persons asked for: nothing left."""
+    if said["type"] == "release_elsewhere":
+        return len(said["persons"])
+    return len(said.get("slices", ()))
 
 
 def _fields(said: dict[str, Any]) -> set[str]:

@@ -11,6 +11,7 @@ from babel.messages.extract import extract_from_file
 from sluss.v1 import compromise_pb2 as pb
 from sluss.v1 import compromise_pb2_grpc, legal_pb2
 from sluss_cli.main import build
+from sluss_client.errors import PermissionDenied
 from sluss_legal.documents import breach
 from sluss_legal.tongue import tongue_of
 from typer.testing import CliRunner
@@ -86,6 +87,20 @@ def test_the_sheet_is_written_closed_to_others(broker, report, tmp_path, languag
     assert say(breach.PLACES["contact"]) not in page
     for each in facts["cut_off"]:
         assert f"{each['entry_index']}" in page
+
+
+def test_what_was_refused_in_the_window_is_listed_and_counts_no_data(broker):
+    contract, client = broker.live_contract(subcontractor="subcontractor/refused")
+    handles = broker.handles(contract, broker.register(email="m3@example.com"))
+    client.disclose(contract, "billing", ["email"], handles)
+    with pytest.raises(PermissionDenied, match="PURPOSE_OUT_OF_SCOPE"):
+        client.disclose(contract, "partners.email", ["email"], handles)
+    found = reported(broker, principal="subcontractor/refused").report_id
+    facts = sluss(broker, "compromise", "facts", found)
+    assert (facts["persons"], facts["records"], facts["disclosures"]) == ("1", "1", "1")
+    listed = stub(broker).ListSuspectDisclosures(pb.ListSuspectDisclosuresRequest(report_id=found), timeout=10)
+    persons = {entry.parse(each.entry)["type"]: each.persons for each in listed.entries}
+    assert (persons["disclosure"], persons["refusal"]) == (1, 0)
 
 
 def test_every_text_of_the_sheet_has_its_swedish():
