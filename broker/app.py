@@ -186,7 +186,7 @@ class App:
             ),
             (
                 complaint_pb2.DESCRIPTOR.services_by_name["ComplaintService"],
-                Complaints(self.desk, agreed, cursors, call),
+                Complaints(self.desk, agreed, cursors, call, self.scrubber.tell),
             ),
             (
                 legal_pb2.DESCRIPTOR.services_by_name["LegalService"],
@@ -216,7 +216,15 @@ class App:
             ),
             (
                 person_request_pb2.DESCRIPTOR.services_by_name["PersonRequestService"],
-                PersonRequests(self.desk, self.ledger, self._settings.origin, cursors, call, self._exporting),
+                PersonRequests(
+                    self.desk,
+                    self.ledger,
+                    self._settings.origin,
+                    cursors,
+                    call,
+                    self._exporting,
+                    self.scrubber.tell,
+                ),
             ),
         ]
 

@@ -8,7 +8,8 @@
        sealed values may stay: a rotation of the rings (and the end of their old versions) is what makes them worthless
     3. the erasure is marked as scrubbed
 
-Broken off anywhere, it is done again by the next run: whoever erased runs it at once, the broker's maintenance later.
+Whoever erases tells the register before answering (`tell`), so that no backup brings back whom an answer called erased;
+the broker's maintenance does the rest. Broken off anywhere, it is done again by the next run.
 """
 
 from __future__ import annotations
@@ -77,13 +78,8 @@ class Scrubber:
             SlussError: LEDGER_UNAVAILABLE, KEYS_UNAVAILABLE.
         """
         with reading(self._engine) as connection:
-            # Other machines' erasures too: each has a register of its own.
-            query = select(ERASURE.c.entry, ERASURE.c.person).where(ERASURE.c.entry > self._told)
-            untold = [Erased(*row) for row in connection.execute(query.order_by(ERASURE.c.entry))]
             due = connection.execute(select(ERASURE.c.entry).where(ERASURE.c.scrubbed_at == 0)).scalars().all()
-        if untold:
-            self._register.add(untold)
-            self._told = untold[-1].entry
+        self.tell()
         if not due:
             return True
         if not self._clean():
@@ -96,6 +92,20 @@ class Scrubber:
                 .values(scrubbed_at=self._clock())
             )
         return True
+
+    def tell(self) -> None:
+        """Note in the register what the store knows of and it does not; on the disk on return.
+
+        Raises:
+            SlussError: LEDGER_UNAVAILABLE, KEYS_UNAVAILABLE.
+        """
+        with reading(self._engine) as connection:
+            # Other machines' erasures too: each has a register of its own.
+            query = select(ERASURE.c.entry, ERASURE.c.person).where(ERASURE.c.entry > self._told)
+            untold = [Erased(*row) for row in connection.execute(query.order_by(ERASURE.c.entry))]
+        if untold:
+            self._register.add(untold)
+            self._told = untold[-1].entry
 
     def _clean(self) -> bool:
         if self._engine.dialect.name == "postgresql":

@@ -20,6 +20,7 @@ from broker.keys.file import FileProvider
 from broker.ledger.signer import LedgerKeys
 from broker.operator import backup
 from broker.operator.office import BY
+from broker.store.engine import open_engine
 from broker.vault import Vault
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def put_back(settings: Settings, folder: Path, *, replace: bool) -> Taken:
     for leftover in _files(staged):
         leftover.unlink(missing_ok=True)
     backup.put_back(folder, f"sqlite:///{staged}", taken)
+    if place.exists():
+        _remember(settings, place)
     aside = place.with_name(f"{place.name}.before-{taken.at[:10]}-{os.getpid()}")
     for old, kept in zip(_files(place), _files(aside), strict=True):
         if old.exists():
@@ -88,6 +91,23 @@ def erase_again(office: Office) -> list[str]:
     if erased:
         office.ledger.publish()
     return [person_text(each.person) for each in erased]
+
+
+def _remember(settings: Settings, place: Path) -> None:
+    """Note whom the database that is replaced knows to be erased, should its broker have ended before it did.
+
+    Raises:
+        SlussError: KEYS_UNAVAILABLE.
+    """
+    engine = open_engine(f"sqlite:///{place}")
+    try:
+        Scrubber(engine, ErasureRegister(settings.folder.erased), system_clock).tell()
+    except SlussError as error:
+        # A database that can't be read may be why it is replaced.
+        if error.reason is not Reason.LEDGER_UNAVAILABLE:
+            raise
+    finally:
+        engine.dispose()
 
 
 def _sqlite_file(url: str) -> Path | None:

@@ -16,6 +16,8 @@ from broker.wire import checks
 from broker.wire import files as wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.agreements import Agreements
     from broker.case_files import File
     from broker.desk import Change, Desk, View
@@ -29,11 +31,14 @@ MAX_YEAR = 9_000
 class Complaints:
     """The servicer; see complaint.proto for what each method does."""
 
-    def __init__(self, desk: Desk, agreed: Agreements, cursors: Cursors, call: Threads) -> None:
+    def __init__(
+        self, desk: Desk, agreed: Agreements, cursors: Cursors, call: Threads, tell_erased: Callable[[], None]
+    ) -> None:
         self._desk = desk
         self._agreed = agreed
         self._cursors = cursors
         self._call = call
+        self._tell_erased = tell_erased
 
     async def open_complaint(
         self, caller: Caller, request: pb.OpenComplaintRequest, _deadline_s: float
@@ -81,7 +86,12 @@ class Complaints:
             )
             return pb.RemedyResponse(complaint=_moved(change, done[0]), entry_index=done[1])
 
-        return await self._call(self._desk.change, caller, work)
+        def remedied(caller: Caller) -> pb.RemedyResponse:
+            done = self._desk.change(caller, work)
+            self._tell_erased()
+            return done
+
+        return await self._call(remedied, caller)
 
     async def close_complaint(
         self, caller: Caller, request: pb.CloseComplaintRequest, _deadline_s: float

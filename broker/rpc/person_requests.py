@@ -33,7 +33,14 @@ class PersonRequests:
     """The servicer; see person_request.proto for what each method does."""
 
     def __init__(
-        self, desk: Desk, ledger: Ledger, origin: str, cursors: Cursors, call: Threads, exporting: Threads
+        self,
+        desk: Desk,
+        ledger: Ledger,
+        origin: str,
+        cursors: Cursors,
+        call: Threads,
+        exporting: Threads,
+        tell_erased: Callable[[], None],
     ) -> None:
         self._desk = desk
         self._ledger = ledger
@@ -41,6 +48,7 @@ class PersonRequests:
         self._cursors = cursors
         self._call = call
         self._exporting = exporting
+        self._tell_erased = tell_erased
 
     async def open_request(
         self, caller: Caller, request: pb.OpenRequestRequest, _deadline_s: float
@@ -151,8 +159,13 @@ class PersonRequests:
 
     async def erase(self, caller: Caller, request: pb.EraseRequest, _deadline_s: float) -> pb.EraseResponse:
         """Erase."""
-        done = await self._stepped(caller, lambda change: doing.erase(change, wire.call(request)))
-        return pb.EraseResponse(**done)
+
+        def erased(caller: Caller) -> dict[str, Any]:
+            done = self._desk.change(caller, _step(lambda change: doing.erase(change, wire.call(request))))
+            self._tell_erased()
+            return done
+
+        return pb.EraseResponse(**await self._call(erased, caller))
 
     async def object(self, caller: Caller, request: pb.ObjectRequest, _deadline_s: float) -> pb.ObjectResponse:
         """Object."""
@@ -210,9 +223,12 @@ class PersonRequests:
 
     async def _stepped(self, caller: Caller, work: Callable[[Change], Done]) -> dict[str, Any]:
         """A step, and the request as it stands once it is durable."""
+        return await self._call(self._desk.change, caller, _step(work))
 
-        def step(change: Change) -> dict[str, Any]:
-            held, index = work(change)
-            return {"request": wire.request(held, change.now_us), "entry_index": index}
 
-        return await self._call(self._desk.change, caller, step)
+def _step(work: Callable[[Change], Done]) -> Callable[[Change], dict[str, Any]]:
+    def step(change: Change) -> dict[str, Any]:
+        held, index = work(change)
+        return {"request": wire.request(held, change.now_us), "entry_index": index}
+
+    return step

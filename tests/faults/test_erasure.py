@@ -154,6 +154,21 @@ def test_no_byte_of_the_database_its_log_or_a_later_backup_is_of_the_person(hous
     assert house.verify() == []
 
 
+def test_a_restore_learns_from_the_database_it_replaces_who_was_erased(house):
+    person, before = house.registered(CANARIES), house.backup("before")
+    house.erase(person, scrubbed=False)
+    assert house.register.all() == []
+    assert house.restore(before) == [person_text(person)]
+
+
+def test_a_database_that_can_not_be_read_can_be_replaced(house):
+    house.registered(CANARIES)
+    before = house.backup("before")
+    for file in database_files(house.home):
+        file.write_bytes(b"no database" * 1000)
+    assert house.restore(before) == []
+
+
 def test_a_backup_from_before_does_not_bring_the_person_back(house):
     person, kept = house.registered(CANARIES), house.registered(OTHER)
     pieces, before = house.pieces(person), house.backup("before")

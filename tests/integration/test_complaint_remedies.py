@@ -94,8 +94,10 @@ def eventually(ask):
 
 def test_an_erasure_is_not_done_and_nothing_closes_while_a_recipient_is_silent(broker, contract, desk):
     _, client = contract
-    name = desk.upheld(person_id=received(broker, contract))
+    person = received(broker, contract)
+    name = desk.upheld(person_id=person)
     (remedy,) = desk.step("Remedy", name, kind="erase_data", note="as asked for").remedies
+    assert person in (broker.home / "keys" / "erased.jsonl").read_text()
     assert (remedy.done, remedy.recipients, remedy.answered) == (False, 1, 0)
     # Until long after the store has been scrubbed, the recipient says nothing.
     other = desk.upheld(person_id=broker.register(email="nobody.has@example.com"))

@@ -201,6 +201,13 @@ def test_a_rectification_is_recorded_as_done_once_and_the_person_is_told(broker,
     assert kinds.count("request_answered") == 1
 
 
+def test_an_erasure_is_in_the_register_beside_the_rings_before_it_is_answered(broker, desk):
+    """So that no backup brings the person back, even if the broker ends right after the answer."""
+    person = broker.register(email="kept.out@example.com")
+    desk.step("Erase", desk.proven("erasure", person))
+    assert person in (broker.home / "keys" / "erased.jsonl").read_text()
+
+
 @pytest.mark.parametrize("after_s", [0.0, 0.02])
 def test_an_erasure_that_a_kill_cut_off_is_done_once(broker, desk, after_s):
     request = desk.proven("erasure", broker.register(email="gone@example.com"))
