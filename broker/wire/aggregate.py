@@ -15,6 +15,7 @@ from broker.clock import SECOND, micros, rfc3339
 from broker.contracts import CODE
 from broker.errors import Reason, SlussError
 from broker.ids import parse_person
+from broker.values import validate
 from broker.wire.checks import day, invalid
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def events(message: pb.RecordUsageRequest) -> list[Used | SlussError]:
 
 def _used(message: pb.UsageEvent) -> Used | SlussError:
     try:
-        at_us = micros(message.at)
+        at_us = micros(validate("datetime", message.at))
     except SlussError as error:
         return SlussError(Reason.INVALID_VALUE, f"at: {error.detail}", field="at")
     if len(message.attributes) > MAX_ATTRIBUTES:

@@ -112,7 +112,7 @@ class Given:
         keys = [name for name in KEYS if cells.get(name)]
         if len(keys) != 1:
             raise _BadRowError("", f"exactly one of {', '.join(KEYS)} is needed")
-        state = cells.get("state", "")
+        state = cells.get("state", "").lower()
         if state not in CHOICES:
             raise _BadRowError("state", "a choice is `in` or `out`")
         key = cells[keys[0]]
@@ -324,6 +324,7 @@ def _with_header(lines: Lines) -> CsvSource:
 
 def _report(session: Session, run: _Import, *, dry_run: bool) -> None:
     counts = {name: run.counts[name] for name in _OUTCOMES}
+    run.first.sort(key=lambda fault: fault.line)  # what the broker finds comes later than what is found here
     faults = [{"line": f.line, "field": f.field, "reason": f.reason, "masked": f.masked} for f in run.first]
     files = {"faulty_file": str(run.file or ""), "reasons_file": str(run.reasons or "")}
     if not sum(counts.values()):

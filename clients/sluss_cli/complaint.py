@@ -99,6 +99,7 @@ def show(session: Session, complaint: ComplaintId) -> None:
     reply = session.complaints.GetComplaint(pb.GetComplaintRequest(complaint_id=complaint), timeout=DEADLINE_S)
     session.output.result(document(reply))
     shown = reply.complaint
+    session.output.heading(shown.complaint_id)
     session.output.facts(
         {
             "state": shown.state,
@@ -115,6 +116,7 @@ def show(session: Session, complaint: ComplaintId) -> None:
     session.output.table(
         ("remedy", "contract", "by", "at", "done", "recipients"),
         [(r.kind, r.contract_id, r.by, moment(r.at), "yes" if r.done else "not yet", _owed(r)) for r in shown.remedies],
+        empty="no remedy",
     )
     print_timeline(session, reply.timeline)
 

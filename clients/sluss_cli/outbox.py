@@ -81,8 +81,8 @@ def watch(
         typer.Option(help="Only such messages: registration_confirmation, policy_changed ...", metavar="KIND"),
     ] = None,
     count: Annotated[
-        int, typer.Option(help="End after so many; without it, never.", metavar="COUNT", min=1, max=MAX_NUMBER)
-    ] = MAX_NUMBER,
+        int | None, typer.Option(help="End after so many; without it, never.", metavar="COUNT", min=1, max=MAX_NUMBER)
+    ] = None,
     skip_earlier: Annotated[
         bool, typer.Option("--skip-earlier", help="A new consumer starts with what comes from now on.")
     ] = False,
@@ -94,7 +94,7 @@ def watch(
     kinds = [_number(pb.OutboxKind, _KIND, each, "kind") for each in kind or ()]
     request = pb.WatchOutboxRequest(consumer=consumer, kinds=kinds, skip_earlier=skip_earlier)  # type: ignore[arg-type] # checked
     stream = session.outbox.WatchOutbox(request)
-    left = count
+    left = count or -1
     for reply in stream:
         if not reply.HasField("item"):
             continue

@@ -91,7 +91,14 @@ def list_(
     found = list(_pages(session, request))
     session.output.result({"requests": [_document(each) for each in found]})
     rows = [
-        (each.id, kind_name(each.kind), state_name(each.state), each.deadline, each.person_id, _stands_out(each))
+        (
+            each.id,
+            kind_name(each.kind),
+            _words(state_name(each.state)),
+            each.deadline,
+            each.person_id,
+            _stands_out(each),
+        )
         for each in found
     ]
     session.output.table(("request", "kind", "state", "deadline", "person", "stands out"), rows, empty="no requests")
@@ -110,7 +117,7 @@ def show(session: Session, request: RequestId) -> None:
         for each in reply.timeline
     ]  # fmt: skip
     session.output.result({"request": _document(shown), "timeline": events})
-    session.output.heading(f"{shown.id}: {kind_name(shown.kind)}, {state_name(shown.state).replace('_', ' ')}")
+    session.output.heading(f"{shown.id}: {kind_name(shown.kind)}, {_words(state_name(shown.state))}")
     session.output.facts(
         {
             "person": shown.person_id or ("erased" if shown.forgotten else "not yet identified"),
@@ -122,15 +129,15 @@ def show(session: Session, request: RequestId) -> None:
             "language": shown.language,
             "ground": shown.ground,
             "told": shown.told,
-            "done to the data": shown.fulfilled,
+            "fulfilled": shown.fulfilled,
             "recipients": f"{shown.answered} of {shown.recipients} have answered" if shown.recipients else "",
-            "possible": ", ".join(shown.possible),
+            "possible": _words(", ".join(shown.possible)),
         }
     )
     session.output.line()
     session.output.table(
         ("when", "by", "what", "text", "entry"),
-        [(moment(e.at), e.by, e.event, e.text, e.entry_index) for e in reply.timeline],
+        [(moment(e.at), e.by, _words(e.event), e.text, e.entry_index) for e in reply.timeline],
     )
 
 
@@ -323,6 +330,11 @@ def statistics(
     session.output.table(("kind", *columns), [tuple(each.values()) for each in counts])
 
 
+def _words(name: str) -> str:
+    """A name as a person reads it."""
+    return name.replace("_", " ")
+
+
 def kind_name(kind: pb.PersonRequestKind.ValueType) -> str:
     """A kind's word."""
     return {number: name for name, number in KINDS.items()}.get(kind, f"kind {kind}")
@@ -372,7 +384,7 @@ def _tell(session: Session, reply: Any) -> None:
     stands = _stands_out(request)
     more = f" ({stands})" if stands else ""
     session.output.line(
-        f"{request.id} is {state_name(request.state).replace('_', ' ')}, due by {request.deadline}{more}; ledger entry"
+        f"{request.id} is {_words(state_name(request.state))}, due by {request.deadline}{more}; ledger entry"
         f" {reply.entry_index}."
     )
 

@@ -273,6 +273,13 @@ def test_a_grant_of_fields_opens_no_counts_and_a_grant_of_counts_no_fields(broke
 # --- recording ------------------------------------------------------------------------------------------
 
 
+def test_a_time_is_taken_in_any_spelling_of_rfc_3339(broker):
+    written = (f"{FIRST}T10:00:00Z", f"{FIRST}T10:00:00.5Z", f"{FIRST}T23:30:00+01:00")
+    events = [pb.UsageEvent(event=EVENT, at=text, attributes=used("").attributes) for text in written]
+    done = record(broker, events)
+    assert (done.without_person, list(done.faults)) == (len(written), [])
+
+
 def test_each_event_is_stored_or_has_a_fault_and_a_retry_stores_nothing_twice(broker):
     person = broker.people[0]
     events = [

@@ -141,7 +141,7 @@ class UsageEvent(_message.Message):
     event: _builtins.str
     """The event's name in the catalogue, such as `advertisement.visited`."""
     at: _builtins.str
-    """When, RFC 3339 in UTC with six decimals. Only its day is stored."""
+    """When, RFC 3339 with its offset. Only its day, in UTC, is stored."""
     seconds: _builtins.int
     """For how long, at most 86,400; 0 for an event without a duration."""
     @_builtins.property
