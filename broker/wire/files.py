@@ -14,6 +14,7 @@ from broker.compromise.reports import NOTICE_US, NewReport
 from broker.errors import SlussError
 from broker.identity import parse_principal
 from broker.ids import parse_person, person_text
+from broker.values import validate
 from broker.wire import checks
 
 if TYPE_CHECKING:
@@ -215,9 +216,9 @@ def count(line: Count) -> complaint_pb2.ComplaintCount:
 
 def _moment(text: str, field: str, now_us: int) -> int:
     try:
-        found = micros(text)
+        found = micros(validate("datetime", text))
     except SlussError:
-        raise checks.invalid(field, "an RFC 3339 time such as 2026-11-23T22:33:57.123456Z") from None
+        raise checks.invalid(field, "an RFC 3339 time such as 2026-11-23T22:33:57Z") from None
     if found > now_us:
         raise checks.invalid(field, "in the future")
     return found

@@ -43,7 +43,9 @@ def document(message: Message) -> dict[str, Any]:
 def report(
     session: Session,
     *,
-    since: Annotated[str, typer.Option("--since", help="Since when others may have used it, UTC.", metavar="TIME")],
+    since: Annotated[
+        str, typer.Option("--since", help="Since when others may have used it: a day, UTC, or a time.", metavar="TIME")
+    ],
     how: Annotated[str, typer.Option("--how", help="How it was noticed; sealed.", metavar="TEXT")],
     until: Annotated[str, typer.Option("--until", help="Until when; default: now.", metavar="TIME")] = "",
     noticed: Annotated[
@@ -64,7 +66,7 @@ def report(
     if sum(map(bool, (certificate, principal, key_of, person))) != 1:
         raise usage("name one of --certificate, --principal, --key-of and --person")
     request = pb.ReportCompromiseRequest(
-        request_id=str(uuid.uuid4()), suspect_from=_time(since), suspect_until=_time(until), noticed_at=_time(noticed),
+        request_id=str(uuid.uuid4()), suspect_from=_time(since), suspect_until=until, noticed_at=noticed,
         how=how,
     )  # fmt: skip
     if certificate:
@@ -86,8 +88,8 @@ def report(
 
 
 def _time(text: str) -> str:
-    """A time with microseconds, as the broker takes it."""
-    return f"{text[:19]}.000000Z" if len(text) == len("2026-11-20T00:00:00Z") and text.endswith("Z") else text
+    """The beginning of a day, or the time that is given."""
+    return f"{text}T00:00:00Z" if len(text) == len("2026-11-20") else text
 
 
 def _print(session: Session, shown: pb.CompromiseReport) -> None:

@@ -232,7 +232,9 @@ def _choices(said: Mapping[str, Any], tongue: Tongue) -> Table:
             labels.get(each["purpose"], each["purpose"]),
             say(STATES.get(each["state"], each["state"])),
             ", ".join(say(CHANNELS.get(one, one)) for one in each["channels"]) or say(N_("all")),
-            ", ".join(filter(None, (each["medium"], each["source"], each["evidence"]))),
+            ", ".join(
+                filter(None, (say(CHANNELS.get(each["medium"], each["medium"])), each["source"], each["evidence"]))
+            ),
             each["policy"],
             str(each["entry"]),
         )
