@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import sluss_legal
-from sluss_legal import tongue
+from sluss_legal import tongue, words
 from sluss_legal.tongue import tongue_of
 from sluss_legal.web import render
 from sluss_legal.web.render import Renderer
+
+from broker.ledger import shapes
 
 HERE = Path(sluss_legal.__file__).parent
 LITERAL = r"""\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
@@ -53,3 +55,10 @@ def test_languages_that_nobody_speaks_fill_no_memory():
         assert render._preferred(f"x{number}") == "en"
     assert tongue._read.cache_info().currsize <= len(tongue.LANGUAGES)
     assert render._preferred.cache_info().currsize <= 64
+
+
+def test_every_type_of_entry_and_every_event_of_one_has_its_word():
+    assert words.ENTRY_TYPES.keys() == shapes.SHAPES.keys()
+    named = {event for (_, member), events in shapes.WORDS.items() if member == "event" for event in events}
+    assert named - shapes.CASE_EVENTS - words.ENTRY_EVENTS.keys() == set()
+    assert words.EVENTS.keys() == shapes.CASE_EVENTS
