@@ -165,6 +165,8 @@ def query(
         return
     session.output.result(_answer_document(counted))
     _print_answer(session, counted, reply.budget)
+    if chart_file is not None:
+        session.output.line(f"Wrote {chart_file}.")
 
 
 def _day(text: str, option: str) -> str:
@@ -199,8 +201,9 @@ def _print_answer(session: Session, counted: Counted, budget: pb.Budget) -> None
     session.output.line()
     if hidden:
         session.output.line(
-            f"{hidden} of {len(counted.cells)} cells are not published: fewer than {counted.question['min_persons']}"
-            " persons may be behind them."
+            f"{hidden} of {len(counted.cells)} cells are not published: with the noise, fewer than"
+            f" {counted.question['min_persons']} persons may be behind them. A cell is published from"
+            f" {counted.threshold} persons on, noise included."
         )
     noise = ", ".join(f"{name} {float(scale):.1f}" for name, scale in sorted(counted.scales.items()))
     session.output.line(f"Noise: discrete {counted.question['noise']}, scale: {noise}.")

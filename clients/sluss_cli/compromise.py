@@ -223,7 +223,7 @@ def facts(
         {
             "hours left": about.hours_left,
             "cut off by entries": ", ".join(str(each.entry_index) for each in reply.cut_off),
-            "persons": reply.persons,
+            "persons still on record": reply.persons,
             "records": reply.records,
             "disclosures": reply.disclosures,
             "recipients": ", ".join(reply.recipients),

@@ -219,7 +219,7 @@ def _cut_off(about: Breach, tongue: Tongue) -> Table:
 def _counts(about: Breach, tongue: Tongue) -> dict[str, str]:
     say, facts = tongue.say, about.facts
     return {
-        say(N_("Persons")): str(facts.persons),
+        say(N_("Persons still on record")): str(facts.persons),
         say(N_("Records")): str(facts.records),
         say(N_("Disclosures")): str(facts.disclosures),
         say(N_("Recipients")): ", ".join(facts.recipients),
