@@ -70,14 +70,14 @@ ABORT_S: Final = 5.0
 """Seconds that a status may take to be on its way."""
 
 CUT_S: Final = 0.2
-"""Likewise, of a call that was cut off: a credential that was stolen is not waited for."""
+"""Likewise, of a call whose caller may no longer call: a credential that was stolen is not waited for."""
 
 WATCHES: Final = 256
 WATCHES_PER_CALLER: Final = 4
 """Open streams of the standard services: they last, so they are counted apart and take no call's place."""
 
 REVOKED: Final = frozenset({Reason.CERTIFICATE_REVOKED, Reason.UNKNOWN_PRINCIPAL, Reason.CERTIFICATE_MISMATCH})
-"""Why a call can be cut off."""
+"""Why a caller who was let pass may no longer call."""
 
 Authorise = Callable[[Caller], Awaitable[object]]
 
@@ -385,6 +385,7 @@ def _unary(method: _Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
             return method.release(caller, reply)
 
     async def unary(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        caller: Caller | None = None
         try:
             caller = method.caller(context)
             with method.gate.opened(caller) as call:
@@ -397,7 +398,7 @@ def _unary(method: _Method) -> Callable[[bytes, Any], Awaitable[bytes]]:
                     failure: Exception = cut
         except Exception as error:  # noqa: BLE001 - step 8: no text of it may leave
             failure = error
-        raise await _abort(method, failure, context)
+        raise await _abort(method, failure, context, caller)
 
     return unary
 
@@ -414,6 +415,7 @@ def _stream(method: _Method) -> Callable[[Any, Any], Awaitable[None]]:
             call.require()
 
     async def stream(source: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        caller: Caller | None = None
         try:
             caller = method.caller(context)
             with method.gate.opened(caller) as call:
@@ -428,7 +430,7 @@ def _stream(method: _Method) -> Callable[[Any, Any], Awaitable[None]]:
                     return
         except Exception as error:  # noqa: BLE001 - step 8: no text of it may leave
             failure = error
-        await _abort(method, failure, context)
+        await _abort(method, failure, context, caller)
 
     return stream
 
@@ -443,7 +445,9 @@ async def _read_each(method: _Method, caller: Caller, source: AsyncIterator[byte
         yield await method.read(caller, data)
 
 
-async def _abort(method: _Method, failure: Exception, context: grpc.aio.ServicerContext[Any, Any]) -> Exception:
+async def _abort(
+    method: _Method, failure: Exception, context: grpc.aio.ServicerContext[Any, Any], caller: Caller | None
+) -> Exception:
     """Ends the call with the failure's status. gRPC's abort raises; the return is for the type checker."""
     if not isinstance(failure, SlussError) or (
         failure.reason is Reason.INTERNAL and "reference" not in failure.metadata
@@ -454,8 +458,10 @@ async def _abort(method: _Method, failure: Exception, context: grpc.aio.Servicer
         failure = SlussError(Reason.INTERNAL, reference=reference)
     elif failure.reason == Reason.LEDGER_UNAVAILABLE:
         method.gate.ledger_failed()
+    # Whoever was let pass and may no longer call is not waited for; who never was is told in peace.
+    is_over = caller is not None and caller.authorised and failure.reason in REVOKED
     try:
-        async with asyncio.timeout(CUT_S if failure.reason in REVOKED else ABORT_S):
+        async with asyncio.timeout(CUT_S if is_over else ABORT_S):
             await context.abort_with_status(status.to_grpc(failure))
     except TimeoutError:
         # The status waits behind messages that the caller does not take. gRPC resets what is cancelled.
