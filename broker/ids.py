@@ -38,7 +38,7 @@ def parse_person(text: str) -> int:
             person = person << 5 | _VALUES[digit]
         if 0 < person < 1 << PERSON_BITS:
             return person
-    raise SlussError(Reason.INVALID_REQUEST, "a person id is P- and 13 digits", field="person_id")
+    raise SlussError(Reason.INVALID_REQUEST, "a person id is P- and 13 letters and digits", field="person_id")
 
 
 def new_disclosure_id() -> str:
