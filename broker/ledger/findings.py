@@ -28,6 +28,8 @@ class Kind(StrEnum):
     """A search column does not say what the entry says."""
     PERSON = "person"
     """There are more or fewer rows that tie persons to an entry than the entry speaks of."""
+    CHOICE = "choice"
+    """A person's choices in force are not those of the last choice that the ledger ties to the person."""
     TIME = "time"
     """An entry's time lies before that of the entry before it."""
     TILE = "tile"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from broker.asks import Answer
+from broker.companions import ROOMS
 from broker.erasure import erasing
 from broker.errors import Reason, SlussError
+from broker.ledger.findings import Kind
+from broker.ledger.verify import verify_store
 from broker.obligations import report, retention
 from broker.obligations.rules import State
 from broker.own_keys import NO_CHOICES
@@ -19,6 +22,8 @@ from broker.store.queries import LEGAL_CASE, PERSON
 from tests.support.legal import Bar
 from tests.support.obligations import Owing
 
+CHOICE = tables.core(tables.Choice)
+TIES = tables.core(tables.LedgerPerson)
 HEAD = tables.core(tables.Head)
 OBLIGATION = tables.core(tables.Obligation)
 RETENTION = tables.core(tables.Retention)
@@ -121,6 +126,97 @@ def test_a_retry_gives_nothing_by_a_forged_yes(asking):
 def test_a_forged_choice_is_no_ground_to_build_on(asking):
     write(asking.world, update(PERSON).where(PERSON.c.id == asking.no).values(choices=_turned(asking)))
     assert refused(lambda: asking.choose(asking.no, "in")) is Reason.INTERNAL
+
+
+class Advertised:
+    """A contract for the company's own advertising, which persons may opt out of, and somebody who did."""
+
+    def __init__(self, world):
+        self.world = world
+        grant = world.grant(purpose="offers.email", fields=("email=full",))
+        self.actor = world.actor("subcontractor/third")
+        terms = world.terms(self.actor.name, grant)
+        self.contract = world.contract(self.actor, world.operator, terms, world.key_of("third"))
+        self.silent, self.out = (world.person(world.registration) for _ in range(2))
+        self.before = column(world, self.out)
+        world.choose(world.registration, self.out, "offers.email", "out")
+
+    def reached(self, person):
+        handles = [self.world.handle(self.contract, person)]
+        return bool(self.world.disclose(self.actor, self.contract, handles, purpose="offers.email").sealed)
+
+    def put(self, person, choices):
+        write(self.world, update(PERSON).where(PERSON.c.id == person).values(choices=choices))
+
+    def findings(self):
+        found = verify_store(self.world.engine, self.world.keys.signer().verifier, None, ROOMS).findings
+        return [(finding.kind, finding.index) for finding in found]
+
+    def last(self):
+        with self.world.engine.connect() as connection:
+            return connection.execute(select(func.max(CHOICE.c.entry))).scalar_one()
+
+
+@pytest.fixture
+def advertised(world):
+    return Advertised(world)
+
+
+def test_choices_left_alone_verify(advertised):
+    assert (advertised.reached(advertised.silent), advertised.reached(advertised.out)) == (True, False)
+    assert advertised.findings() == []
+
+
+@pytest.mark.parametrize("text", [NO_CHOICES, "", "0.0{}", "0" * 64 + "0.0{}", "another's"])
+def test_an_emptied_column_does_not_undo_an_opt_out(advertised, text):
+    forged = column(advertised.world, advertised.silent) if text == "another's" else text
+    advertised.put(advertised.out, forged)
+    assert not advertised.reached(advertised.out)
+    assert advertised.reached(advertised.silent)
+    assert advertised.findings() == [(Kind.CHOICE, advertised.last())]
+
+
+def test_an_emptied_column_of_who_never_chose_is_refused_and_found(advertised):
+    advertised.put(advertised.silent, NO_CHOICES)
+    assert not advertised.reached(advertised.silent)
+    assert advertised.findings() == [(Kind.CHOICE, None)]
+
+
+def test_an_older_value_that_is_put_back_is_found(advertised):
+    advertised.put(advertised.out, advertised.before)
+    assert advertised.findings() == [(Kind.CHOICE, advertised.last())]
+
+
+def test_an_older_value_is_found_whatever_becomes_of_the_history(advertised):
+    """The row of the history deleted, moved, or moved with its tie: somebody's count differs from the ledger's."""
+    last, here = advertised.last(), CHOICE.c.person == advertised.out
+    tied = (TIES.c.person == advertised.out) & (TIES.c.entry == last)
+    kept = column(advertised.world, advertised.silent)
+    advertised.put(advertised.out, advertised.before)
+    write(advertised.world, update(CHOICE).where(here).values(person=advertised.silent))
+    assert set(advertised.findings()) == {(Kind.CHOICE, last)}
+    write(advertised.world, update(TIES).where(tied).values(person=advertised.silent))
+    assert advertised.findings() == [(Kind.CHOICE, last)]
+    advertised.put(advertised.silent, kept.replace("0.0{", f"1.{last}{{"))
+    assert advertised.findings() == []
+    assert not advertised.reached(advertised.silent), "a count without a MAC is refused"
+    write(advertised.world, CHOICE.delete())
+    assert (Kind.CHOICE, last) in advertised.findings()
+
+
+def test_choices_recorded_later_count_on(advertised):
+    for state in ("in", "out", "in"):
+        advertised.world.choose(advertised.world.registration, advertised.out, "offers.email", state)
+    with advertised.world.engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(CHOICE)).scalar_one() == 4
+    assert advertised.findings() == []
+    assert advertised.reached(advertised.out)
+
+
+def test_the_choices_of_who_is_erased_are_missed_by_nobody(advertised):
+    world = advertised.world
+    world.desk.change(world.privacy.caller(), lambda c: erasing.erase(c, advertised.out, "R-2026-0001"))
+    assert advertised.findings() == []
 
 
 # --- legal cases ----------------------------------------------------------------------------------
