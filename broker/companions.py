@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.choices.verifying import Choices
+from broker.obligations.verifying import Obligations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,5 +15,5 @@ if TYPE_CHECKING:
     from broker.ledger.findings import Report
     from broker.ledger.verify import Follower
 
-ROOMS: Final[tuple[Callable[[Connection, Report], Follower], ...]] = (Choices,)
+ROOMS: Final[tuple[Callable[[Connection, Report], Follower], ...]] = (Choices, Obligations)
 """What compares them, in the order in which they report."""

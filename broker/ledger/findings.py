@@ -30,6 +30,8 @@ class Kind(StrEnum):
     """There are more or fewer rows that tie persons to an entry than the entry speaks of."""
     CHOICE = "choice"
     """A person's choices in force are not those of the last choice that the ledger ties to the person."""
+    OWED = "owed"
+    """A row of what recipients owe does not say what the entries say."""
     TIME = "time"
     """An entry's time lies before that of the entry before it."""
     TILE = "tile"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
 from sqlalchemy import func, select, update
 
 from broker.asks import Answer
+from broker.clock import SECOND, system_clock
 from broker.companions import ROOMS
 from broker.erasure import erasing
 from broker.errors import Reason, SlussError
+from broker.ledger import entry
 from broker.ledger.findings import Kind
 from broker.ledger.verify import verify_store
 from broker.obligations import report, retention
 from broker.obligations.rules import State
+from broker.obligations.upkeep import Upkeep
 from broker.own_keys import NO_CHOICES
 from broker.store import tables
 from broker.store.engine import writing
@@ -24,6 +28,8 @@ from tests.support.obligations import Owing
 
 CHOICE = tables.core(tables.Choice)
 TIES = tables.core(tables.LedgerPerson)
+ENTRY = tables.core(tables.LedgerEntry)
+EVENT = tables.core(tables.ObligationEvent)
 HEAD = tables.core(tables.Head)
 OBLIGATION = tables.core(tables.Obligation)
 RETENTION = tables.core(tables.Retention)
@@ -284,3 +290,86 @@ def test_retention_is_not_less_for_a_smaller_row(world):
     write(world, update(RETENTION).values(last=0, raised=retention.OPEN))
     world.desk.change(world.privacy.caller(), lambda c: erasing.erase(c, person, "R-2026-0001"))
     assert world.progress().total == 1
+
+
+def owed_findings(world):
+    found = verify_store(world.engine, world.keys.signer().verifier, None, ROOMS).findings
+    assert {finding.kind for finding in found} <= {Kind.OWED}
+    return [finding.message for finding in found]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"settled": 1}, {"due": "2099-01-01"}, {"until": "2099-01-01"}, {"recipient": "subcontractor/mail"}, {"moved": 0}],
+    ids=lambda change: next(iter(change)),
+)
+def test_verification_names_an_obligation_whose_row_says_something_else(owed, change):
+    assert owed_findings(owed) == []
+    write(owed, update(OBLIGATION).values(change))
+    (said,) = owed_findings(owed)
+    assert re.search(rf"obligation O-[0-9]{{4}}-0001 .*: {next(iter(change))}$", said)
+
+
+def test_verification_names_an_obligation_that_is_deleted_or_made_up(owed):
+    write(owed, EVENT.delete())
+    (said,) = owed_findings(owed)
+    assert "its 0 rows" in said
+    write(owed, update(OBLIGATION).values(id="O-2026-0009"))
+    assert [said.split(" has ")[1] for said in owed_findings(owed)] == ["a row, and no entry made it", "no row"]
+    write(owed, OBLIGATION.delete())
+    (said,) = owed_findings(owed)
+    assert said.endswith("0001 has no row")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"last": 0}, {"raised": retention.OPEN}, {"first": 0}, {"recipient": "subcontractor/mail"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_verification_names_a_day_of_deletion_whose_row_says_something_else(world, change):
+    person = world.person(world.registration)
+    world.give(world.acme, world.acme_contract, person)
+    assert owed_findings(world) == []
+    write(world, update(RETENTION).values(change))
+    (said,) = owed_findings(world)
+    assert "under C-" in said
+
+
+def test_verification_names_a_day_of_deletion_that_is_gone_or_made_up(world):
+    person = world.person(world.registration)
+    world.give(world.acme, world.acme_contract, person)
+    write(world, update(RETENTION).values(until="2099-01-01"))
+    assert [said.split(" has ")[1] for said in owed_findings(world)] == [
+        "a row, and nothing was disclosed for it",
+        "no row",
+    ]
+
+
+def test_a_day_of_deletion_verifies_however_often_it_is_raised(world):
+    for _ in range(2):
+        person = world.person(world.registration)
+        world.give(world.acme, world.acme_contract, person)
+        world.desk.change(world.privacy.caller(), lambda c: retention.raise_pending(c.tx))
+        assert owed_findings(world) == []
+    write(world, update(RETENTION).values(raised=retention.NONE_RAISED))
+    assert len(owed_findings(world)) == 1
+
+
+def test_maintenance_goes_on_past_an_obligation_that_was_tampered_with(store_engine, vault, caplog):
+    """The first of two is turned on another by hand; the second's recipient is reminded all the same."""
+    later = [0]
+    world = Owing(store_engine, vault, clock=lambda: system_clock() + later[0])
+    person = world.person(world.registration)
+    world.give(world.acme, world.acme_contract, person)
+    world.give(world.mail, world.mail_contract, person, fields=("name.given",))
+    world.desk.change(world.privacy.caller(), lambda c: erasing.erase(c, person, "R-2026-0001"))
+    write(world, update(OBLIGATION).where(OBLIGATION.c.number == 1).values(recipient="subcontractor/x"))
+    later[0] = 40 * 86_400 * SECOND
+    Upkeep(world.engine, world.ledger, world.vault, world.clock, (-7, 1), 7).run()
+    query = select(ENTRY.c.entry).where(ENTRY.c.type == "obligation").order_by(ENTRY.c.id)
+    with world.engine.connect() as connection:
+        said = [entry.parse(bytes(data)) for data in connection.execute(query).scalars()]
+    done = {(each["obligation"][-4:], each["event"]) for each in said if each["event"] != "created"}
+    assert ("0002", "reminded") in done
+    assert not any(name == "0001" for name, _ in done)
+    assert "0001 is not what the ledger says" in caplog.text
