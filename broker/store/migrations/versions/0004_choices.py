@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from broker.store.migrations.columns import big, text
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -20,17 +22,17 @@ def upgrade() -> None:
     op.rename_table("choice", "choice_before")
     op.create_table(
         "choice",
-        _big("person"),
-        _big("entry"),
-        _text("purpose"),
-        _text("state"),
-        _text("channels"),
-        _text("medium"),
-        _text("source"),
-        _text("evidence"),
-        _text("policy"),
-        _big("chosen_at"),
-        _big("at"),
+        big("person"),
+        big("entry"),
+        text("purpose"),
+        text("state"),
+        text("channels"),
+        text("medium"),
+        text("source"),
+        text("evidence"),
+        text("policy"),
+        big("chosen_at"),
+        big("at"),
         sa.PrimaryKeyConstraint("person", "entry"),
         sqlite_with_rowid=False,
     )
@@ -39,11 +41,3 @@ def upgrade() -> None:
         " SELECT person, entry, purpose, state, '[]', channel, source, '', policy, at, at FROM choice_before"
     )
     op.drop_table("choice_before")
-
-
-def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text(), nullable=False)
-
-
-def _big(name: str) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger(), nullable=False, autoincrement=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from broker.store.migrations.columns import big, row_id
+
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
@@ -13,38 +15,29 @@ depends_on = None
 
 def upgrade() -> None:
     """Makes the three tables."""
-    op.create_table("ledger_erased", _row_id("entry"), _big("ties"), sa.PrimaryKeyConstraint("entry"))
+    op.create_table("ledger_erased", row_id("entry"), big("ties"), sa.PrimaryKeyConstraint("entry"))
     op.create_table(
         "erasure",
-        _row_id("entry"),
-        _big("person"),
+        row_id("entry"),
+        big("person"),
         sa.Column("cause", sa.Text(), nullable=False),
-        _big("at"),
-        _big("scrubbed_at"),
+        big("at"),
+        big("scrubbed_at"),
         sa.PrimaryKeyConstraint("entry"),
     )
     op.create_index("ix_erasure_cause", "erasure", ["cause"])
     op.create_table(
         "legal_hold",
         sa.Column("id", sa.Text(), nullable=False),
-        _big("number"),
-        _big("person"),
+        big("number"),
+        big("person"),
         sa.Column("keys", sa.LargeBinary(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        _big("until"),
-        _big("placed_at"),
-        _big("lifted_at"),
-        _big("entry"),
+        big("until"),
+        big("placed_at"),
+        big("lifted_at"),
+        big("entry"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("number"),
     )
     op.create_index("ix_legal_hold_person", "legal_hold", ["person"])
-
-
-def _big(name: str) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger(), nullable=False, autoincrement=False)
-
-
-def _row_id(name: str) -> sa.Column[int]:
-    kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    return sa.Column(name, kind, nullable=False, autoincrement=False)

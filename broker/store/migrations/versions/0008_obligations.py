@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from broker.store.migrations.columns import big, data, text
+
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
@@ -15,33 +17,33 @@ def upgrade() -> None:
     """Makes the three tables."""
     op.create_table(
         "retention",
-        _text("contract"),
-        _text("until"),
-        _text("recipient"),
-        _big("first"),
-        _big("last"),
-        _big("raised"),
+        text("contract"),
+        text("until"),
+        text("recipient"),
+        big("first"),
+        big("last"),
+        big("raised"),
         sa.PrimaryKeyConstraint("contract", "until"),
         sqlite_with_rowid=False,
     )
     op.create_index("retention_recipient", "retention", ["recipient", "until"])
     op.create_table(
         "obligation",
-        _text("id"),
-        _big("number"),
-        _text("kind"),
-        _text("contract"),
-        _text("recipient"),
-        _big("person"),
-        _bytes("handle"),
-        _bytes("salt"),
-        _text("fields"),
-        _big("first"),
-        _text("cause"),
-        _text("until"),
-        _text("due"),
+        text("id"),
+        big("number"),
+        text("kind"),
+        text("contract"),
+        text("recipient"),
+        big("person"),
+        data("handle"),
+        data("salt"),
+        text("fields"),
+        big("first"),
+        text("cause"),
+        text("until"),
+        text("due"),
         sa.Column("settled", sa.Integer(), nullable=False, autoincrement=False),
-        _big("moved"),
+        big("moved"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("obligation_number", "obligation", ["number"], unique=True)
@@ -52,20 +54,8 @@ def upgrade() -> None:
     op.create_index("obligation_cause", "obligation", ["cause"])
     op.create_table(
         "obligation_event",
-        _text("obligation"),
-        _big("entry"),
+        text("obligation"),
+        big("entry"),
         sa.PrimaryKeyConstraint("obligation", "entry"),
         sqlite_with_rowid=False,
     )
-
-
-def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text(), nullable=False)
-
-
-def _bytes(name: str) -> sa.Column[bytes]:
-    return sa.Column(name, sa.LargeBinary(), nullable=False)
-
-
-def _big(name: str) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger(), nullable=False, autoincrement=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from broker.store.migrations.columns import big, text
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
@@ -15,34 +17,26 @@ def upgrade() -> None:
     """Makes the three tables."""
     op.create_table(
         "case_file",
-        _text("id"),
-        _text("room"),
-        _big("number"),
-        _text("state"),
-        _text("handler"),
-        _big("due_at"),
-        _big("person"),
+        text("id"),
+        text("room"),
+        big("number"),
+        text("state"),
+        text("handler"),
+        big("due_at"),
+        big("person"),
         *[sa.Column(name, sa.LargeBinary(), nullable=False) for name in ("keys", "private_keys", "body", "private")],
-        _big("etag"),
-        _big("opened_at"),
-        _big("updated_at"),
+        big("etag"),
+        big("opened_at"),
+        big("updated_at"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("case_file_number", "case_file", ["room", "number"], unique=True)
     op.create_index("case_file_person", "case_file", ["person"])
     op.create_table(
         "case_file_event",
-        _text("file"),
-        _big("entry"),
+        text("file"),
+        big("entry"),
         sa.Column("text", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("file", "entry"),
     )
-    op.create_table("credential_lock", _big("person"), _text("report"), _big("at"), sa.PrimaryKeyConstraint("person"))
-
-
-def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text(), nullable=False)
-
-
-def _big(name: str) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger(), nullable=False, autoincrement=False)
+    op.create_table("credential_lock", big("person"), text("report"), big("at"), sa.PrimaryKeyConstraint("person"))

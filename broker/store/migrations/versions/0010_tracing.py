@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from broker.store.migrations.columns import big, data, row_id, text
+
 revision = "0010"
 down_revision = "0009"
 branch_labels = None
@@ -15,52 +17,35 @@ def upgrade() -> None:
     """Makes the three tables."""
     op.create_table(
         "canary",
-        _row_id("person"),
-        _text("contract"),
-        _big("number"),
-        _bytes("facts"),
-        _big("planted"),
-        _big("planted_at"),
-        _big("retired"),
-        _big("retired_at"),
+        row_id("person"),
+        text("contract"),
+        big("number"),
+        data("facts"),
+        big("planted"),
+        big("planted_at"),
+        big("retired"),
+        big("retired_at"),
         sa.PrimaryKeyConstraint("person"),
     )
     op.create_index("canary_contract", "canary", ["contract", "number"], unique=True)
     op.create_table(
         "canary_index",
-        _text("kind"),
-        _bytes("digest"),
-        _big("person"),
+        text("kind"),
+        data("digest"),
+        big("person"),
         sa.PrimaryKeyConstraint("kind", "digest", "person"),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "former_index",
-        _text("kind"),
-        _bytes("digest"),
-        _big("person"),
-        _big("until"),
-        _text("field"),
-        _big("since"),
+        text("kind"),
+        data("digest"),
+        big("person"),
+        big("until"),
+        text("field"),
+        big("since"),
         sa.PrimaryKeyConstraint("kind", "digest", "person", "until", "field"),
         sqlite_with_rowid=False,
     )
     op.create_index("former_index_person", "former_index", ["person"])
     op.create_index("former_index_until", "former_index", ["until"])
-
-
-def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text(), nullable=False)
-
-
-def _bytes(name: str) -> sa.Column[bytes]:
-    return sa.Column(name, sa.LargeBinary(), nullable=False)
-
-
-def _big(name: str) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger(), nullable=False, autoincrement=False)
-
-
-def _row_id(name: str) -> sa.Column[int]:
-    kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    return sa.Column(name, kind, nullable=False, autoincrement=False)
