@@ -39,7 +39,7 @@ from broker.ledger import entry
 from broker.ledger.log import ATTEMPTS
 from broker.legal.releasing import grant_release
 from broker.obligations.retention import Retentions
-from broker.own_keys import choices, claimed_choices, has_accepted, require_chosen
+from broker.own_keys import claimed_choices, has_accepted, require_chosen
 from broker.plan import Basis, Granted, Plan, Refusing, refusal_of
 from broker.rights import not_yours, own
 from broker.slice_terms import unbase64
@@ -440,13 +440,14 @@ class Spine:
     def _proven_left_out(self, decision: Decision, row: Row[Any]) -> frozenset[str] | None:
         """As `_left_out`, by choices that are proven; None for a damaged row, too."""
         try:
-            if decision.question.rule is not ChoiceRule.NONE:
-                choices(self._vault, row)
-            return self._left_out(decision, row)
+            without = self._left_out(decision, row)
+            if without is not None and decision.question.rule is not ChoiceRule.NONE:
+                require_chosen(row, self._vault.person_secret(row))
         except SlussError as error:
             if error.reason is not Reason.INTERNAL:
                 raise
             return None
+        return without
 
     def _log_late_refusals(self, plans: Sequence[Plan]) -> None:
         if plans:

@@ -2,19 +2,21 @@
 
     sealed note   nonce 12 | AES-256-GCM ciphertext || tag   key HMAC(person secret, "sluss/v1 note"), bound
     accepted      "<version>:" HMAC(person secret, "sluss/v1 accepted" 0x00 version), in hexadecimal
-    choices       HMAC(person secret, "sluss/v1 choices" 0x00 JSON), in hexadecimal, and the JSON; "{}" for none
+    choices       HMAC(person secret, "sluss/v1 choices" 0x00 text), in hexadecimal, and the text: how many choices the
+                  person has made "." the ledger's entry of the last one, 0 for none, and the JSON of those in force
     evidence      HMAC(person secret, "sluss/v1 evidence" 0x00 at 0x00 text), in the entry of the acceptance
 
 The MACs keep whoever can write rows from granting with one: a version or a choice that this broker did not record of
-this very person does not count. A row of before that is put back, or one that is emptied, bears no mark: the ledger's
-entries of choices tell.
+this very person does not count, nor does an emptied column: who has chosen nothing has a MAC of that. A value of before
+that is put back opens, and tells of fewer choices than the ledger: `choices/verifying.py` finds that.
 """
 
 from __future__ import annotations
 
 import hmac
 import os
-from typing import TYPE_CHECKING, Final, Protocol
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -33,9 +35,23 @@ NOTE_LABEL: Final = b"sluss/v1 note\x00"
 ACCEPTED_LABEL: Final = b"sluss/v1 accepted\x00"
 CHOICES_LABEL: Final = b"sluss/v1 choices\x00"
 NO_CHOICES: Final = "{}"
+"""The column of who is erased; of anybody else it is a forgery."""
 EVIDENCE_LABEL: Final = b"sluss/v1 evidence\x00"
 NONCE_BYTES: Final = 12
 _HEX: Final = 64
+_MARK: Final = re.compile(r"(0|[1-9][0-9]{0,18})\.(0|[1-9][0-9]{0,18})(?={)")
+
+
+class Mark(NamedTuple):
+    """How many choices a person has made, and the index of the last one's entry."""
+
+    number: int
+    last: int
+
+
+NEVER: Final = Mark(0, 0)
+"""Of who has made no choice."""
+_NOTHING: Final = "0.0{}"
 
 
 class AcceptedRow(PersonRow, Protocol):
@@ -111,22 +127,20 @@ def has_accepted(vault: Vault, row: AcceptedRow, versions: Container[str]) -> bo
     return True
 
 
-def choices_text(secret: bytes, made: InForce) -> str:
-    """Choices in force as `person.choices` holds them."""
-    if not made:
-        return NO_CHOICES
-    text = dump(made)
+def choices_text(secret: bytes, made: InForce, mark: Mark = NEVER) -> str:
+    """Choices in force as `person.choices` holds them, with the count that they stand by."""
+    text = f"{mark.number}.{mark.last}{dump(made)}"
     return _mac_of_choices(secret, text) + text
 
 
 def choices(vault: Vault, row: ChoosingRow) -> InForce:
-    """The choices in force, by purpose and channel. Who has chosen nothing costs no key.
+    """The choices in force, by purpose and channel.
 
     Raises:
-        SlussError: INTERNAL for a damaged row, and for choices that this broker never recorded of this person.
+        SlussError: INTERNAL for a damaged row, and for choices that this broker never recorded of this person;
+            PERSON_UNAVAILABLE for an erased person.
     """
-    if row.choices != NO_CHOICES:
-        require_chosen(row, vault.person_secret(row))
+    require_chosen(row, vault.person_secret(row))
     return claimed_choices(row)
 
 
@@ -136,20 +150,27 @@ def claimed_choices(row: ChoicesRow) -> InForce:
     Raises:
         SlussError: INTERNAL for a damaged row: a choice that can't be read must not count as none.
     """
+    text = row.choices
+    if text == NO_CHOICES or text.endswith(_NOTHING, _HEX):
+        return {}
     try:
-        return load(row.choices if row.choices == NO_CHOICES else row.choices[_HEX:])
+        return load(text[text.index("{", _HEX) :])
     except (ValueError, TypeError):
         raise SlussError(Reason.INTERNAL, "a stored record does not open") from None
 
 
+def claimed_mark(text: str) -> Mark | None:
+    """The count that a column of choices names, without proof; None if it names none."""
+    found = _MARK.match(text, _HEX)
+    return Mark(int(found[1]), int(found[2])) if found else None
+
+
 def require_chosen(row: ChoicesRow, secret: bytes) -> None:
-    """Refuse choices that were not recorded of the person whose secret this is.
+    """Refuse choices that were not recorded of the person whose secret this is; an emptied column too.
 
     Raises:
         SlussError: INTERNAL.
     """
-    if row.choices == NO_CHOICES:
-        return
     mac, text = row.choices[:_HEX], row.choices[_HEX:]
     if not hmac.compare_digest(mac.encode(), _mac_of_choices(secret, text).encode()):
         raise SlussError(Reason.INTERNAL, "what is stored of a person was not recorded by this broker")

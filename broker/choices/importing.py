@@ -151,11 +151,12 @@ class _Plan:
 
     def write(self, change: Change) -> list[Result]:
         """Record it, under the head's lock."""
+        entries: dict[int, list[int]] = {person: [] for person in self.made}
         for each in self.appends:
-            recording.append(change, *each)
+            entries[each.row.id].append(recording.append(change, *each))
         rows = {each.row.id: each.row for each in self.appends}
         for person, made in self.made.items():
-            recording.put(change, rows[person], made)
+            recording.put(change, rows[person], made, entries[person])
         if self.appends:
             change.tx.bump_rights()
         return self.results

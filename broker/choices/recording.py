@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from broker.choices.model import ChoiceMade, Recording
     from broker.choices.rule import InForce
     from broker.desk import Change
+    from broker.own_keys import ChoosingRow
     from broker.vault import PersonRow
 
 CHOICE = tables.core(tables.Choice)
@@ -62,7 +63,7 @@ def record(change: Change, recording: Recording) -> Recorded:
     # What is recorded last was chosen last, even within one microsecond.
     at = max(change.now_us, latest(before.get(choice.purpose, {})) + 1)
     index = append(change, row, choice, recording.source, recording.evidence, at)
-    put(change, row, with_choice(before, choice, at))
+    put(change, row, with_choice(before, choice, at), [index])
     change.tx.bump_rights()
     policy = change.snapshot.policy(change.now_us)
     answered = requests.Known(body, index, 1, policy.encode())
@@ -122,9 +123,18 @@ def with_choice(before: InForce, choice: ChoiceMade, at: int) -> InForce:
     return {**before, choice.purpose: merge(before.get(choice.purpose, {}), choice.channels, choice.state, at)}
 
 
-def put(change: Change, row: PersonRow, in_force: InForce) -> None:
-    """Store a person's choices in force, under a MAC of the person's own."""
-    text = own_keys.choices_text(change.snapshot.vault.person_secret(row), in_force)
+def put(change: Change, row: ChoosingRow, in_force: InForce, entries: Sequence[int]) -> None:
+    """Store a person's choices in force with the number of all, under a MAC of the person's own.
+
+    Args:
+        change: the transaction that appended the entries.
+        row: the person as it was before them, with choices that were proven.
+        in_force: what stands after them.
+        entries: the indexes of the new choices, ascending.
+    """
+    before = own_keys.claimed_mark(row.choices) or own_keys.NEVER
+    mark = own_keys.Mark(before.number + len(entries), entries[-1])
+    text = own_keys.choices_text(change.snapshot.vault.person_secret(row), in_force, mark)
     change.connection.execute(update(PERSON).where(PERSON.c.id == row.id).values(choices=text))
 
 

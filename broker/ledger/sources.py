@@ -74,7 +74,7 @@ class StoreSource:
     has_rows = True
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
 
     @classmethod
     @contextmanager
@@ -91,41 +91,41 @@ class StoreSource:
 
     def head(self) -> HeadRow | None:
         """As `Source.head`."""
-        return rows.read_head(self._connection)
+        return rows.read_head(self.connection)
 
     def extent(self) -> tuple[int, int]:
         """As `Source.extent`."""
-        low, high = fetch(self._connection, "SELECT min(id), max(id) FROM ledger_entry")[0]
+        low, high = fetch(self.connection, "SELECT min(id), max(id) FROM ledger_entry")[0]
         return (0, 0) if low is None else (low, high + 1)
 
     def entries(self, start: int, stop: int) -> list[Row]:
         """As `Source.entries`."""
         text = "SELECT id, entry, type, contract, recipient, at FROM ledger_entry WHERE id >= ? AND id < ? ORDER BY id"
-        return fetch(self._connection, text, (start, stop))
+        return fetch(self.connection, text, (start, stop))
 
     def tiles(self, level: int, start: int, stop: int) -> dict[int, bytes]:
         """As `Source.tiles`."""
         text = "SELECT id, hashes FROM ledger_tile WHERE level = ? AND id >= ? AND id < ?"
-        return {index: bytes(data) for index, data in fetch(self._connection, text, (level, start, stop))}
+        return {index: bytes(data) for index, data in fetch(self.connection, text, (level, start, stop))}
 
     def checkpoints(self) -> Iterator[Published]:
         """As `Source.checkpoints`."""
         start = -(1 << 62)
-        while found := rows.read_checkpoints(self._connection, start, WIDTH):
+        while found := rows.read_checkpoints(self.connection, start, WIDTH):
             yield from found
             start = found[-1][0] + 1
 
     def persons(self) -> Iterator[tuple[int, int]]:
         """As `Source.persons`."""
         after = (-(1 << 63), -(1 << 63))
-        while found := rows.count_persons(self._connection, after, PERSON_RUN):
+        while found := rows.count_persons(self.connection, after, PERSON_RUN):
             yield from ((entry, count) for entry, count, _ in found)
             after = max((person, entry) for entry, _, person in found)
 
     def erased(self) -> Iterator[tuple[int, int]]:
         """As `Source.erased`."""
         after = -(1 << 62)
-        while found := rows.read_erased(self._connection, after, PERSON_RUN):
+        while found := rows.read_erased(self.connection, after, PERSON_RUN):
             yield from found
             after = found[-1][0]
 
@@ -136,7 +136,7 @@ class StoreSource:
         for level, width in enumerate(widths):
             text += " OR (level = ? AND id >= ?)"
             numbers += [level, width]
-        for level, index in fetch(self._connection, text + " LIMIT 100", numbers):
+        for level, index in fetch(self.connection, text + " LIMIT 100", numbers):
             yield f"tile {level}/{index}"
 
 

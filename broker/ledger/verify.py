@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import heapq
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from broker.clock import SECOND
 from broker.errors import Reason, SlussError
@@ -32,10 +32,10 @@ from broker.ledger.sources import TILE_RUN, ExportSource, Published, Row, Source
 from broker.ledger.tiles import HEIGHT, WIDTH, TileCache, TileKey, Tree, split_hashes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 __all__ = ["Finding", "Kind", "Report", "verify_export", "verify_store"]
 
@@ -47,19 +47,37 @@ _UNKNOWN = bytes(HASH_SIZE)
 _COLUMNS = ("type", "contract", "recipient", "at")
 
 
-def verify_store(engine: Engine, verifier: Verifier, checkpoint: str | None = None) -> Report:
+class Follower(Protocol):
+    """A room's rows beside the entries, as they stand in the same moment."""
+
+    def take(self, index: int, entry: bytes, type: str) -> None:  # noqa: A002 - the member's name in the entry
+        """Take in one well-formed entry; they come in ascending order."""
+
+    def finish(self) -> None:
+        """All entries have been given: report what differs."""
+
+
+def verify_store(
+    engine: Engine,
+    verifier: Verifier,
+    checkpoint: str | None = None,
+    rooms: Sequence[Callable[[Connection, Report], Follower]] = (),
+) -> Report:
     """Verify the ledger in a store as it stands now; a broker may go on appending.
 
     Args:
         engine: the store.
         verifier: the ledger's public keys, from somewhere that whoever tampered could not reach.
         checkpoint: a note kept elsewhere, at any time since.
+        rooms: make what compares the rows of rooms with the entries, and reports what differs.
 
     Raises:
         SlussError: LEDGER_UNAVAILABLE; MALFORMED or INVALID_SIGNATURE, if `checkpoint` is not this ledger's.
     """
     with StoreSource.open(engine) as source:
-        return _Verification(source, verifier, checkpoint).run()
+        verification = _Verification(source, verifier, checkpoint)
+        verification.followers = [room(source.connection, verification.report) for room in rooms]
+        return verification.run()
 
 
 def verify_export(directory: Path, checkpoint: str | None = None, verifier: Verifier | None = None) -> Report:
@@ -107,7 +125,8 @@ class _Verification:
         self._source = source
         self._verifier = verifier
         self._outside = open_checkpoint(checkpoint, verifier) if checkpoint else None
-        self._report = Report()
+        self.report = self._report = Report()
+        self.followers: Sequence[Follower] = ()
         self._tree = Tree(_NoTiles(), TileCache(8))
         self._other: Tree | None = None
         self._differing: dict[int, tuple[bytes, bytes]] = {}
@@ -129,6 +148,8 @@ class _Verification:
         self._publication.finish(size)
         if self._persons:
             self._persons.finish()
+        for follower in self.followers:
+            follower.finish()
         self._edges()
         self._root(signed)
         for name in self._source.strays(_tile_counts(size)):
@@ -216,6 +237,8 @@ class _Verification:
             self._publication.check(row[0], said)
             if self._persons:
                 self._persons.check(row[0], row[1], said.type)
+            for follower in self.followers:
+                follower.take(row[0], row[1], said.type)
         self._last_at = last
         if rows and rows[0][0] == 0:
             self._genesis(rows[0][1])

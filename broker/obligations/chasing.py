@@ -6,11 +6,13 @@ chase at once remind once.
 
 from __future__ import annotations
 
+import logging
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
+from broker.errors import Reason, SlussError
 from broker.obligations import rows
 from broker.obligations.owing import day_after
 from broker.obligations.rules import BROKER, State
@@ -19,11 +21,14 @@ from broker.store import tables
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from broker.ledger.log import Tx
     from broker.ledger.standing import Standing
+    from broker.obligations.rows import Held
     from broker.obligations.rules import Account
+
+log = logging.getLogger(__name__)
 
 TOGETHER: Final = 100
 """Obligations looked at in one transaction."""
@@ -77,12 +82,29 @@ def chase(
     escalate_days: int,
     is_over: Callable[[str], bool],
 ) -> int:
-    """Do what is due of these obligations; gives how many entries that took."""
+    """Do what is due of these obligations; gives how many entries that took.
+
+    One whose row, entries or contract are not what the ledger says is logged and left alone: it stops no other.
+    """
     found = tx.connection.execute(select(OBLIGATION).where(OBLIGATION.c.id.in_(names)).order_by(OBLIGATION.c.id)).all()
     done = 0
-    for held in rows.of_rows(tx.connection, found, standing):
-        over = is_over(held.account.contract)
+    for held, over in _sound(tx.connection, found, standing, is_over):
         for event in events_due(held.account, day_after(tx.at, 0), remind_days, escalate_days, over=over):
             held = rows.log(tx, held, event, BROKER)  # noqa: PLW2901 - the obligation moves on
             done += 1
     return done
+
+
+def _sound(
+    connection: Connection, found: Sequence[Row[Any]], standing: Standing, is_over: Callable[[str], bool]
+) -> list[tuple[Held, bool]]:
+    """The obligations that are what the ledger says, and whether the contract of each is over."""
+    try:
+        return [(held, is_over(held.account.contract)) for held in rows.of_rows(connection, found, standing)]
+    except SlussError as error:
+        if error.reason is not Reason.LEDGER_INCONSISTENT:
+            raise
+        if len(found) == 1:
+            log.error("obligation %s is not what the ledger says: nothing is done about it", found[0].id)  # noqa: TRY400 - the reason says it all
+            return []
+    return [each for row in found for each in _sound(connection, [row], standing, is_over)]

@@ -125,11 +125,12 @@ def _with_offline(online: Callable[..., None]) -> Callable[..., None]:
 
 
 def _of_home(home: Path, note: str | None) -> "Report":
+    from broker.companions import ROOMS
     from broker.ledger.verify import verify_store
     from broker.operator.office import opened
 
     with opened(home) as office:
-        return verify_store(office.engine, office.signer.verifier, note)
+        return verify_store(office.engine, office.signer.verifier, note, ROOMS)
 
 
 def _of_export(folder: Path | None, note: str | None, keys: list[str]) -> "Report":

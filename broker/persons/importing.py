@@ -211,7 +211,7 @@ class _Plan:
         for person in self.persons:
             if person.row is None:
                 sealed = self.vault.seal_record(person.id, person.values, financial)
-                self.new.append(rows.NewPerson(person.id, sealed, self._indexes(person)))
+                self.new.append(rows.NewPerson(rows.kept(self.vault, person.id, sealed), self._indexes(person)))
             elif person.touched:
                 marked = rows.financial_names(self.catalogue, self.vault, person.row)
                 sealed = self.vault.update(person.row, person.touched, marked)

@@ -30,7 +30,7 @@ _TYPES: Final = {"email": "email", "phone": "phone", "customer_number": "text"}
 
 
 def get(view: View, person: int, *, include_values: bool) -> Shown:
-    """A person's fields with source and time; without values, nothing is opened.
+    """A person's fields with source and time; without values, no value is opened.
 
     Raises:
         SlussError: ROLE_NOT_ALLOWED to who may not see values; PERSON_UNKNOWN.

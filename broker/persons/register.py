@@ -57,7 +57,7 @@ def register(change: Change, asked: Registration) -> Registered:
         stand: InForce = {}
         for choice in chosen:
             stand = recording.with_choice(stand, choice, change.now_us)
-        recording.put(change, person.kept, stand)
+        recording.put(change, person.kept, stand, entries)
     if asked.accepted:
         entries.append(acceptances.append(change, person.kept, asked.accepted, asked.source, ""))
     # 5. what was received is confirmed
@@ -107,7 +107,7 @@ def _sealed(change: Change, asked: Registration, values: dict[str, str]) -> rows
     stored = {name: Value(text, asked.source, at) for name, text in values.items()}
     sealed = vault.seal_record(person, stored, rows.financial_names(catalogue, vault))
     found = rows.indexes(vault, catalogue, values)
-    new = rows.NewPerson(person, sealed, found)
+    new = rows.NewPerson(rows.kept(vault, person, sealed), found)
     if asked.accepted:
         new = replace(new, accepted=own_keys.accepted_text(vault, new.kept, asked.accepted))
     return new

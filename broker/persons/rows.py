@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import bindparam, delete, select, tuple_, update
 
 from broker.errors import Reason, SlussError
-from broker.own_keys import NO_CHOICES
+from broker.own_keys import choices_text
 from broker.persons.checking import NUMBER
 from broker.persons.model import ACTIVE
 from broker.store.driver import change, fetch
@@ -55,21 +55,28 @@ class Kept(NamedTuple):
     financial_keys: bytes
     record: bytes
     fingerprint: bytes
+    choices: str
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class NewPerson:
     """A person to insert, who has chosen nothing yet; `accepted` as its column holds it, `indexes` are the digests."""
 
-    id: int
-    sealed: SealedRecord
+    kept: Kept
     indexes: frozenset[Index]
     accepted: str | None = None
 
     @property
-    def kept(self) -> Kept:
-        """The record as the vault reads it."""
-        return Kept(self.id, *self.sealed)
+    def id(self) -> int:
+        """The person's id."""
+        return self.kept.id
+
+
+def kept(vault: Vault, person: int, sealed: SealedRecord, state: str = "") -> Kept:
+    """A sealed record as it is inserted, with the MAC of having chosen nothing; `state` is a canary's."""
+    owner = Kept(person, *sealed, choices="", state=state)
+    return owner._replace(choices=choices_text(vault.person_secret(owner), {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +149,11 @@ def insert_persons(connection: Connection, persons: Sequence[NewPerson], now_us:
             person.id,
             ACTIVE,
             FIRST_VERSION,
-            person.sealed.keys,
-            person.sealed.financial_keys,
-            person.sealed.record,
-            NO_CHOICES,
-            person.sealed.fingerprint,
+            person.kept.keys,
+            person.kept.financial_keys,
+            person.kept.record,
+            person.kept.choices,
+            person.kept.fingerprint,
             now_us,
             now_us,
             person.accepted,

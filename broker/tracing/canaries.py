@@ -263,7 +263,7 @@ def _insert(change: Change, contract: str, made: Mapping[int, Mapping[str, str]]
                 state=state,
                 version=person_rows.FIRST_VERSION,
                 **sealed._asdict(),
-                choices=NO_CHOICES,
+                choices=person_rows.kept(vault, person, sealed, state).choices,
                 created_at=at,
                 updated_at=at,
             )

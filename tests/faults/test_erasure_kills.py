@@ -13,6 +13,7 @@ from sluss.v1 import person_pb2
 from sluss.v1 import person_request_pb2 as pb
 from sqlalchemy import text
 
+from broker.companions import ROOMS
 from broker.ids import parse_person
 from broker.ledger.verify import verify_store
 from broker.operator.office import opened
@@ -84,7 +85,7 @@ def test_a_person_is_whole_or_erased_after_a_kill(broker, campaign):
         killer.join()
         broker.start()
         with opened(broker.home) as office:
-            assert verify_store(office.engine, office.signer.verifier).ok
+            assert verify_store(office.engine, office.signer.verifier, rooms=ROOMS).ok
         again = RequestDesk(broker)
         grpc.channel_ready_future(broker.channel("privacy/team")).result(PATIENCE_S)
         for person, handle, message in zip(people, handles, messages, strict=True):

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from broker.bulk import total
+from broker.companions import ROOMS
 from broker.contracts import ChoiceRule, Decision, Grant, PersonFacts, Population, admits
 from broker.errors import Reason, SlussError
 from broker.ledger.verify import verify_store
@@ -242,7 +243,7 @@ def test_the_ledger_counts_canaries_and_tells_neither_which_nor_where(lite):
     assert lite.world.ledger.entries(index, 1)[0].contract == ""
     assert lite.world.entries(recipient="subcontractor/post", type="canary") == []
     lite.world.ledger.publish()
-    assert verify_store(lite.world.engine, lite.world.keys.signer().verifier).ok
+    assert verify_store(lite.world.engine, lite.world.keys.signer().verifier, rooms=ROOMS).ok
 
 
 def test_a_leaked_canary_points_to_its_contract_though_another_had_all_the_rest(lite):
@@ -297,7 +298,7 @@ def test_who_received_a_canary_owes_its_erasure_like_a_persons(scene):
     owed = scene.world.desk.read(scene.privacy.caller(), lambda view: report.listed(view, report.Filter(), -1, 10))
     erase = [held for held in owed if held.account.kind is Kind.ERASE]
     assert [(each.account.contract, each.handle, each.person, each.cause) for each in erase] == [(own, first, 0, "")]
-    assert verify_store(scene.world.engine, scene.world.keys.signer().verifier).ok
+    assert verify_store(scene.world.engine, scene.world.keys.signer().verifier, rooms=ROOMS).ok
 
 
 def test_the_same_request_plants_and_retires_once(lite):

@@ -9,6 +9,7 @@ from datetime import date
 import pytest
 from sqlalchemy import select, update
 
+from broker.companions import ROOMS
 from broker.contracts import Population, Predicate
 from broker.errors import Reason, SlussError
 from broker.ids import person_text
@@ -57,7 +58,7 @@ def test_a_case_goes_from_intake_to_release_and_the_ledger_tells_it(bar):
     assert released["terms"]["recipient"] == f"authority/{case.lower()}"
     assert bar.case(case).progress.complete
     bar.world.ledger.publish()
-    assert verify_store(bar.world.engine, bar.world.keys.signer().verifier).findings == []
+    assert verify_store(bar.world.engine, bar.world.keys.signer().verifier, rooms=ROOMS).findings == []
 
 
 def test_the_entry_is_in_the_ledger_before_the_message_leaves(bar):
@@ -391,7 +392,7 @@ def test_a_hidden_case_leaves_nothing_but_commitments(bar):
     assert bar.report() == []
     assert [line for line, _ in bar.report(hidden=True)] == [Line("legal.process", "SE", "released")]
     bar.world.ledger.publish()
-    assert verify_store(bar.world.engine, bar.world.keys.signer().verifier).findings == []
+    assert verify_store(bar.world.engine, bar.world.keys.signer().verifier, rooms=ROOMS).findings == []
 
 
 def test_after_lifting_the_ledger_proves_what_was_hidden(bar):

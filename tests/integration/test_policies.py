@@ -14,6 +14,7 @@ from broker.catalogue import default_catalogue_text
 from broker.choices import recording
 from broker.choices.model import ChoiceMade, Recording
 from broker.clock import SECOND, rfc3339
+from broker.companions import ROOMS
 from broker.erasure.erasing import erase
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
@@ -513,7 +514,7 @@ def test_an_erasure_takes_acceptances_notices_and_messages_with_it(scene):
         for table in (acceptances.ACCEPTANCE, notices.NOTICE, ITEM):
             assert connection.execute(select(table.c.person).where(table.c.person == person)).all() == []
         assert connection.execute(select(PERSON.c.accepted).where(PERSON.c.id == person)).scalar_one() is None
-    assert verify_store(scene.world.engine, scene.world.keys.signer().verifier).ok
+    assert verify_store(scene.world.engine, scene.world.keys.signer().verifier, rooms=ROOMS).ok
     assert reason(scene.history, person) is Reason.PERSON_UNKNOWN
 
 

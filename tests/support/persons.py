@@ -7,7 +7,7 @@ import unicodedata
 from sqlalchemy import insert, select
 
 from broker.own_keys import choices_text
-from broker.persons.rows import Kept
+from broker.persons.rows import kept
 from broker.store.queries import PERSON, WHOLE
 from broker.vault import Value
 
@@ -26,7 +26,7 @@ def insert_person(connection, vault, person_id, values=None, *, state="active", 
         "id": person_id,
         "state": state,
         "version": 1,
-        "choices": choices_text(vault.person_secret(Kept(person_id, *sealed)), made or {}),
+        "choices": choices_text(vault.person_secret(kept(vault, person_id, sealed)), made or {}),
         "created_at": 1,
         "updated_at": 1,
     }

@@ -8,7 +8,16 @@ import pytest
 
 from broker.choices.rule import Stand
 from broker.errors import Reason, SlussError
-from broker.own_keys import NO_CHOICES, choices, choices_text, claimed_choices, require_chosen
+from broker.own_keys import (
+    NEVER,
+    NO_CHOICES,
+    Mark,
+    choices,
+    choices_text,
+    claimed_choices,
+    claimed_mark,
+    require_chosen,
+)
 
 MADE = {"marketing.own": {"*": Stand("out", 7)}}
 PLAIN = '{"marketing.own":{"*":["out",7]}}'
@@ -45,10 +54,28 @@ def test_choices_that_were_recorded_are_read(vault, chosen):
     require_chosen(chosen, vault.person_secret(chosen))
 
 
-def test_who_chose_nothing_costs_no_key(vault):
-    assert choices_text(b"", {}) == NO_CHOICES
-    assert choices(vault, SimpleNamespace(choices=NO_CHOICES)) == {}
-    require_chosen(SimpleNamespace(choices=NO_CHOICES), b"")
+def test_who_chose_nothing_has_a_mac_of_that(vault, row):
+    found = row(NO_CHOICES)
+    found.choices = choices_text(vault.person_secret(found), {})
+    assert choices(vault, found) == claimed_choices(found) == {}
+    assert claimed_mark(found.choices) == NEVER
+
+
+def test_an_emptied_column_is_claimed_to_be_none_and_refused(vault, row):
+    found = row(NO_CHOICES)
+    assert claimed_choices(found) == {}
+    assert claimed_mark(found.choices) is None
+    refused(lambda: choices(vault, found))
+    refused(lambda: require_chosen(found, vault.person_secret(found)))
+
+
+def test_the_count_of_choices_is_under_the_mac(vault, chosen):
+    chosen.choices = choices_text(vault.person_secret(chosen), MADE, Mark(2, 40))
+    assert choices(vault, chosen) == MADE
+    assert claimed_mark(chosen.choices) == Mark(2, 40)
+    chosen.choices = chosen.choices.replace("2.40{", "3.41{")
+    assert claimed_mark(chosen.choices) == Mark(3, 41)
+    refused(lambda: choices(vault, chosen))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +90,9 @@ def test_who_chose_nothing_costs_no_key(vault):
         lambda text: text[64:],
         lambda text: text[:64],
         lambda text: text[:64] + NO_CHOICES,
+        lambda text: text[:64] + "0.0" + NO_CHOICES,
+        lambda text: text.replace("0.0{", "{"),
+        lambda _: NO_CHOICES,
         lambda _: PLAIN,
         lambda _: "",
         lambda _: "{",
@@ -98,4 +128,4 @@ def test_the_choices_of_another_person_are_refused(vault, row, chosen):
     ],
 )
 def test_choices_that_cannot_be_read_do_not_count_as_none(damaged):
-    refused(lambda: claimed_choices(SimpleNamespace(choices="0" * 64 + damaged)))
+    refused(lambda: claimed_choices(SimpleNamespace(choices="0" * 64 + "1.7" + damaged)))

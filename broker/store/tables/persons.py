@@ -11,10 +11,10 @@ from broker.store.tables.columns import NO_ROW_ID, ROW_ID
 class Person(SQLModel, table=True):
     """A person's record: sealed fields under keys of their own (see vault.py for the two formats).
 
-    `choices` is the choices now in force by purpose and channel, JSON (broker/choices/rule.py) under a MAC of the
-    person's own (own_keys.py). `fingerprint` is a keyed digest of all values, so that importing the same row again is
-    seen without opening anything. `accepted` is the newest policy version that the person accepted, under a MAC of the
-    person's own, too; null for none.
+    `choices` is the choices now in force by purpose and channel, JSON (broker/choices/rule.py), and how many were made
+    up to which entry, under a MAC of the person's own (own_keys.py). `fingerprint` is a keyed digest of all values, so
+    that importing the same row again is seen without opening anything. `accepted` is the newest policy version that the
+    person accepted, under a MAC of the person's own, too; null for none.
     """
 
     __tablename__ = "person"

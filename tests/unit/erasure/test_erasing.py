@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from broker.clock import rfc3339
+from broker.companions import ROOMS
 from broker.erasure import erasing
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
@@ -35,7 +36,7 @@ def row_of(world, person):
 
 def findings(world):
     verifier = LedgerKeys(ORIGIN, b"\x01" * 32, b"\x02" * 32).signer().verifier
-    return verify_store(world.engine, verifier).findings
+    return verify_store(world.engine, verifier, rooms=ROOMS).findings
 
 
 def refused(action):
@@ -154,7 +155,7 @@ def test_ties_deleted_without_an_erasure_cant_be_made_up_for(world):
     with writing(world.engine) as connection:
         connection.execute(ties.delete())
         connection.execute(erased.insert().values(entry=index, ties=1))
-    assert [finding.kind for finding in findings(world)] == [Kind.PERSON]
+    assert [finding.kind for finding in findings(world)] == [Kind.PERSON, Kind.CHOICE]
     with writing(world.engine) as connection:
         connection.execute(ties.insert().values(person=person, entry=index))
         connection.execute(erased.delete())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert
 
+from broker import vault
 from broker.errors import Reason, SlussError
 from broker.handles import persons_of
 from broker.ledger import entry
@@ -31,9 +32,9 @@ def contract(world):
     return "C-2026-0001"
 
 
-def test_metadata_opens_nothing(lite, monkeypatch):
+def test_metadata_opens_no_value(lite, monkeypatch):
     person = lite.register().person
-    monkeypatch.setattr(lite.vault, "_records", None)
+    monkeypatch.setattr(vault, "AESGCM", None)
     monkeypatch.setattr(lite.vault, "_financial", None)
     shown = lite.get(person, kind="operator")
     assert [field.name for field in shown.fields] == sorted(CANARIES)
