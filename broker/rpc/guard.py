@@ -411,7 +411,7 @@ def _stream(method: _Method) -> Callable[[Any, Any], Awaitable[None]]:
             async with aclosing(method.call(caller, request, _remaining(context))) as replies:
                 async for reply in replies:
                     call.require()
-                    await method.in_time(context.write(method.release(caller, reply)), "taken")
+                    await _write(method, context, method.release(caller, reply))
             call.require()
 
     async def stream(source: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -445,6 +445,18 @@ async def _read_each(method: _Method, caller: Caller, source: AsyncIterator[byte
         yield await method.read(caller, data)
 
 
+async def _write(method: _Method, context: grpc.aio.ServicerContext[Any, Any], data: bytes) -> None:
+    """Sends a message; a call that is over before it could leave ends like one that is cancelled.
+
+    Raises:
+        SlussError: STREAM_IDLE.
+    """
+    try:
+        await method.in_time(context.write(data), "taken")
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
+
+
 async def _abort(
     method: _Method, failure: Exception, context: grpc.aio.ServicerContext[Any, Any], caller: Caller | None
 ) -> Exception:
@@ -463,8 +475,9 @@ async def _abort(
     try:
         async with asyncio.timeout(CUT_S if is_over else ABORT_S):
             await context.abort_with_status(status.to_grpc(failure))
-    except TimeoutError:
-        # The status waits behind messages that the caller does not take. gRPC resets what is cancelled.
+    except (TimeoutError, grpc.aio.InternalError):
+        # The status waits behind messages that the caller does not take, or the call is over: gRPC resets what is
+        # cancelled.
         raise asyncio.CancelledError from None
     return failure
 
