@@ -148,12 +148,13 @@ class _Verification:
         self._publication.finish(size)
         if self._persons:
             self._persons.finish()
-        for follower in self.followers:
-            follower.finish()
         self._edges()
         self._root(signed)
         for name in self._source.strays(_tile_counts(size)):
             self._report.add(Kind.EXTRA, None, f"{name} stands beyond the ledger's {size} entries")
+        # Last: an entry that is not the one that was appended explains what its rooms' rows differ in.
+        for follower in self.followers:
+            follower.finish()
         return self._report
 
     def _head(self) -> Checkpoint | None:
