@@ -137,6 +137,9 @@ def remedy(
         raise SlussError(
             Reason.INVALID_REQUEST, "contract_id: for suspend_contract, and only then", field="contract_id"
         )
+    if kind == "correct" and not remedies.rectifications(change, file):
+        told = "kind: link the request for rectification (R-...) by which the values are corrected first"
+        raise SlussError(Reason.INVALID_REQUEST, told, field="kind")
     if kind == "suspend_contract":
         agreed.step(change, contract, ContractStep.SUSPEND, note, "")
     if kind == "erase_data":

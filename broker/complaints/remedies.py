@@ -56,11 +56,18 @@ def _erasure(view: View, file: File) -> Standing:
     return Standing(scrubbed and owed.complete, scrubbed and not owed.waiting, owed)
 
 
-def _correction(view: View, file: File) -> Standing:
-    """By the requests for rectification that are linked: each must have come to its end."""
+def rectifications(view: View, file: File) -> list[request_rows.Held]:
+    """The requests for rectification that a complaint links to."""
     linked = [link for link in file.body["links"] if REQUEST_ID.fullmatch(link)]
     requests = [request_rows.load(view, link) for link in linked]
-    requests = [held for held in requests if held.facts.kind is Kind.RECTIFICATION]
+    return [held for held in requests if held.facts.kind is Kind.RECTIFICATION]
+
+
+def _correction(view: View, file: File) -> Standing:
+    """By the requests for rectification that are linked: each must have come to its end; without one, nothing has."""
+    requests = rectifications(view, file)
+    if not requests:
+        return Standing(done=False, settled=False)
     ended = [held.state in request_rules.FINAL for held in requests]
     settled = [held.state is State.WAITING and not held.owed.waiting for held in requests]
     owed = Progress(

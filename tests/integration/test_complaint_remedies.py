@@ -112,6 +112,12 @@ def test_an_erasure_is_not_done_and_nothing_closes_while_a_recipient_is_silent(b
     assert desk.step("CloseComplaint", name).state == "closed"
 
 
+def test_a_correction_without_the_request_that_corrects_is_refused_and_nothing_is_called_done(broker, desk):
+    name = desk.upheld(person_id=broker.register(email="wrong.one@example.com"))
+    refused("INVALID_REQUEST", desk.step, "Remedy", name, kind="correct", note="somewhere else")
+    assert not desk.get(name).remedies
+
+
 def test_a_correction_is_done_with_the_linked_request_and_its_recipients(broker, contract, desk):
     _, client = contract
     person, requests = received(broker, contract), RequestDesk(broker)
