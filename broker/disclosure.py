@@ -372,8 +372,7 @@ class Spine:
         if plan.granted is not None and plan.granted.release is not None:
             plan.granted.release.append(tx, sealed, by)
             return
-        pairs = list(zip(sealed.commitments, sealed.digests, strict=True))
-        sealed.entry = entry.disclosure(now_us, sealed.terms, pairs, sealed.unavailable)
+        sealed.entry = entry.disclosure(now_us, sealed.terms, sealed.listed, sealed.unavailable)
         sealed.index = tx.append(sealed.entry, contract=plan.ask.contract, recipient=by, persons=sealed.persons)
 
     def _add_proofs(self, tx: Tx, plan: Plan) -> None:
