@@ -228,7 +228,8 @@ class Spine:
         if plan.granted is None or plan.answer is None:
             raise AssertionError
         handles = handles_of(plan.granted.held.handle_key, persons)
-        plan.persons = list(zip(handles, persons, strict=True))
+        # In the order of the handles, which is another one under every contract: no two recipients can join by it.
+        plan.persons = sorted(zip(handles, persons, strict=True))
         plan.answer.last = persons[-1] if persons else 0
 
     def _seal_all(self, snapshot: Snapshot, plan: Plan, rows: Mapping[int, Row[Any]], now_us: int) -> None:

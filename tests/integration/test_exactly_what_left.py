@@ -121,6 +121,19 @@ def test_the_entry_says_of_every_slice_what_the_slice_holds_and_what_may_leave(s
     assert lengths == {len(FIELDS)}
 
 
+def test_pages_of_two_recipients_can_not_be_joined_row_by_row(lite):
+    people = [lite.person("email") for _ in range(60)]
+    order = {}
+    for to in ("acme", "mail"):
+        answer = lite.disclose(to=to, fields=("email",), who=Page(0, 100))
+        place = {lite.world.handle(lite.contracts[to], person): person for person in people}
+        order[to] = [place[made[1:17]] for sealed in answer.sealed for made in sealed.slices]
+    assert set(order["acme"]) == set(order["mail"]) == set(people)
+    alike = sum(one == other for one, other in zip(order["acme"], order["mail"], strict=True))
+    assert alike < 12  # of two orders by chance 1 is alike, and 12 once in a billion
+    assert sorted(people) not in order.values()
+
+
 def test_a_retry_gives_the_same_entry_and_another_record_is_refused(lite):
     person, request = lite.person("email", "name.given"), uuid.uuid4().bytes
     first = lite.disclose(person, request_id=request)
