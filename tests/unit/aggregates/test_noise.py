@@ -98,6 +98,17 @@ def test_a_suppressed_cell_says_nothing_but_its_key():
     assert all(cell.values == {} for cell in answer.cells)
 
 
+@pytest.mark.parametrize("kind", list(Noise))
+def test_totals_beyond_32_bits_have_noise_like_any_other(kind):
+    """A total that fails for its size would tell its size."""
+    asked = question(measures=("seconds",), noise=kind)
+    total = 100_000 * asked.max_seconds * 10_000
+    answer = answers.draw(asked, {"persons": [5_000] * 5, "seconds": [total] * 5})
+    assert answer.released == 5
+    reach = 60 * answers.mechanism_of(asked, "seconds").scale
+    assert all(abs(cell.values["seconds"] - total) < reach for cell in answer.cells)
+
+
 def test_each_answer_is_drawn_anew():
     asked, totals = question(), {"persons": [5_000] * 5}
     assert len({answers.draw(asked, totals).data for _ in range(20)}) > 1
