@@ -1,5 +1,8 @@
 """Privacy budgets: what was spent in a period, exact over processes and machines, since spent under the head's lock.
 
+Epsilon and delta are spent side by side, each added up: (e1, d1) and (e2, d2) are together (e1 + e2, d1 + d2) at most,
+also where the second question was chosen by the answer to the first.
+
 Spendings are kept by calendar month, and a quarter is the sum of its months: whoever changes from one to the other
 begins nothing anew.
 """
@@ -10,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from broker.aggregates.question import FREE, Cost
 from broker.catalogue.usage import Period
 from broker.clock import SECOND
 from broker.errors import Reason, SlussError
@@ -21,10 +25,14 @@ if TYPE_CHECKING:
 
     from broker.aggregates.rules import Limit, Permit
 
-_READ: Final = "SELECT COALESCE(SUM(micro), 0) FROM aggregate_spent WHERE owner = ? AND start >= ? AND start < ?"
+_READ: Final = (
+    "SELECT COALESCE(SUM(micro), 0), COALESCE(SUM(delta_nano), 0) FROM aggregate_spent "
+    "WHERE owner = ? AND start >= ? AND start < ?"
+)
 _SPEND: Final = (
-    "INSERT INTO aggregate_spent (owner, start, micro) VALUES (?, ?, ?) "
-    "ON CONFLICT (owner, start) DO UPDATE SET micro = aggregate_spent.micro + excluded.micro"
+    "INSERT INTO aggregate_spent (owner, start, micro, delta_nano) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (owner, start) DO UPDATE SET micro = aggregate_spent.micro + excluded.micro, "
+    "delta_nano = aggregate_spent.delta_nano + excluded.delta_nano"
 )
 
 
@@ -36,12 +44,13 @@ class Standing:
     name: str
     began: int
     ends: int
-    spent: int
+    spent: Cost
 
     @property
-    def left(self) -> int:
+    def left(self) -> Cost:
         """What may still be spent in this period."""
-        return max(self.limit.micro - self.spent, 0)
+        most = self.limit.most
+        return Cost(max(most.micro - self.spent.micro, 0), max(most.delta_nano - self.spent.delta_nano, 0))
 
 
 def bounds(period: Period, now_us: int) -> tuple[str, int, int]:
@@ -61,33 +70,44 @@ def _start(month: int) -> int:
 def standing(connection: Connection, limit: Limit, now_us: int) -> Standing:
     """A budget as it stands."""
     name, began, ends = bounds(limit.period, now_us)
-    spent = int(fetch(connection, _READ, (limit.owner, began, ends))[0][0])
-    return Standing(limit, name, began, ends, spent)
+    micro, delta_nano = fetch(connection, _READ, (limit.owner, began, ends))[0]
+    return Standing(limit, name, began, ends, Cost(int(micro), int(delta_nano)))
 
 
-def require(found: Standing, cost: int, permit: Permit, now_us: int) -> None:
+def require(found: Standing, cost: Cost, permit: Permit, now_us: int) -> None:
     """A budget covers a cost.
 
     Raises:
         SlussError: BUDGET_EXCEEDED, to be tried again when the period is over.
     """
-    if cost > found.left:
-        own = found.limit.owner == permit.own.owner
+    if not found.left.covers(cost):
         told = {"contract": permit.contract} if permit.contract else {}
         raise SlussError(
             Reason.BUDGET_EXCEEDED,
             **told,
             purpose=permit.purpose,
-            budget=("contract" if permit.contract else "analysis") if own else "everybody",
+            budget=_name(found.limit, permit),
             # What others have spent is not the caller's to know.
-            **({"left_micro": str(found.left)} if own else {}),
-            cost_micro=str(cost),
+            **(_told("left", found.left) if found.limit != permit.everybody else {}),
+            **_told("cost", cost),
             retry_after_s=str(max(found.ends - now_us // SECOND, 1)),
         )
 
 
-def spend(connection: Connection, limit: Limit, micro: int, now_us: int) -> None:
+def _name(limit: Limit, permit: Permit) -> str:
+    if limit == permit.everybody:
+        return "everybody"
+    if limit == permit.recipient:
+        return "recipient"
+    return "contract" if permit.contract else "analysis"
+
+
+def _told(what: str, cost: Cost) -> dict[str, str]:
+    return {f"{what}_micro": str(cost.micro), f"{what}_delta_nano": str(cost.delta_nano)}
+
+
+def spend(connection: Connection, limit: Limit, cost: Cost, now_us: int) -> None:
     """Spend, under the head's lock."""
-    if micro:
+    if cost != FREE:
         month = bounds(Period.MONTH, now_us)[1]
-        write(connection, _SPEND, [(limit.owner, month, micro)])
+        write(connection, _SPEND, [(limit.owner, month, cost.micro, cost.delta_nano)])

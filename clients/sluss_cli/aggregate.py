@@ -50,6 +50,10 @@ _QUESTIONS = [
         "anonymous.improvement meeting.joined --measure seconds --from 2026-07-01 --until 2026-07-31 --csv",
     )
 ]
+_WHOSE = {
+    "recipient": "All contracts of the recipient together:",
+    "everybody": "All contracts and the company's own analysis together:",
+}
 _DIGITS, _DIGIT_WIDTH = 6, 10
 _CHARTS = (".svg", ".png")
 
@@ -68,11 +72,11 @@ def describe(session: Session, contract: OptionalContract = "") -> None:
         session.output.line(f"At least {scope.min_persons} distinct persons behind a published number.")
         session.output.table(
             ("event", "by", "costs per measure", "of a person at most"),
-            [(e.event, _by(e), _epsilon(e.epsilon_micro), _bounds(e)) for e in scope.events],
+            [(e.event, _by(e), _costs(e), _bounds(e)) for e in scope.events],
             empty="nothing to count",
         )
         session.output.line()
-    session.output.line(f"Days up to {reply.last_closed_day} may be asked about.")
+    session.output.line(f"Days from {reply.first_kept_day} to {reply.last_closed_day} may be asked about.")
     _print_budget(session, reply.budget)
 
 
@@ -91,8 +95,17 @@ def _bounds(event: pb.AggregateEvent) -> str:
     return f"{event.cells_per_person} cells; in each {event.max_events} events{seconds}"
 
 
-def _epsilon(micro: int) -> str:
-    return f"{micro / 1_000_000:g}"
+def _costs(event: pb.AggregateEvent) -> str:
+    return f"{_cost(event.epsilon_micro, 0)}; gaussian also delta {_delta(event.delta_nano)}"
+
+
+def _cost(micro: int, delta_nano: int) -> str:
+    delta = f" and delta {_delta(delta_nano)}" if delta_nano else ""
+    return f"epsilon {micro / 1_000_000:g}{delta}"
+
+
+def _delta(nano: int) -> str:
+    return f"{nano / 1_000_000_000:g}"
 
 
 @verb(
@@ -208,7 +221,8 @@ def _print_answer(session: Session, counted: Counted, budget: pb.Budget) -> None
     noise = ", ".join(f"{name} {float(scale):.1f}" for name, scale in sorted(counted.scales.items()))
     session.output.line(f"Noise: discrete {counted.question['noise']}, scale: {noise}.")
     session.output.line(f"Proven: ledger entry {counted.entry_index}.")
-    cost = f"epsilon {_epsilon(counted.spent_micro)}" if counted.spent_micro else "nothing: it was answered before"
+    cost = _cost(counted.spent_micro, counted.spent_delta_nano)
+    cost = cost if counted.spent_micro else "nothing: it was answered before"
     session.output.line(f"It has cost {cost}.")
     _print_budget(session, budget)
 
@@ -222,7 +236,9 @@ def _answer_document(counted: Counted) -> dict[str, Any]:
         "answer_sha256": hashlib.sha256(counted.sealed).hexdigest(),
         "entry_index": counted.entry_index,
         "spent_micro": counted.spent_micro,
+        "spent_delta_nano": counted.spent_delta_nano,
         "left_micro": counted.left_micro,
+        "left_delta_nano": counted.left_delta_nano,
         "proven": True,
     }
 
@@ -279,24 +295,20 @@ def _png(drawn: Chart, text: str) -> bytes:
 def budget(session: Session, contract: OptionalContract = "") -> None:
     """Show what has been spent of a privacy budget in the present period."""
     reply = session.aggregates.GetBudget(pb.GetBudgetRequest(contract_id=contract), timeout=DEADLINE_S)
-    everybody = reply.HasField("everybody")
-    session.output.result(
-        {
-            "budget": _budget_document(reply.budget),
-            **({"everybody": _budget_document(reply.everybody)} if everybody else {}),
-        }
-    )
-    _print_budget(session, reply.budget)
-    if everybody:
-        session.output.line("All contracts and the company's own analysis together:")
-        _print_budget(session, reply.everybody)
+    told = {name: getattr(reply, name) for name in ("budget", "recipient", "everybody") if reply.HasField(name)}
+    session.output.result({name: _budget_document(found) for name, found in told.items()})
+    for name, found in told.items():
+        if name != "budget":
+            session.output.line(_WHOSE[name])
+        _print_budget(session, found)
 
 
 def _print_budget(session: Session, found: pb.Budget) -> None:
     left = max(found.limit_micro - found.spent_micro, 0)
+    delta = f" and delta {_delta(found.spent_delta_nano)} of {_delta(found.limit_delta_nano)}"
     session.output.line(
-        f"Privacy budget: epsilon {_epsilon(found.spent_micro)} of {_epsilon(found.limit_micro)} spent,"
-        f" {_epsilon(left)} left until {moment(found.ends)}."
+        f"Privacy budget: epsilon {found.spent_micro / 1_000_000:g} of {found.limit_micro / 1_000_000:g}"
+        f"{delta if found.limit_delta_nano else ''} spent, {_cost(left, 0)} left until {moment(found.ends)}."
     )
 
 
@@ -307,6 +319,8 @@ def _budget_document(found: pb.Budget) -> dict[str, Any]:
         "ends": found.ends,
         "limit_micro": found.limit_micro,
         "spent_micro": found.spent_micro,
+        "limit_delta_nano": found.limit_delta_nano,
+        "spent_delta_nano": found.spent_delta_nano,
     }
 
 
@@ -328,6 +342,7 @@ def _scope_document(reply: pb.DescribeAggregatesResponse) -> dict[str, Any]:
                         "max_seconds": event.max_seconds,
                         "cells_per_person": event.cells_per_person,
                         "epsilon_micro": event.epsilon_micro,
+                        "delta_nano": event.delta_nano,
                     }
                     for event in scope.events
                 ],
@@ -335,6 +350,7 @@ def _scope_document(reply: pb.DescribeAggregatesResponse) -> dict[str, Any]:
             for scope in reply.scopes
         ],
         "budget": _budget_document(reply.budget),
+        "first_kept_day": reply.first_kept_day,
         "last_closed_day": reply.last_closed_day,
         "not_live_reason": reply.not_live_reason,
     }

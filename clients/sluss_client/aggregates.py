@@ -59,7 +59,9 @@ class Counted:
         scales: the scale of the noise on each measure, as decimal text.
         entry_index: its entry in the ledger.
         spent_micro: what this call has cost, in millionths of epsilon.
+        spent_delta_nano: likewise, in thousand-millionths of delta; 0 with Laplace noise.
         left_micro: what is left of the contract's budget in this period.
+        left_delta_nano: likewise.
         sealed: the answer's bytes, to be kept: their SHA-256 is in the entry.
     """
 
@@ -69,7 +71,9 @@ class Counted:
     scales: Mapping[str, str]
     entry_index: int
     spent_micro: int
+    spent_delta_nano: int
     left_micro: int
+    left_delta_nano: int
     sealed: bytes
 
 
@@ -133,7 +137,6 @@ def proven(
     filters = {each.dimension: sorted(each.values) for each in asked.filters}
     if any(filters.get(name) != values for name, values in body["question"]["filters"].items()):
         raise ReceiptInvalid("the answer is to another question")
-    left = max(reply.budget.limit_micro - reply.budget.spent_micro, 0)
     counted = Counted(
         told,
         body["question"],
@@ -141,7 +144,9 @@ def proven(
         body["scales"],
         receipt.index,
         reply.spent_micro,
-        left,
+        reply.spent_delta_nano,
+        max(reply.budget.limit_micro - reply.budget.spent_micro, 0),
+        max(reply.budget.limit_delta_nano - reply.budget.spent_delta_nano, 0),
         reply.answer,
     )
     return counted, Head(tree.size, tree.root, receipt.note)

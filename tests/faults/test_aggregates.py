@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from broker.aggregates import answering, counting, recording
 from broker.aggregates.answering import Ask, Questions
+from broker.aggregates.question import FREE
 from broker.erasure import erasing
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
@@ -39,6 +40,8 @@ from tests.support.world import World
 from tests.unit.aggregates.world import ASKED, CATALOGUE
 
 COST = 250_000
+KEPT = 25
+"""Months of usage events."""
 COUNTRIES = CATALOGUE.attributes["country"].values
 
 
@@ -236,7 +239,7 @@ def test_a_person_erased_while_it_is_counted_is_counted_anew(world, internal, mo
         return found
 
     monkeypatch.setattr(answering, "count", count_then_erase)
-    reply = Questions(world.engine, world.ledger, world.desk).answer(internal.caller(), ask, never)
+    reply = Questions(world.engine, world.ledger, world.desk, KEPT).answer(internal.caller(), ask, never)
     assert totals == [3, 2]
     said = entry.parse(reply.entry)
     assert (said["type"], said["spent_micro"]) == ("aggregate", COST)
@@ -245,17 +248,17 @@ def test_a_person_erased_while_it_is_counted_is_counted_anew(world, internal, mo
 def test_what_is_told_of_a_question_stays_when_its_persons_are_erased(world, internal):
     people = [world.person(internal) for _ in range(2)]
     record(world, internal, people)
-    questions = Questions(world.engine, world.ledger, world.desk)
+    questions = Questions(world.engine, world.ledger, world.desk, KEPT)
     before = questions.answer(internal.caller(), ask, never)
     erase(world, internal, people[0])
     after = questions.answer(internal.caller(), ask, never)
-    assert (after.answer.data, after.index, after.spent) == (before.answer.data, before.index, 0)
+    assert (after.answer.data, after.index, after.spent) == (before.answer.data, before.index, FREE)
 
 
 def test_no_tag_person_or_exact_total_stands_in_an_answer_or_its_entry(world, internal):
     person = world.person(internal)
     record(world, internal, [person])
-    reply = Questions(world.engine, world.ledger, world.desk).answer(internal.caller(), ask, never)
+    reply = Questions(world.engine, world.ledger, world.desk, KEPT).answer(internal.caller(), ask, never)
     for secret in (person, tag(world, internal, person)):
         assert str(secret).encode() not in reply.answer.data + reply.entry
 
@@ -276,7 +279,7 @@ def test_a_question_that_nobody_waits_for_is_not_settled(world, internal):
 
     record(world, internal, [world.person(internal)])
     with pytest.raises(SlussError):
-        Questions(world.engine, world.ledger, world.desk).answer(internal.caller(), ask, gone)
+        Questions(world.engine, world.ledger, world.desk, KEPT).answer(internal.caller(), ask, gone)
     with reading(world.engine) as connection:
         assert Rights(world.vault).at(connection).catalogue.rules.total_micro
         assert connection.execute(select(func.count()).select_from(answering.RELEASE)).scalar_one() == 0
@@ -293,7 +296,7 @@ def test_a_million_events_are_counted_in_slices(world, internal, campaign):
                 ((n % people) * step + 1, 1, day + n // people % 20, n + 1, 10) for n in range(start, start + 20_000)
             ]
             write(connection, recording._INSERT, made)
-    reply = Questions(world.engine, world.ledger, world.desk).answer(
+    reply = Questions(world.engine, world.ledger, world.desk, KEPT).answer(
         internal.caller(), lambda: ask(measures=("mean_seconds",)), never
     )
     (shown,) = [cell for cell in reply.answer.cells if cell.values]
