@@ -26,6 +26,13 @@ MEASURES: Mapping[str, pb.Measure.ValueType] = {
     "seconds": pb.MEASURE_SECONDS,
     "mean_seconds": pb.MEASURE_MEAN_SECONDS,
 }
+_QUANTITIES: Mapping[str, tuple[str, ...]] = {
+    "persons": ("persons",),
+    "events": ("events", "persons"),
+    "seconds": ("persons", "seconds"),
+    "mean_seconds": ("events", "persons", "seconds"),
+}
+"""What is drawn for a measure: persons always."""
 NOISES: Mapping[str, pb.Noise.ValueType] = {
     "": pb.NOISE_UNSPECIFIED,
     "laplace": pb.NOISE_LAPLACE,
@@ -132,8 +139,10 @@ def proven(
     found = tuple(entry.get(name) for name in ("type", "contract", "recipient", "purpose", "event", "sha256"))
     if found != expected:
         raise ReceiptInvalid("the entry is about another question, another recipient or another answer")
-    if stated != (asked.event, sorted(asked.group_by), asked.first_day, asked.last_day):
+    if stated != _asked(asked, body["question"]["noise"]):
         raise ReceiptInvalid("the answer is to another question")
+    if entry.get("question") != entries.base64url(hashlib.sha256(entries.canonical(body["question"])).digest()):
+        raise ReceiptInvalid("the entry is about another question")
     filters = {each.dimension: sorted(each.values) for each in asked.filters}
     if any(filters.get(name) != values for name, values in body["question"]["filters"].items()):
         raise ReceiptInvalid("the answer is to another question")
@@ -155,7 +164,16 @@ def proven(
 def _stated(body: Mapping[str, Any]) -> tuple[object, ...]:
     said = body["question"]
     dict(said["filters"])
-    return said["event"], said["group_by"], said["first_day"], said["last_day"]
+    return said["event"], said["group_by"], said["first_day"], said["last_day"], said["quantities"], said["noise"]
+
+
+def _asked(asked: pb.QueryAggregateRequest, noise: str) -> tuple[object, ...]:
+    """What the answer must state; `noise` is what it says, if the question did not."""
+    names = {number: name for name, number in MEASURES.items()}
+    quantities = {quantity for measure in asked.measures for quantity in _QUANTITIES[names[measure]]}
+    kinds = {number: name for name, number in NOISES.items()}
+    meant = kinds[asked.noise] or noise
+    return asked.event, sorted(asked.group_by), asked.first_day, asked.last_day, sorted(quantities), meant
 
 
 def _cells(body: Mapping[str, Any]) -> tuple[CountedCell, ...]:
