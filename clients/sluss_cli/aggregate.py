@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import math
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,6 +55,8 @@ _WHOSE = {
     "recipient": "All contracts of the recipient together:",
     "everybody": "All contracts and the company's own analysis together:",
 }
+_DEVIATIONS = 1.96
+"""Of a normal distribution, for 95 of 100."""
 _DIGITS, _DIGIT_WIDTH = 6, 10
 _CHARTS = (".svg", ".png")
 
@@ -218,13 +221,19 @@ def _print_answer(session: Session, counted: Counted, budget: pb.Budget) -> None
             f" {counted.question['min_persons']} persons may be behind them. A cell is published from"
             f" {counted.threshold} persons on, noise included."
         )
-    noise = ", ".join(f"{name} {float(scale):.1f}" for name, scale in sorted(counted.scales.items()))
-    session.output.line(f"Noise: discrete {counted.question['noise']}, scale: {noise}.")
+    most = ", ".join(f"{name} {within:,}" for name, within in sorted(_within(counted).items()))
+    session.output.line(f"Noise: discrete {counted.question['noise']}; it moves 19 of 20 numbers by at most: {most}.")
     session.output.line(f"Proven: ledger entry {counted.entry_index}.")
     cost = _cost(counted.spent_micro, counted.spent_delta_nano)
     cost = cost if counted.spent_micro else "nothing: it was answered before"
     session.output.line(f"It has cost {cost}.")
     _print_budget(session, budget)
+
+
+def _within(counted: Counted) -> dict[str, int]:
+    """How far noise goes in 95 of 100 numbers, by measure."""
+    times = _DEVIATIONS if counted.question["noise"] == "gaussian" else math.log(20)
+    return {name: math.ceil(times * float(scale)) for name, scale in counted.scales.items()}
 
 
 def _answer_document(counted: Counted) -> dict[str, Any]:
@@ -233,6 +242,7 @@ def _answer_document(counted: Counted) -> dict[str, Any]:
         "question": dict(counted.question),
         "threshold": counted.threshold,
         "scales": dict(counted.scales),
+        "within_95_percent": _within(counted),
         "answer_sha256": hashlib.sha256(counted.sealed).hexdigest(),
         "entry_index": counted.entry_index,
         "spent_micro": counted.spent_micro,

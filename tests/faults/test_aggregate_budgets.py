@@ -20,6 +20,7 @@ from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.ledger.findings import Kind
 from broker.ledger.verify import verify_store
+from broker.sealing import RecipientPrivateKey
 from broker.store import tables
 from broker.store.engine import reading, writing
 from tests.support.world import World
@@ -55,18 +56,22 @@ class Counting(World):
         used = recording.Used(self.known, EVENT, noon, 30, {"advertisement": "spring_trial", "country": "SE"})
         self.desk.change(self.internal.caller(), lambda c: recording.record(c, uuid.uuid4().bytes, [used], KEPT))
 
-    def signed(self, micro=4_000_000, delta=0, period="month"):
+    def signed(self, micro=4_000_000, delta=0, period="month", by=None):
         terms = AggregateTerms((EventGrant(EVENT, ("advertisement", "country")),), 20, micro, period, delta)
         grant = Grant(PURPOSE, (), Population(everyone=True), 0, (), terms)
-        return self.contract(self.acme, self.operator, self.terms(self.acme.name, grant))
+        actor = by or self.acme
+        key = RecipientPrivateKey.generate() if by else None
+        return self.contract(actor, self.operator, self.terms(actor.name, grant), key)
 
-    def ask(self, contract="", months=KEPT, **changes):
+    def ask(self, contract="", months=KEPT, by=None, **changes):
         """Ask; about a country, and otherwise about all of them."""
         if "country" in changes:
             changes["filters"] = (("country", (COUNTRIES[changes.pop("country")],)),)
         asked = Ask(contract, PURPOSE, replace(ASKED, **changes))
         questions = Questions(self.engine, self.ledger, self.desk, months)
-        return questions.answer((self.acme if contract else self.internal).caller(), lambda: asked, lambda: None)
+        return questions.answer(
+            (by or (self.acme if contract else self.internal)).caller(), lambda: asked, lambda: None
+        )
 
     def refused(self, contract="", **changes):
         with pytest.raises(SlussError) as caught:
@@ -145,6 +150,29 @@ def test_another_contract_gives_a_recipient_nothing_more(world):
 
 def _facts(view, contract):
     return describing.contract_facts(view, contract)
+
+
+def test_recipients_who_put_their_answers_side_by_side_have_everybodys_budget(world):
+    rules, places = CATALOGUE.rules, iter(range(100))
+    left, three = rules.total_micro, {"measures": ("mean_seconds",)}
+    for name in ("a", "b", "c"):
+        recipient = world.actor(f"subcontractor/{name}")
+        contract = world.signed(rules.budget_micro, by=recipient)
+        while world.spent(recipient.name).micro < rules.budget_micro:
+            world.ask(contract, by=recipient, country=next(places), **three)
+        left -= rules.budget_micro
+    last = world.actor("subcontractor/d")
+    contract = world.signed(rules.budget_micro, by=last)
+    while left >= 3 * EPSILON:
+        world.ask(contract, by=last, country=next(places), **three)
+        left -= 3 * EPSILON
+    told = world.refused(contract, by=last, country=next(places), **three)
+    assert (told.reason, told.metadata["budget"]) == (Reason.BUDGET_EXCEEDED, "everybody")
+    assert "left_micro" not in told.metadata, "what others have spent is theirs"
+    # What the others have had is no new noise: it costs the recipient alone.
+    assert world.ask(contract, by=last, country=0, **three).spent.micro == 3 * EPSILON
+    assert world.spent("everybody").micro == rules.total_micro - left
+    assert world.findings() == []
 
 
 # --- the turn of a period ----------------------------------------------------------------------------------

@@ -402,6 +402,7 @@ def test_the_command_asks_and_draws(broker, run, tmp_path):
     assert "spring_trial" in shown.stdout
     assert "not published: with the noise, fewer than 20 persons" in shown.stdout
     assert "epsilon 0.75 of 4 spent" in shown.stdout
+    assert "it moves 19 of 20 numbers by at most: events 180, persons 36, seconds " in shown.stdout
     found = json.loads(run(*words, "--json").stdout)
     assert (found["spent_micro"], found["proven"]) == (0, True)
     assert f"published from {found['threshold']} persons on" in shown.stdout
