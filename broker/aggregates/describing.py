@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker.aggregates import budget
+from broker.aggregates import budget, noise
+from broker.aggregates.answers import usual_threshold
 from broker.aggregates.question import Cost, last_closed_day, required_rules
 from broker.aggregates.recording import first_kept_day
 from broker.aggregates.rules import Limit, everybody, limit_of, recipient_limit
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EventScope:
-    """An event that may be asked about, and what it can be grouped and filtered by."""
+    """An event that may be asked about, and what it can be grouped and filtered by.
+
+    `persons_needed` is the usual threshold of a cell; 0 where opendp is not installed.
+    """
 
     event: Event
     dimensions: tuple[Attribute, ...]
+    persons_needed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +164,14 @@ def _purpose(view: View, purpose: Purpose, terms: AggregateTerms | None) -> Purp
         names = {name: event.attributes for name, event in sorted(catalogue.events.items())}
     else:
         names = {each.event: tuple(sorted(each.dimensions)) for each in terms.events if each.event in catalogue.events}
+    rules = required_rules(catalogue)
+    least = max(rules.min_persons, terms.min_persons if terms else 0)
     events = tuple(
         EventScope(
             catalogue.events[name],
             tuple(catalogue.attributes[each] for each in dimensions if each in catalogue.events[name].attributes),
+            usual_threshold(catalogue.events[name], rules, least) if noise.installed() else 0,
         )
         for name, dimensions in names.items()
     )
-    least = required_rules(catalogue).min_persons
-    return PurposeScope(purpose, events, max(least, terms.min_persons if terms else 0))
+    return PurposeScope(purpose, events, least)

@@ -29,13 +29,18 @@ _WIDEST: Final = 1e6
 """How many times what one person moves a Gaussian scale may be: far more than any epsilon of a catalogue needs."""
 
 
+def installed() -> bool:
+    """Whether opendp is there."""
+    return find_spec("opendp") is not None
+
+
 def require() -> None:
     """Refuse where opendp is not installed.
 
     Raises:
         SlussError: AGGREGATES_NOT_INSTALLED.
     """
-    if find_spec("opendp") is None:
+    if not installed():
         raise SlussError(Reason.AGGREGATES_NOT_INSTALLED, extra="aggregate")
 
 

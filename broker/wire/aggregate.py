@@ -171,4 +171,5 @@ def _event(found: EventScope, each: Cost) -> pb.AggregateEvent:
         cells_per_person=found.event.cells_per_person,
         epsilon_micro=each.micro,
         delta_nano=each.delta_nano,
+        persons_needed=found.persons_needed,
     )

@@ -74,8 +74,8 @@ def describe(session: Session, contract: OptionalContract = "") -> None:
         session.output.heading(f"{scope.purpose}: {scope.label_en}")
         session.output.line(f"At least {scope.min_persons} distinct persons behind a published number.")
         session.output.table(
-            ("event", "by", "costs per measure", "of a person at most"),
-            [(e.event, _by(e), _costs(e), _bounds(e)) for e in scope.events],
+            ("event", "by", "costs per measure", "of a person at most", "persons needed"),
+            [(e.event, _by(e), _costs(e), _bounds(e), e.persons_needed or "") for e in scope.events],
             empty="nothing to count",
         )
         session.output.line()
@@ -353,6 +353,7 @@ def _scope_document(reply: pb.DescribeAggregatesResponse) -> dict[str, Any]:
                         "cells_per_person": event.cells_per_person,
                         "epsilon_micro": event.epsilon_micro,
                         "delta_nano": event.delta_nano,
+                        "persons_needed": event.persons_needed,
                     }
                     for event in scope.events
                 ],

@@ -229,7 +229,7 @@ def test_what_may_be_asked_is_told_as_it_is_kept(broker):
     assert (scope.purpose, scope.min_persons, found.not_live_reason) == (PURPOSE, 77, "")
     (event,) = scope.events
     assert ([d.name for d in event.dimensions], event.epsilon_micro) == (["advertisement"], 250_000)
-    assert (event.delta_nano, found.budget.limit_delta_nano) == (1, 0)
+    assert (event.delta_nano, found.budget.limit_delta_nano, event.persons_needed) == (1, 0, 77 - 1 + 131)
     kept = found.first_kept_day
     assert kept < FIRST.isoformat() < found.last_closed_day
     early = question(contract, first_day=(date.fromisoformat(kept) - timedelta(days=1)).isoformat())
@@ -454,6 +454,7 @@ def test_a_broker_without_opendp_names_the_reason_and_does_the_rest(tmp_path):
         contract = sign(bare, counted())
         told = refused(stub(bare).QueryAggregate, question(contract))
         assert (told.code, told.reason) == ("UNIMPLEMENTED", "AGGREGATES_NOT_INSTALLED")
-        assert stub(bare).DescribeAggregates(pb.DescribeAggregatesRequest(contract_id=contract), timeout=10).scopes
+        scopes = stub(bare).DescribeAggregates(pb.DescribeAggregatesRequest(contract_id=contract), timeout=10).scopes
+        assert [event.persons_needed for scope in scopes for event in scope.events] == [0]
         assert stub(bare).GetBudget(pb.GetBudgetRequest(contract_id=contract), timeout=10).budget.spent_micro == 0
         assert record(bare, [used(bare.register())]).recorded == 1

@@ -350,6 +350,7 @@ class AggregateEvent(_message.Message):
     CELLS_PER_PERSON_FIELD_NUMBER: _builtins.int
     EPSILON_MICRO_FIELD_NUMBER: _builtins.int
     DELTA_NANO_FIELD_NUMBER: _builtins.int
+    PERSONS_NEEDED_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """Its name."""
     label_en: _builtins.str
@@ -366,6 +367,10 @@ class AggregateEvent(_message.Message):
     """What each measure costs, in millionths of epsilon."""
     delta_nano: _builtins.int
     """What each measure costs besides with Gaussian noise, in thousand-millionths of delta."""
+    persons_needed: _builtins.int
+    """With the catalogue's own noise a cell is published from so many persons on, noise included; in an answer of fewer cells
+    than `cells_per_person` from fewer. 0 where the broker answers no question, since OpenDP is not installed.
+    """
     @_builtins.property
     def dimensions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dimension]:
         """What it can be grouped and filtered by, besides `day` and `month`."""
@@ -382,10 +387,11 @@ class AggregateEvent(_message.Message):
         cells_per_person: _builtins.int = ...,
         epsilon_micro: _builtins.int = ...,
         delta_nano: _builtins.int = ...,
+        persons_needed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells_per_person", b"cells_per_person", "delta_nano", b"delta_nano", "dimensions", b"dimensions", "epsilon_micro", b"epsilon_micro", "event", b"event", "label_en", b"label_en", "label_sv", b"label_sv", "max_events", b"max_events", "max_seconds", b"max_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells_per_person", b"cells_per_person", "delta_nano", b"delta_nano", "dimensions", b"dimensions", "epsilon_micro", b"epsilon_micro", "event", b"event", "label_en", b"label_en", "label_sv", b"label_sv", "max_events", b"max_events", "max_seconds", b"max_seconds", "persons_needed", b"persons_needed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,7 +18,7 @@ from broker.aggregates.counting import add, cells
 from broker.aggregates.recording import day_number
 from broker.catalogue.usage import Noise
 from broker.errors import Reason, SlussError
-from tests.unit.aggregates.world import ADS, FIRST, question, with_rules
+from tests.unit.aggregates.world import ADS, EVENT, FIRST, question, with_rules
 
 FALSE_ALARM = 1e-6
 DRAWS = 20_000
@@ -82,6 +82,13 @@ def test_a_cell_with_fewer_persons_than_the_minimum_is_published_at_that_chance_
     # Chernoff: P(X >= expected + t) <= exp(-t^2 / (2 expected + 2 t / 3))
     t = 14 + math.sqrt(2 * expected * 14)
     assert slipped <= expected + t
+
+
+@pytest.mark.parametrize("kind", list(Noise))
+def test_the_usual_threshold_is_that_of_a_question_with_cells_enough(kind):
+    catalogue = with_rules(noise=kind)
+    asked = question(catalogue=catalogue)
+    assert answers.usual_threshold(catalogue.events[EVENT], catalogue.rules, 20) == answers.threshold(asked)
 
 
 def test_a_large_cell_is_published_and_the_mean_is_a_ratio_of_what_is_published():
