@@ -9,6 +9,7 @@ begins nothing anew.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,7 @@ _SPEND: Final = (
     "ON CONFLICT (owner, start) DO UPDATE SET micro = aggregate_spent.micro + excluded.micro, "
     "delta_nano = aggregate_spent.delta_nano + excluded.delta_nano"
 )
+_NAME: Final = re.compile(r"([0-9]{4})-(?:Q([1-4])|(0[1-9]|1[0-2]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,16 @@ def bounds(period: Period, now_us: int) -> tuple[str, int, int]:
     name = f"{now.year}-Q{first // 3 + 1}" if period is Period.QUARTER else f"{now.year}-{now.month:02d}"
     after = now.year * 12 + first + months
     return name, _start(now.year * 12 + first), _start(after)
+
+
+def months(name: str) -> list[int]:
+    """The starts of the months of a period, by its name; none for what is no period's name."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return []
+    year, quarter, month = (int(part or 0) for part in found.groups())
+    first = (quarter - 1) * 3 if quarter else month - 1
+    return [_start(year * 12 + first + n) for n in range(3 if quarter else 1)]
 
 
 def _start(month: int) -> int:

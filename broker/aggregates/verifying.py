@@ -3,7 +3,7 @@
 Whoever can write rows could give a budget back, or take an answer away so that the same question gets other noise.
 The entries tell everything: the first one with a question is the one for which its noise was drawn, and everybody's
 budget paid; the first one with a question and a recipient is the one for which the recipient's budget paid; and each
-says what its own budget paid.
+says what its own budget paid, and what that comes to.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
-from broker.aggregates.budget import bounds
+from broker.aggregates.budget import bounds, months
 from broker.aggregates.rules import ANALYSIS, EVERYBODY
 from broker.catalogue.usage import Period
 from broker.clock import SECOND, micros
@@ -79,6 +79,14 @@ class Aggregates:
         for payer in payers:
             micro, delta_nano = self._spent.get((payer, month), (0, 0))
             self._spent[payer, month] = micro + said["epsilon_micro"], delta_nano + said["delta_nano"]
+        spent = [self._spent.get((owner, start), (0, 0)) for start in months(said["period"])]
+        if (sum(micro for micro, _ in spent), sum(delta for _, delta in spent)) != (
+            said["spent_micro"],
+            said["spent_delta_nano"],
+        ):
+            self._add(
+                index, f"what entry {index} says that the budget of {owner} has spent is not the sum of its entries"
+            )
 
     def _compare_answers(self) -> None:
         for question, answer, entry in self._rows(_ANSWERS, b""):

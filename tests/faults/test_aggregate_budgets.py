@@ -228,6 +228,8 @@ def test_periods_follow_each_other_without_gap_or_overlap(year):
             assert budget.bounds(period, ends * 1_000_000 - 1)[1] == began
             at = ends
             names.append(name)
+            assert budget.months(name)[0] == began
+            assert len(budget.months(name)) == 12 // length
         assert at == int(datetime(year + 1, 1, 1, tzinfo=UTC).timestamp())
         assert len(set(names)) == length
 
@@ -326,6 +328,21 @@ def test_an_answer_or_a_release_that_is_taken_away_is_found(world):
     assert "is not kept" in said
     write(world, RELEASE.delete())
     assert ["has no row" in said for said in world.findings()] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"spent_micro": 0}, {"spent_delta_nano": 5}, {"period": "2026-10"}, {"period": "?"}]
+)
+def test_an_entry_that_does_not_add_up_is_found(world, changes):
+    """A broker that counts wrongly would be found out by its own entries."""
+    world.ask(world.signed(period="quarter"))
+    (said,) = world.entries(type="aggregate")
+    body = {name: value for name, value in said.items() if name not in ("at", "type", "v", "sha256", "question")}
+    digests = {"question": bytes(32), "answer": bytes(32)}
+    told = {**body, **digests, "spent_micro": 2 * EPSILON, **changes}
+    with world.ledger.transaction() as tx:
+        tx.append(entry.aggregate(tx.at, **told), contract=told["contract"], recipient=told["recipient"])
+    assert sum("is not the sum of its entries" in each for each in world.findings()) == 1
 
 
 def test_a_release_that_is_made_up_to_pay_nothing_is_found(world):
