@@ -265,7 +265,7 @@ def _csv(counted: Counted) -> str:
 
 
 def _draw(counted: Counted, path: Path) -> None:
-    """The last measure of each published cell as a bar; durations in minutes."""
+    """The last measure of each published cell as a bar; durations in minutes. The title tells how far noise goes."""
     names, values = _columns(counted)
     measure = next(name for name in ("seconds", "events", "persons") if name in values)
     shown = "minutes" if measure == "seconds" else measure
@@ -275,7 +275,9 @@ def _draw(counted: Counted, path: Path) -> None:
         if not each.suppressed
     ]
     said = counted.question
-    drawn = chart("cells", f"{said['event']}: {shown}, {said['first_day']} to {said['last_day']}", [shown], rows)
+    within = _bar(_within(counted)[measure], measure)
+    title = f"{said['event']}: {shown} ± {within}, {said['first_day']} to {said['last_day']}"
+    drawn = chart("cells", title, [shown], rows)
     digits = max((len(str(bar.total)) for bar in drawn.bars), default=0)
     drawn = replace(drawn, width=drawn.width + max(digits - _DIGITS, 0) * _DIGIT_WIDTH)
     text = svg(drawn, heading=True)
