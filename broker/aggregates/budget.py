@@ -35,22 +35,33 @@ _SPEND: Final = (
     "ON CONFLICT (owner, start) DO UPDATE SET micro = aggregate_spent.micro + excluded.micro, "
     "delta_nano = aggregate_spent.delta_nano + excluded.delta_nano"
 )
+_RESTORED: Final = "SELECT restored FROM usage_state WHERE id = 1"
+_CLOSE: Final = (
+    "INSERT INTO usage_state (id, forgotten, restored) VALUES (1, 0, ?) "
+    "ON CONFLICT (id) DO UPDATE SET restored = excluded.restored"
+)
 _NAME: Final = re.compile(r"([0-9]{4})-(?:Q([1-4])|(0[1-9]|1[0-2]))")
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A budget as it stands; `began` and `ends` in seconds since 1970 UTC, `name` is the period's, as `2026-11`."""
+    """A budget as it stands; `began` and `ends` in seconds since 1970 UTC, `name` is the period's, as `2026-11`.
+
+    It is `closed` if a backup was put back in this period: what was spent since it was taken is not known.
+    """
 
     limit: Limit
     name: str
     began: int
     ends: int
     spent: Cost
+    closed: bool
 
     @property
     def left(self) -> Cost:
         """What may still be spent in this period."""
+        if self.closed:
+            return FREE
         most = self.limit.most
         return Cost(max(most.micro - self.spent.micro, 0), max(most.delta_nano - self.spent.delta_nano, 0))
 
@@ -83,7 +94,9 @@ def standing(connection: Connection, limit: Limit, now_us: int) -> Standing:
     """A budget as it stands."""
     name, began, ends = bounds(limit.period, now_us)
     micro, delta_nano = fetch(connection, _READ, (limit.owner, began, ends))[0]
-    return Standing(limit, name, began, ends, Cost(int(micro), int(delta_nano)))
+    restored = fetch(connection, _RESTORED)
+    closed = bool(restored) and restored[0][0] >= began
+    return Standing(limit, name, began, ends, Cost(int(micro), int(delta_nano)), closed)
 
 
 def require(found: Standing, cost: Cost, permit: Permit, now_us: int) -> None:
@@ -96,6 +109,7 @@ def require(found: Standing, cost: Cost, permit: Permit, now_us: int) -> None:
         told = {"contract": permit.contract} if permit.contract else {}
         raise SlussError(
             Reason.BUDGET_EXCEEDED,
+            "a backup was restored in this period, so what has been spent is not known" if found.closed else "",
             **told,
             purpose=permit.purpose,
             budget=_name(found.limit, permit),
@@ -123,3 +137,12 @@ def spend(connection: Connection, limit: Limit, cost: Cost, now_us: int) -> None
     if cost != FREE:
         month = bounds(Period.MONTH, now_us)[1]
         write(connection, _SPEND, [(limit.owner, month, cost.micro, cost.delta_nano)])
+
+
+def close(connection: Connection, now_us: int) -> None:
+    """A backup was put back: every budget is as if used up until its present period ends.
+
+    Answers that recipients got since the backup was taken are forgotten with what they have cost. The same questions
+    would get other noise in the same period, and cost it twice.
+    """
+    write(connection, _CLOSE, [(now_us // SECOND,)])

@@ -50,7 +50,7 @@ _INSERT: Final = "INSERT INTO usage_event (person, combination, day, id, seconds
 _ADD: Final = "INSERT INTO usage_combination (id, event, attributes) VALUES (?, ?, ?)"
 _FIND: Final = "SELECT id FROM usage_combination WHERE event = ? AND attributes = ?"
 _FORGOT: Final = (
-    "INSERT INTO usage_state (id, forgotten) VALUES (1, 1) "
+    "INSERT INTO usage_state (id, forgotten, restored) VALUES (1, 1, 0) "
     "ON CONFLICT (id) DO UPDATE SET forgotten = usage_state.forgotten + 1"
 )
 _HELD: Final = (

@@ -134,6 +134,7 @@ def budget(found: Standing) -> pb.Budget:
         spent_micro=found.spent.micro,
         limit_delta_nano=found.limit.most.delta_nano,
         spent_delta_nano=found.spent.delta_nano,
+        closed=found.closed,
     )
 
 

@@ -316,12 +316,14 @@ def budget(session: Session, contract: OptionalContract = "") -> None:
 
 
 def _print_budget(session: Session, found: pb.Budget) -> None:
-    left = max(found.limit_micro - found.spent_micro, 0)
+    left = 0 if found.closed else max(found.limit_micro - found.spent_micro, 0)
     delta = f" and delta {_delta(found.spent_delta_nano)} of {_delta(found.limit_delta_nano)}"
     session.output.line(
         f"Privacy budget: epsilon {found.spent_micro / 1_000_000:g} of {found.limit_micro / 1_000_000:g}"
         f"{delta if found.limit_delta_nano else ''} spent, {_cost(left, 0)} left until {moment(found.ends)}."
     )
+    if found.closed:
+        session.output.line("It is closed until then: a backup was restored, so what had been spent is not known.")
 
 
 def _budget_document(found: pb.Budget) -> dict[str, Any]:
@@ -333,6 +335,7 @@ def _budget_document(found: pb.Budget) -> dict[str, Any]:
         "spent_micro": found.spent_micro,
         "limit_delta_nano": found.limit_delta_nano,
         "spent_delta_nano": found.spent_delta_nano,
+        "closed": found.closed,
     }
 
 

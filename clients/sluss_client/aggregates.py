@@ -154,11 +154,15 @@ def proven(
         receipt.index,
         reply.spent_micro,
         reply.spent_delta_nano,
-        max(reply.budget.limit_micro - reply.budget.spent_micro, 0),
-        max(reply.budget.limit_delta_nano - reply.budget.spent_delta_nano, 0),
+        _left(reply.budget, reply.budget.limit_micro - reply.budget.spent_micro),
+        _left(reply.budget, reply.budget.limit_delta_nano - reply.budget.spent_delta_nano),
         reply.answer,
     )
     return counted, Head(tree.size, tree.root, receipt.note)
+
+
+def _left(budget: pb.Budget, left: int) -> int:
+    return 0 if budget.closed else max(left, 0)
 
 
 def _stated(body: Mapping[str, Any]) -> tuple[object, ...]:

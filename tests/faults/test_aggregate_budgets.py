@@ -20,9 +20,10 @@ from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.ledger.findings import Kind
 from broker.ledger.verify import verify_store
+from broker.operator import backup
 from broker.sealing import RecipientPrivateKey
 from broker.store import tables
-from broker.store.engine import reading, writing
+from broker.store.engine import open_engine, reading, writing
 from tests.support.world import World
 from tests.unit.aggregates.world import ASKED, CATALOGUE, EVENT, FIRST
 
@@ -286,6 +287,39 @@ def test_days_whose_events_are_gone_are_not_asked_about_and_what_was_answered_st
     assert (told.reason, told.metadata["field"]) == (Reason.INVALID_REQUEST, "first_day")
     assert "2026-11-01" in told.detail
     assert world.ask(months=0).answer.data == before.answer.data
+
+
+# --- a backup that is put back ------------------------------------------------------------------------------
+
+
+def test_a_restored_backup_spends_no_budget_twice(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(backup, "system_clock", world.clock)
+    contract = world.signed(micro=2 * EPSILON)
+    quarterly = world.signed(period="quarter")
+    before = world.ask(contract, country=0)
+    world.ask(quarterly, country=0)
+    taken = backup.take(world.engine, tmp_path / "taken", world.keys.signer().origin)
+    lost = world.ask(contract, country=1)
+    assert lost.budget.left == FREE
+    url = f"sqlite:///{tmp_path / 'restored.db'}"
+    backup.put_back(tmp_path / "taken", url, taken)
+    world.engine = open_engine(url)
+    try:
+        world.reopen()
+        assert world.findings() == []
+        # The same question would get other noise, out of a budget that knows nothing of the first.
+        told = world.refused(contract, country=1)
+        assert (told.reason, told.metadata["left_micro"]) == (Reason.BUDGET_EXCEEDED, "0")
+        assert "a backup was restored" in told.detail
+        again = world.ask(contract, country=0)
+        assert (again.answer.data, again.spent, again.budget.closed) == (before.answer.data, FREE, True)
+        world.clock.now = datetime(2026, 12, 1, tzinfo=UTC)
+        assert world.ask(contract, country=1).budget.closed is False
+        assert world.refused(quarterly, country=2).reason is Reason.BUDGET_EXCEEDED
+        world.clock.now = datetime(2027, 1, 1, tzinfo=UTC)
+        assert world.ask(quarterly, country=2).budget.closed is False
+    finally:
+        world.engine.dispose()
 
 
 # --- rows that somebody writes without a key ---------------------------------------------------------------

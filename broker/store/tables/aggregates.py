@@ -34,11 +34,16 @@ class UsageEvent(SQLModel, table=True):
 
 
 class UsageState(SQLModel, table=True):
-    """One row (id 1): how often usage events were taken away from a person's record, so that counting notices it."""
+    """One row (id 1) at most.
+
+    `forgotten` counts how often usage events were taken away from a person's record, so that counting notices it;
+    `restored` is when a backup was put back (seconds since 1970 UTC), or 0.
+    """
 
     __tablename__ = "usage_state"
     id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     forgotten: int = Field(sa_column=Column(BigInteger, nullable=False))
+    restored: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
 class AggregateAnswer(SQLModel, table=True):

@@ -721,6 +721,7 @@ class Budget(_message.Message):
     SPENT_MICRO_FIELD_NUMBER: _builtins.int
     LIMIT_DELTA_NANO_FIELD_NUMBER: _builtins.int
     SPENT_DELTA_NANO_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     period: _builtins.str
     """`month` or `quarter`."""
     began: _builtins.str
@@ -735,6 +736,8 @@ class Budget(_message.Message):
     """What may be spent in it of delta; 0 for no Gaussian noise."""
     spent_delta_nano: _builtins.int
     """What has been spent of it."""
+    closed: _builtins.bool
+    """Whether nothing more is spent until the period ends: a backup was restored in it, so what had been spent is not known."""
     def __init__(
         self,
         *,
@@ -745,10 +748,11 @@ class Budget(_message.Message):
         spent_micro: _builtins.int = ...,
         limit_delta_nano: _builtins.int = ...,
         spent_delta_nano: _builtins.int = ...,
+        closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "ends", b"ends", "limit_delta_nano", b"limit_delta_nano", "limit_micro", b"limit_micro", "period", b"period", "spent_delta_nano", b"spent_delta_nano", "spent_micro", b"spent_micro"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "closed", b"closed", "ends", b"ends", "limit_delta_nano", b"limit_delta_nano", "limit_micro", b"limit_micro", "period", b"period", "spent_delta_nano", b"spent_delta_nano", "spent_micro", b"spent_micro"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

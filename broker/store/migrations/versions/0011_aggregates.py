@@ -28,7 +28,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("usage_event_day", "usage_event", ["day"])
-    op.create_table("usage_state", small("id"), big("forgotten"), sa.PrimaryKeyConstraint("id"))
+    op.create_table("usage_state", small("id"), big("forgotten"), big("restored"), sa.PrimaryKeyConstraint("id"))
     op.create_table(
         "aggregate_answer", data("question"), data("answer"), big("entry"), sa.PrimaryKeyConstraint("question")
     )
