@@ -203,7 +203,7 @@ class App:
                 aggregate_pb2.DESCRIPTOR.services_by_name["AggregateService"],
                 Aggregates(
                     self.desk,
-                    Questions(self.engine, self.ledger, self.desk),
+                    Questions(self.engine, self.ledger, self.desk, self._settings.usage_retention_months),
                     self._settings.usage_retention_months,
                     call,
                     self._counting,

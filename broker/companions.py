@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broker.aggregates.verifying import Aggregates
 from broker.choices.verifying import Choices
 from broker.obligations.verifying import Obligations
 
@@ -15,5 +16,5 @@ if TYPE_CHECKING:
     from broker.ledger.findings import Report
     from broker.ledger.verify import Follower
 
-ROOMS: Final[tuple[Callable[[Connection, Report], Follower], ...]] = (Choices, Obligations)
+ROOMS: Final[tuple[Callable[[Connection, Report], Follower], ...]] = (Choices, Obligations, Aggregates)
 """What compares them, in the order in which they report."""

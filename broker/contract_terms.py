@@ -10,6 +10,8 @@ A grant of a purpose of class anonymous has no fields, no volumes and a retentio
     "aggregate":{"budget_micro":1500000,"events":[{"dimensions":["country"],"event":"advertisement.visited"}],
      "min_persons":50,"period":"month"}
 
+and in it `"delta_nano":3`, if it is not 0.
+
 The ban on onward transfer and the limit of use (POLICY 1e) are members of the terms, so nobody can accept a contract
 without them. `parse` rejects by round trip: bytes that `canonical` would not write are no terms.
 """
@@ -57,6 +59,7 @@ MAX_TEXT = 300
 MAX_EVENTS = 64
 MAX_MIN_PERSONS = 1_000_000
 MAX_BUDGET_MICRO = 100_000_000
+MAX_DELTA_NANO = 100_000
 PERIODS = ("month", "quarter")
 ANONYMOUS = "anonymous"
 
@@ -90,6 +93,7 @@ def _aggregate(terms: AggregateTerms) -> dict[str, Any]:
         "min_persons": terms.min_persons,
         "budget_micro": terms.budget_micro,
         "period": terms.period,
+        **({"delta_nano": terms.delta_nano} if terms.delta_nano else {}),
     }
 
 
@@ -159,6 +163,7 @@ def _parse_aggregate(body: dict[str, Any]) -> AggregateTerms:
         min_persons=_member(body, "min_persons", int),
         budget_micro=_member(body, "budget_micro", int),
         period=_member(body, "period", str),
+        delta_nano=_member(body, "delta_nano", int) if "delta_nano" in body else 0,
     )
 
 
@@ -272,6 +277,8 @@ def _check_anonymous(where: str, grant: Grant, catalogue: Catalogue) -> None:
         _invalid(f"{where}.aggregate.min_persons", f"1 to {MAX_MIN_PERSONS}")
     if not 1 <= terms.budget_micro <= MAX_BUDGET_MICRO:
         _invalid(f"{where}.aggregate.budget_micro", f"1 to {MAX_BUDGET_MICRO} millionths of epsilon")
+    if not 0 <= terms.delta_nano <= MAX_DELTA_NANO:
+        _invalid(f"{where}.aggregate.delta_nano", f"0 to {MAX_DELTA_NANO} thousand-millionths of delta")
     if terms.period not in PERIODS:
         _invalid(f"{where}.aggregate.period", f"one of {', '.join(PERIODS)}")
 

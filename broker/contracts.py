@@ -143,12 +143,14 @@ class AggregateTerms:
         min_persons: the fewest distinct persons behind a published cell.
         budget_micro: what may be spent in a period, in millionths of epsilon.
         period: `month` or `quarter`.
+        delta_nano: what may be spent besides, in thousand-millionths of delta; 0 for no Gaussian noise.
     """
 
     events: tuple[EventGrant, ...]
     min_persons: int
     budget_micro: int
     period: str
+    delta_nano: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@
     answers.py     from noisy totals to the answer's bytes (pure)
     budget.py      what was spent, exact over processes
     answering.py   the spine: decide, count, draw, decide again under the lock, append, reply
+    verifying.py    whether answers and budgets are what the ledger's entries say
     describing.py  what may be asked, and what is left
 
 AGGREGATES.md beside the protos says what is guaranteed and what is not.

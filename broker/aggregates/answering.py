@@ -3,7 +3,8 @@
     1. decide    authorise; what is asked, out of which budget; known answers are given at once
     2. count     exact totals outside every lock; each person bounded
     3. draw      noise over all of them; what too few persons may be behind is left out
-    4. settle    under the head's lock: decide again, spend, append the entry, keep the answer; one transaction
+    4. settle    under the head's lock: decide again, spend epsilon and delta, append the entry, keep the answer; one
+                 transaction
     5. reply     what is answered is durable and has a receipt
 
 Of two equal questions in flight, on one machine or on two, one is drawn and kept, and the other gets its bytes. A
@@ -21,9 +22,11 @@ from sqlalchemy import insert, select
 
 from broker.aggregates import answers, budget, noise, recording
 from broker.aggregates.counting import count
-from broker.aggregates.rules import Permit, decide
+from broker.aggregates.question import FREE, Cost
+from broker.aggregates.rules import Limit, Permit, decide
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
+from broker.ledger.rows import stored_entries
 from broker.rights import own
 from broker.store import tables
 
@@ -62,7 +65,7 @@ class Reply:
     index: int
     entry: bytes
     receipt: str
-    spent: int
+    spent: Cost
     budget: Standing
 
 
@@ -82,17 +85,18 @@ class _Settled:
 
     answer: Answer
     index: int
-    spent: int
+    spent: Cost
     budget: Standing
 
 
 class Questions:
     """Answers questions. Safe to use from several threads; several processes may share the store."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, desk: Desk) -> None:
+    def __init__(self, engine: Engine, ledger: Ledger, desk: Desk, retention_months: int) -> None:
         self._engine = engine
         self._ledger = ledger
         self._desk = desk
+        self._retention_months = retention_months
 
     def answer(self, caller: Caller, parse: Callable[[], Ask], stop: Callable[[], None]) -> Reply:
         """The answer to a question.
@@ -103,8 +107,9 @@ class Questions:
             stop: called now and then while counting; raises if nobody waits any more.
 
         Raises:
-            SlussError: of authorisation, of `parse`, of `rules.decide`; BUDGET_EXCEEDED; AGGREGATES_NOT_INSTALLED;
-                LEDGER_UNAVAILABLE, after which asking again is safe.
+            SlussError: of authorisation, of `parse`, of `rules.decide`; INVALID_REQUEST for days whose events are gone;
+                BUDGET_EXCEEDED; AGGREGATES_NOT_INSTALLED; LEDGER_INCONSISTENT for a kept answer that is not the
+                ledger's; LEDGER_UNAVAILABLE, after which asking again is safe.
         """
         for _ in range(ATTEMPTS):
             settled = self._settled(caller, parse, stop)
@@ -116,7 +121,7 @@ class Questions:
     def _settled(self, caller: Caller, parse: Callable[[], Ask], stop: Callable[[], None]) -> _Settled | None:
         """Steps 1 to 4; None if what was counted does not hold any more."""
         # 1.
-        plan = self._desk.read(caller, lambda view: _plan(view, parse()))
+        plan = self._desk.read(caller, lambda view: _plan(view, parse(), self._retention_months))
         if plan.settled is not None:
             return plan.settled
         drawn = plan.known
@@ -149,14 +154,16 @@ def permit(view: View, ask: Ask) -> Permit:
     return decide(contract, view.snapshot.catalogue, name, ask.purpose, ask.asked, view.now_us)
 
 
-def _plan(view: View, ask: Ask) -> _Plan:
+def _plan(view: View, ask: Ask, retention_months: int) -> _Plan:
     noise.require()
     found = permit(view, ask)
-    known = _known(view.connection, found)
-    if known is not None:
+    known = _known(view, found)
+    if known is None:
+        recording.require_kept(found.question.first_day, view.now_us, retention_months)
+    else:
         index = _released(view.connection, found, view.principal.name)
         if index is not None:
-            settled = _Settled(known, index, 0, budget.standing(view.connection, found.own, view.now_us))
+            settled = _Settled(known, index, FREE, budget.standing(view.connection, found.own, view.now_us))
             return _Plan(found, known, 0, settled)
     # Refused before anything is counted, and again under the lock.
     _require_budgets(view, found, known)
@@ -173,22 +180,23 @@ def _settle(change: Change, ask: Ask, plan: _Plan, drawn: Answer) -> _Settled | 
     found = permit(change, ask)
     if found.question.digest != plan.permit.question.digest:
         return None
-    known = _known(connection, found)
+    known = _known(change, found)
     index = _released(connection, found, recipient) if known else None
     if known is not None and index is not None:
-        return _Settled(known, index, 0, budget.standing(connection, found.own, now_us))
+        return _Settled(known, index, FREE, budget.standing(connection, found.own, now_us))
     if known is None and recording.forgotten(connection) != plan.forgotten:
         return None
-    cost = _require_budgets(change, found, known)
+    charges = _require_budgets(change, found, known)
     answer = known or drawn
-    budget.spend(connection, found.own, cost, now_us)
-    if known is None:
-        budget.spend(connection, found.everybody, found.question.cost_micro, now_us)
-        connection.execute(insert(ANSWER).values(question=found.question.digest, answer=answer.data, at=now_us))
+    for limit, charged in charges:
+        budget.spend(connection, limit, charged, now_us)
+    cost = charges[0][1]
     standing = budget.standing(connection, found.own, now_us)
     index = change.tx.append(
         _entry(change, found, answer, cost, standing), contract=found.contract, recipient=recipient
     )
+    if known is None:
+        connection.execute(insert(ANSWER).values(question=found.question.digest, answer=answer.data, entry=index))
     connection.execute(
         insert(RELEASE).values(
             owner=found.own.owner,
@@ -201,22 +209,26 @@ def _settle(change: Change, ask: Ask, plan: _Plan, drawn: Answer) -> _Settled | 
     return _Settled(answer, index, cost, standing)
 
 
-def _require_budgets(view: View, found: Permit, known: Answer | None) -> int:
-    """What the question costs its asker, if both budgets cover it: nothing if its budget has paid for it before.
+def _require_budgets(view: View, found: Permit, known: Answer | None) -> list[tuple[Limit, Cost]]:
+    """What the question costs each budget, its owner's first, if all of them cover it.
+
+    Who learns pays: a budget pays for an answer once, and that of everybody when its noise is drawn.
 
     Raises:
         SlussError: BUDGET_EXCEEDED.
     """
-    paid = known is not None and _paid(view.connection, found)
-    cost = 0 if paid else found.question.cost_micro
-    budget.require(budget.standing(view.connection, found.own, view.now_us), cost, found, view.now_us)
-    if known is None:
-        everybody = budget.standing(view.connection, found.everybody, view.now_us)
-        budget.require(everybody, found.question.cost_micro, found, view.now_us)
-    return cost
+    cost = found.question.cost
+    charges = [(found.own, FREE if known and _paid(view.connection, found, owner=found.own.owner) else cost)]
+    if found.recipient is not None:
+        had = known and _paid(view.connection, found, recipient=found.recipient.owner)
+        charges.append((found.recipient, FREE if had else cost))
+    charges.append((found.everybody, FREE if known else cost))
+    for limit, charged in charges:
+        budget.require(budget.standing(view.connection, limit, view.now_us), charged, found, view.now_us)
+    return charges
 
 
-def _entry(change: Change, found: Permit, answer: Answer, cost: int, standing: Standing) -> bytes:
+def _entry(change: Change, found: Permit, answer: Answer, cost: Cost, standing: Standing) -> bytes:
     return entry.aggregate(
         change.now_us,
         contract=found.contract,
@@ -230,18 +242,35 @@ def _entry(change: Change, found: Permit, answer: Answer, cost: int, standing: S
         suppressed=answer.suppressed,
         min_persons=found.question.min_persons,
         noise=str(found.question.noise),
-        epsilon_micro=cost,
-        spent_micro=standing.spent,
+        epsilon_micro=cost.micro,
+        delta_nano=cost.delta_nano,
+        spent_micro=standing.spent.micro,
+        spent_delta_nano=standing.spent.delta_nano,
         period=standing.name,
         policy=change.snapshot.policy(change.now_us),
     )
 
 
-def _known(connection: Connection, found: Permit) -> Answer | None:
-    data = connection.execute(
-        select(ANSWER.c.answer).where(ANSWER.c.question == found.question.digest)
-    ).scalar_one_or_none()
-    return None if data is None else answers.read(bytes(data))
+def _known(view: View, found: Permit) -> Answer | None:
+    """The answer that is kept.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT if it is not the one for which the ledger has an entry.
+    """
+    digest = found.question.digest
+    row = view.connection.execute(
+        select(ANSWER.c.answer, ANSWER.c.entry).where(ANSWER.c.question == digest)
+    ).one_or_none()
+    if row is None:
+        return None
+    data = bytes(row.answer)
+    entries = stored_entries(view.connection, [row.entry])
+    view.snapshot.standing.prove(view.connection, entries)
+    said = entry.parse(entries[0].entry) if entries else {}
+    meant = entry.base64url(digest), entry.base64url(hashlib.sha256(data).digest())
+    if (said.get("question"), said.get("sha256")) != meant:
+        raise SlussError(Reason.LEDGER_INCONSISTENT, "the kept answer is not the one that is in the ledger")
+    return answers.read(data)
 
 
 def _released(connection: Connection, found: Permit, recipient: str) -> int | None:
@@ -257,11 +286,9 @@ def _released(connection: Connection, found: Permit, recipient: str) -> int | No
     return index
 
 
-def _paid(connection: Connection, found: Permit) -> bool:
-    """Whether the budget has paid for this question before, for whatever purpose."""
+def _paid(connection: Connection, found: Permit, **whose: str) -> bool:
+    """Whether an owner or a recipient has got the answer before, for whatever purpose."""
     row = connection.execute(
-        select(RELEASE.c.entry)
-        .where(RELEASE.c.owner == found.own.owner, RELEASE.c.question == found.question.digest)
-        .limit(1)
+        select(RELEASE.c.entry).filter_by(**whose).where(RELEASE.c.question == found.question.digest).limit(1)
     ).one_or_none()
     return row is not None

@@ -17,11 +17,13 @@ import orjson
 
 from broker.aggregates import noise
 from broker.aggregates.question import EVENTS, PERSONS, SECONDS
+from broker.catalogue.usage import Noise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from broker.aggregates.question import Question
+    from broker.catalogue.usage import AggregateRules, Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,19 @@ def threshold(question: Question) -> int:
         SlussError: AGGREGATES_NOT_INSTALLED.
     """
     return question.min_persons - 1 + mechanism_of(question, PERSONS).margin
+
+
+def usual_threshold(event: Event, rules: AggregateRules, min_persons: int) -> int:
+    """Likewise for a question about an event with as many cells as count a person, and the catalogue's own noise.
+
+    Raises:
+        SlussError: AGGREGATES_NOT_INSTALLED.
+    """
+    delta_nano = rules.delta_nano if rules.noise is Noise.GAUSSIAN else 0
+    bound = noise.Bound(1, event.cells_per_person)
+    return (
+        min_persons - 1 + noise.mechanism(rules.noise, bound, rules.epsilon_micro, delta_nano, rules.slip_nano).margin
+    )
 
 
 def draw(question: Question, totals: Mapping[str, Sequence[int]]) -> Answer:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker.aggregates import budget
-from broker.aggregates.question import last_closed_day, required_rules
-from broker.aggregates.rules import everybody, limit_of
+from broker.aggregates import budget, noise
+from broker.aggregates.answers import usual_threshold
+from broker.aggregates.question import Cost, last_closed_day, required_rules
+from broker.aggregates.recording import first_kept_day
+from broker.aggregates.rules import Limit, everybody, limit_of, recipient_limit
 from broker.catalogue import Kind
 from broker.contracts import find_grant, require_live
 from broker.errors import Reason, SlussError
@@ -25,10 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EventScope:
-    """An event that may be asked about, and what it can be grouped and filtered by."""
+    """An event that may be asked about, and what it can be grouped and filtered by.
+
+    `persons_needed` is the usual threshold of a cell; 0 where opendp is not installed.
+    """
 
     event: Event
     dimensions: tuple[Attribute, ...]
+    persons_needed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +52,14 @@ class Scope:
 
     scopes: tuple[PurposeScope, ...]
     budget: Standing
+    first_kept_day: date
     last_closed_day: date
-    epsilon_micro: int
+    each: Cost
+    """What each measure costs, with Gaussian noise: without it no delta."""
     not_live_reason: str
 
 
-def describe(view: View, contract: str) -> Scope:
+def describe(view: View, contract: str, retention_months: int) -> Scope:
     """What may be asked under a contract; without one, by the company's own people.
 
     Raises:
@@ -63,8 +71,9 @@ def describe(view: View, contract: str) -> Scope:
     return Scope(
         scopes=tuple(_purposes(view, facts)),
         budget=own_budget(view, facts),
+        first_kept_day=first_kept_day(view.now_us, retention_months),
         last_closed_day=last_closed_day(view.now_us, rules.closing_days),
-        epsilon_micro=rules.epsilon_micro,
+        each=Cost(rules.epsilon_micro, rules.delta_nano),
         not_live_reason=_not_live(facts, view.now_us) if facts else "",
     )
 
@@ -100,8 +109,16 @@ def own_budget(view: View, facts: ContractFacts | None) -> Standing:
             raise SlussError(
                 Reason.PURPOSE_OUT_OF_SCOPE, "the contract grants nothing that is counted", contract=facts.id
             )
-        limit = max(limits, key=lambda each: each.micro)
+        most = Cost(max(each.most.micro for each in limits), max(each.most.delta_nano for each in limits))
+        limit = Limit(facts.id, max(limits, key=lambda each: each.most.micro).period, most)
     return budget.standing(view.connection, limit, view.now_us)
+
+
+def recipients_budget(view: View, facts: ContractFacts | None) -> Standing | None:
+    """The budget of a contract's recipient over all of its contracts."""
+    if facts is None:
+        return None
+    return budget.standing(view.connection, recipient_limit(facts.subcontractor, view.snapshot.catalogue), view.now_us)
 
 
 def everybodys_budget(view: View) -> Standing | None:
@@ -147,12 +164,14 @@ def _purpose(view: View, purpose: Purpose, terms: AggregateTerms | None) -> Purp
         names = {name: event.attributes for name, event in sorted(catalogue.events.items())}
     else:
         names = {each.event: tuple(sorted(each.dimensions)) for each in terms.events if each.event in catalogue.events}
+    rules = required_rules(catalogue)
+    least = max(rules.min_persons, terms.min_persons if terms else 0)
     events = tuple(
         EventScope(
             catalogue.events[name],
             tuple(catalogue.attributes[each] for each in dimensions if each in catalogue.events[name].attributes),
+            usual_threshold(catalogue.events[name], rules, least) if noise.installed() else 0,
         )
         for name, dimensions in names.items()
     )
-    least = required_rules(catalogue).min_persons
-    return PurposeScope(purpose, events, max(least, terms.min_persons if terms else 0))
+    return PurposeScope(purpose, events, least)

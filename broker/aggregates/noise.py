@@ -20,10 +20,18 @@ if TYPE_CHECKING:
 
 MICRO: Final = 1_000_000
 NANO: Final = 1_000_000_000
+_WHOLE: Final = "i64"
+"""What a total is to the library. Its own default, 32 bits, is too few for the seconds of a large company, and a total
+that is refused as too large would tell so."""
 _UPWARDS: Final = 1 + 2**-40
 """A scale is rounded up by so much, since the library rounds what it guarantees down."""
 _WIDEST: Final = 1e6
 """How many times what one person moves a Gaussian scale may be: far more than any epsilon of a catalogue needs."""
+
+
+def installed() -> bool:
+    """Whether opendp is there."""
+    return find_spec("opendp") is not None
 
 
 def require() -> None:
@@ -32,7 +40,7 @@ def require() -> None:
     Raises:
         SlussError: AGGREGATES_NOT_INSTALLED.
     """
-    if find_spec("opendp") is None:
+    if not installed():
         raise SlussError(Reason.AGGREGATES_NOT_INSTALLED, extra="aggregate")
 
 
@@ -107,7 +115,7 @@ def _laplace(dp: Any, bound: Bound, epsilon: float) -> tuple[float, Any]:
     """Pure: one person moves an answer by `each * cells` in all (L1)."""
     moved = bound.each * bound.cells
     scale = moved / epsilon * _UPWARDS
-    space = dp.vector_domain(dp.atom_domain(T=int)), dp.l1_distance(T=int)
+    space = dp.vector_domain(dp.atom_domain(T=_WHOLE)), dp.l1_distance(T=_WHOLE)
     draw = dp.m.make_laplace(*space, scale=scale)
     if draw.map(moved) > epsilon:
         raise SlussError(Reason.INTERNAL, "the noise does not keep its epsilon")
@@ -119,7 +127,7 @@ def _gaussian(dp: Any, bound: Bound, epsilon: float, delta: float) -> tuple[floa
     moved = bound.each * sqrt(bound.cells) * _UPWARDS
 
     def made(scale: float) -> Any:
-        space = dp.vector_domain(dp.atom_domain(T=int)), dp.l2_distance(T=float)
+        space = dp.vector_domain(dp.atom_domain(T=_WHOLE)), dp.l2_distance(T=float)
         return dp.m.make_gaussian(*space, scale=scale)
 
     def kept(scale: float) -> Any:

@@ -42,6 +42,23 @@ DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What is spent, or may be: both add up, whatever is asked and in whatever order."""
+
+    micro: int = 0
+    """Millionths of epsilon."""
+    delta_nano: int = 0
+    """Thousand-millionths of delta."""
+
+    def covers(self, cost: Cost) -> bool:
+        """Whether so much may still be spent."""
+        return self.micro >= cost.micro and self.delta_nano >= cost.delta_nano
+
+
+FREE: Final = Cost()
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A question as it was asked."""
 
@@ -93,9 +110,9 @@ class Question:
     max_seconds: int
 
     @property
-    def cost_micro(self) -> int:
+    def cost(self) -> Cost:
         """What answering it costs: quantities compose by addition."""
-        return self.epsilon_micro * len(self.quantities)
+        return Cost(self.epsilon_micro * len(self.quantities), self.delta_nano * len(self.quantities))
 
     @property
     def size(self) -> int:

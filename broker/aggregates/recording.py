@@ -19,7 +19,7 @@ import orjson
 from sqlalchemy import delete, func, select
 
 from broker import requests
-from broker.aggregates.question import DAY_S
+from broker.aggregates.question import DAY_S, invalid
 from broker.catalogue.forbidden import is_technical_identifier
 from broker.clock import SECOND
 from broker.errors import Reason, SlussError
@@ -50,7 +50,7 @@ _INSERT: Final = "INSERT INTO usage_event (person, combination, day, id, seconds
 _ADD: Final = "INSERT INTO usage_combination (id, event, attributes) VALUES (?, ?, ?)"
 _FIND: Final = "SELECT id FROM usage_combination WHERE event = ? AND attributes = ?"
 _FORGOT: Final = (
-    "INSERT INTO usage_state (id, forgotten) VALUES (1, 1) "
+    "INSERT INTO usage_state (id, forgotten, restored) VALUES (1, 1, 0) "
     "ON CONFLICT (id) DO UPDATE SET forgotten = usage_state.forgotten + 1"
 )
 _HELD: Final = (
@@ -195,6 +195,22 @@ def oldest_day(now_us: int, retention_months: int) -> int:
     today = datetime.fromtimestamp(now_us // SECOND, UTC).date()
     months = max(today.year * 12 + today.month - 1 - retention_months, 12)
     return day_number(date(months // 12, months % 12 + 1, 1))
+
+
+def first_kept_day(now_us: int, retention_months: int) -> date:
+    """The same day as a date."""
+    return date(1970, 1, 1) + timedelta(days=oldest_day(now_us, retention_months))
+
+
+def require_kept(first_day: date, now_us: int, retention_months: int) -> None:
+    """All events of a day are still on record.
+
+    Raises:
+        SlussError: INVALID_REQUEST with the first day that is.
+    """
+    kept = first_kept_day(now_us, retention_months)
+    if first_day < kept:
+        raise invalid("first_day", f"events before {kept.isoformat()} are no longer kept")
 
 
 def expire(connection: Connection, before_day: int) -> int:

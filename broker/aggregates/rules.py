@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from broker.aggregates.question import Asked, Question, canonical, require_closed, required_rules
+from broker.aggregates.question import Asked, Cost, Question, canonical, invalid, require_closed, required_rules
 from broker.catalogue import Kind
 from broker.catalogue.usage import Period
 from broker.contracts import ContractFacts, find_grant, require_live
@@ -23,11 +23,11 @@ EVERYBODY: Final = "everybody"
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A privacy budget: whose, for how long, and how much in millionths of epsilon."""
+    """A privacy budget: whose, for how long, and how much."""
 
     owner: str
     period: Period
-    micro: int
+    most: Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class Permit:
         version: the contract version that decided, or 0.
         purpose: the purpose.
         question: the question in its one form.
-        own: the budget that it is spent from.
+        own: the budget of the contract, or of the company's own analysis.
+        recipient: the budget of the recipient over all of its contracts; None for the company's own analysis.
         everybody: the budget of all together, spent when an answer is drawn.
     """
 
@@ -48,6 +49,7 @@ class Permit:
     purpose: str
     question: Question
     own: Limit
+    recipient: Limit | None
     everybody: Limit
 
 
@@ -60,7 +62,8 @@ def decide(
     2. The purpose exists, is of class anonymous, and a grant covers it.
     3. The question is one that the catalogue can answer.
     4. The grant names the event, and every dimension that is grouped or filtered by.
-    5. Every day asked about is closed.
+    5. The noise is of a kind whose cost the budget has anything of: Gaussian noise costs delta, too.
+    6. Every day asked about is closed.
 
     Args:
         contract: the contract as it stands, or None.
@@ -90,7 +93,11 @@ def decide(
     # 4.
     if contract is not None and terms is not None:
         _require_granted(terms, question, contract.id, purpose)
+    own = limit_of(contract.id if contract else "", terms, catalogue)
     # 5.
+    if question.cost.delta_nano and not own.most.delta_nano:
+        raise invalid("noise", "gaussian noise costs delta, and the budget has none: ask for laplace")
+    # 6.
     rules = required_rules(catalogue)
     require_closed(question, now_us, rules.closing_days)
     return Permit(
@@ -98,7 +105,8 @@ def decide(
         contract.version if contract else 0,
         purpose,
         question,
-        limit_of(contract.id if contract else "", terms, catalogue),
+        own,
+        recipient_limit(principal, catalogue) if contract else None,
         everybody(catalogue),
     )
 
@@ -107,14 +115,21 @@ def limit_of(contract: str, terms: AggregateTerms | None, catalogue: Catalogue) 
     """The budget of a contract, or of the company's own analysis: never more than the catalogue's."""
     rules = required_rules(catalogue)
     if terms is None:
-        return Limit(ANALYSIS, rules.period, rules.analysis_micro)
-    return Limit(contract, Period(terms.period), min(terms.budget_micro, rules.budget_micro))
+        return Limit(ANALYSIS, rules.period, Cost(rules.analysis_micro, rules.analysis_delta_nano))
+    most = Cost(min(terms.budget_micro, rules.budget_micro), min(terms.delta_nano, rules.budget_delta_nano))
+    return Limit(contract, Period(terms.period), most)
+
+
+def recipient_limit(recipient: str, catalogue: Catalogue) -> Limit:
+    """The budget of a recipient, over all of its contracts: another contract gives nothing more."""
+    rules = required_rules(catalogue)
+    return Limit(recipient, rules.period, Cost(rules.budget_micro, rules.budget_delta_nano))
 
 
 def everybody(catalogue: Catalogue) -> Limit:
     """The budget of everybody together."""
     rules = required_rules(catalogue)
-    return Limit(EVERYBODY, rules.period, rules.total_micro)
+    return Limit(EVERYBODY, rules.period, Cost(rules.total_micro, rules.total_delta_nano))
 
 
 def _require_anonymous(catalogue: Catalogue, purpose: str, contract: str) -> None:

@@ -18,10 +18,13 @@ _PHRASES = (
 _DEVICE_WORDS = (
     "ip ips ipv4 ipv6 mac imei imsi iccid idfa idfv gaid aaid udid uuid guid eid cookie cookies kaka kakor session "
     "sessions sid device devices enhet ua browser webblasare fingerprint fingeravtryck hostname host useragent "
-    "referrer referer landing isp asn geoip etag token technical"
+    "referrer referer landing isp asn geoip etag token technical subnet subnets subnat cidr netmask natmask "
+    "ipprefix iprange ipblock ipnet ipnat ssid bssid msisdn serienummer hwid tmsi"
 )
 _DEVICE_PHRASES = (
     "ipaddr ipadress remoteaddr clientip lastip macaddr deviceid devicecode devicekey enhetskod enhetsid useragent "
+    "networkaddr natverksadress networkprefix natverksprefix truncatedip iptrunc serialnumber hardwareid androidid "
+    "installationid installid visitid requestid connectionid "
     "cookieid kakid sessionid visitorid clientid advertisingid reklamid browserid fingerprint localstorage "
     "landingpage"
 )
@@ -30,7 +33,9 @@ _CODE_PHRASES: Final = tuple(_PHRASES.split())
 _TECHNICAL_WORDS: Final = frozenset(_DEVICE_WORDS.split())
 _TECHNICAL_PHRASES: Final = tuple(_DEVICE_PHRASES.split())
 _TECHNICAL_VALUE: Final = re.compile(
-    r"([0-9]{1,3}\.){3}[0-9]{1,3}"  # IPv4
+    r"[0-9]{1,3}\.(?:[0-9]{1,3}|[xX]{1,3})(?:\.(?:[0-9]{1,3}|[xX]{1,3})?){1,2}(?:[_-][0-9]{1,2})?"  # IPv4, also cut off
+    r"|[0-9]{1,3}\.[0-9]{1,3}(?:\.|[_-][0-9]{1,2})"  # and its networks
+    r"|(?=.*[0-9])(?=.*[A-Fa-f])[0-9A-Fa-f]{1,4}(?:-[0-9A-Fa-f]{0,4}){2,7}(?:_[0-9]{1,3})?"  # IPv6 without colons
     r"|([0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}"  # MAC
     r"|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # UUID
     r"|[0-9A-Fa-f]{16,}|[0-9]{12,}",  # digests, IMEI
@@ -58,13 +63,14 @@ def is_technical_identifier(name: str) -> bool:
     words, joined = _plain(name)
     return (
         not _TECHNICAL_WORDS.isdisjoint(words)
+        or not _TECHNICAL_WORDS.isdisjoint(word.rstrip("0123456789") for word in words)
         or joined in _TECHNICAL_WORDS
         or any(phrase in joined for phrase in _TECHNICAL_PHRASES)
     )
 
 
 def looks_technical(value: str) -> bool:
-    """Whether a value has the form of an IP address, a MAC address, a UUID or another long code."""
+    """Whether a value has the form of an IP address, whole or cut off, a MAC address, a UUID or another long code."""
     return _TECHNICAL_VALUE.fullmatch(value) is not None
 
 

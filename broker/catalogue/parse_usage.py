@@ -44,6 +44,9 @@ _RULE_KEYS: Final = {
     "analysis_micro": int,
     "total_micro": int,
     "closing_days": int,
+    "budget_delta_nano": int,
+    "analysis_delta_nano": int,
+    "total_delta_nano": int,
 }
 _RANGES: Final = {
     "min_persons": (2, 1_000_000),
@@ -54,12 +57,17 @@ _RANGES: Final = {
     "analysis_micro": (1_000, 100_000_000),
     "total_micro": (1_000, 1_000_000_000),
     "closing_days": (1, 60),
+    "budget_delta_nano": (0, 100_000),
+    "analysis_delta_nano": (0, 100_000),
+    "total_delta_nano": (0, 1_000_000),
     "cells_per_person": (1, 64),
     "max_events": (1, 1_000),
     "max_seconds": (0, 604_800),
 }
 _MOST_VALUES: Final = 512
-_OPTIONAL: Final = frozenset({"list", "values", "attributes"})
+_OPTIONAL: Final = frozenset(
+    {"list", "values", "attributes", "budget_delta_nano", "analysis_delta_nano", "total_delta_nano"}
+)
 
 
 def rules(table: dict[str, Any]) -> AggregateRules:

@@ -73,14 +73,17 @@ class AggregateRules:
     Attributes:
         min_persons: the fewest distinct persons behind a published cell.
         epsilon_micro: what each measure of a question costs.
-        delta_nano: the chance by which Gaussian noise falls short of its epsilon, for each measure.
+        delta_nano: what each measure costs besides with Gaussian noise: the delta of its guarantee.
         slip_nano: the chance at which a cell below the minimum is published all the same.
         noise: what is drawn from unless the question says otherwise.
-        period: of the budget of the company's own analysis, and of everybody's.
-        budget_micro: what a contract may spend in a period at most.
+        period: of all budgets but the contracts'.
+        budget_micro: what a recipient may spend in a period over all of its contracts; a contract at most as much.
         analysis_micro: what the company's own analysis may spend in a period.
         total_micro: what all of them may spend together in a period.
         closing_days: a day is closed so many days after its end.
+        budget_delta_nano: delta of a recipient, like `budget_micro`; 0 for no Gaussian noise.
+        analysis_delta_nano: delta of the company's own analysis likewise.
+        total_delta_nano: delta of all of them together likewise.
     """
 
     min_persons: int
@@ -93,3 +96,6 @@ class AggregateRules:
     analysis_micro: int
     total_micro: int
     closing_days: int
+    budget_delta_nano: int = 0
+    analysis_delta_nano: int = 0
+    total_delta_nano: int = 0

@@ -8,7 +8,7 @@ A backup is a folder: `sluss.db`, an SQLite file with every row of one moment, w
 
 Restoring erases again whoever was erased since the backup was taken (erasure/register.py), before anything is served.
 What the ledger held beyond the backup's size is gone, and every checkpoint published since shows it (DESIGN promise 7):
-that is told, never hidden.
+that is told, never hidden. So is what had been spent of privacy budgets: they are closed until their period ends.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import func, insert, select
 from sqlmodel import SQLModel
 
+from broker.aggregates import budget
 from broker.clock import rfc3339, system_clock
 from broker.errors import Reason, SlussError
 from broker.ledger.checkpoint import open_checkpoint
@@ -118,7 +119,7 @@ def read(folder: Path, signer: Signer) -> Taken:
 
 
 def put_back(folder: Path, url: str, taken: Taken) -> None:
-    """Fill an empty database with a backup's rows, and bring it to this broker's revision.
+    """Fill an empty database with a backup's rows, bring it to this broker's revision, and close the privacy budgets.
 
     Raises:
         SlussError: INVALID_REQUEST: the database is not empty; LEDGER_UNAVAILABLE, UNSUPPORTED_VERSION.
@@ -138,13 +139,13 @@ def put_back(folder: Path, url: str, taken: Taken) -> None:
             with reading(target) as connection:
                 if connection.execute(select(func.count()).select_from(HEAD)).scalar_one():
                     raise SlussError(Reason.INVALID_REQUEST, "the database holds a ledger already: name an empty one")
-            _copy(source, target)
+            _copy(source, target, restored=True)
         finally:
             source.dispose()
             target.dispose()
 
 
-def _copy(source: Engine, target: Engine) -> dict[str, int]:
+def _copy(source: Engine, target: Engine, *, restored: bool = False) -> dict[str, int]:
     """Every row of every table, as of one moment, in one transaction; counted by table."""
     rows: dict[str, int] = {}
     with _one_moment(source) as reads, writing(target) as writes:
@@ -154,6 +155,8 @@ def _copy(source: Engine, target: Engine) -> dict[str, int]:
             for page in found.mappings().partitions(_PAGE):
                 writes.execute(insert(table), [dict(row) for row in page])
                 rows[name] += len(page)
+        if restored:
+            budget.close(writes, system_clock())
     return rows
 
 

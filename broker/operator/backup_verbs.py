@@ -94,6 +94,7 @@ def _tell(console: Console, office: "Office", taken: "Taken | None", erased: lis
     if taken:
         console.line(f"Restored what was there at {taken.at}: {taken.size} entries.")
         console.line("Entries behind these are lost. Checkpoints published since show it: tell whoever keeps them.")
+    console.line("Privacy budgets are closed until their period ends: what had been spent is not known any more.")
     if erased:
         console.line(f"Erased again, since they were erased after that: {', '.join(erased)}.")
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
+from broker.aggregates import budget
 from broker.clock import system_clock
 from broker.erasure import again
 from broker.erasure.register import ErasureRegister
@@ -20,7 +21,7 @@ from broker.keys.file import FileProvider
 from broker.ledger.signer import LedgerKeys
 from broker.operator import backup
 from broker.operator.office import BY
-from broker.store.engine import open_engine
+from broker.store.engine import open_engine, writing
 from broker.vault import Vault
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def put_back(settings: Settings, folder: Path, *, replace: bool) -> Taken:
 
 
 def erase_again(office: Office) -> list[str]:
-    """Erase whoever the register names and the database has on record, and scrub; their ids.
+    """Erase whoever the register names and the database has on record, and scrub; their ids. Budgets are closed.
 
     Raises:
         SlussError: LEDGER_UNAVAILABLE, KEYS_UNAVAILABLE.
@@ -86,6 +87,9 @@ def erase_again(office: Office) -> list[str]:
     folder = office.settings.folder
     register = ErasureRegister(folder.erased)
     vault = Vault(FileProvider(folder.rings).rings)
+    # Here too, as the database may have been restored by other means.
+    with writing(office.engine) as connection:
+        budget.close(connection, system_clock())
     erased = again.erase_again(office.engine, office.ledger, vault, register, parse_principal(BY))
     Scrubber(office.engine, register, system_clock).run()
     if erased:

@@ -49,7 +49,11 @@ class Aggregates:
         self, caller: Caller, request: pb.DescribeAggregatesRequest, _deadline_s: float
     ) -> pb.DescribeAggregatesResponse:
         """What may be asked."""
-        found = await self._call(self._desk.read, caller, lambda view: describing.describe(view, request.contract_id))
+
+        def work(view: View) -> describing.Scope:
+            return describing.describe(view, request.contract_id, self._retention_months)
+
+        found = await self._call(self._desk.read, caller, work)
         return wire.scope(found)
 
     async def query_aggregate(
@@ -74,10 +78,13 @@ class Aggregates:
         """What is left."""
 
         def work(view: View) -> pb.GetBudgetResponse:
-            own = describing.own_budget(view, describing.contract_facts(view, request.contract_id))
+            facts = describing.contract_facts(view, request.contract_id)
+            own, recipient = describing.own_budget(view, facts), describing.recipients_budget(view, facts)
             everybody = describing.everybodys_budget(view)
             return pb.GetBudgetResponse(
-                budget=wire.budget(own), everybody=wire.budget(everybody) if everybody else None
+                budget=wire.budget(own),
+                recipient=wire.budget(recipient) if recipient else None,
+                everybody=wire.budget(everybody) if everybody else None,
             )
 
         return await self._call(self._desk.read, caller, work)

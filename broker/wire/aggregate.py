@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from broker.aggregates.answers import Cell
     from broker.aggregates.budget import Standing
     from broker.aggregates.describing import EventScope, Scope
+    from broker.aggregates.question import Cost
     from broker.aggregates.recording import Recorded
 
 MAX_EVENTS: Final = 1_000
@@ -113,7 +114,8 @@ def answer(reply: Reply) -> pb.QueryAggregateResponse:
         answer=reply.answer.data,
         entry=reply.entry,
         receipt=reply.receipt,
-        spent_micro=reply.spent,
+        spent_micro=reply.spent.micro,
+        spent_delta_nano=reply.spent.delta_nano,
         budget=budget(reply.budget),
     )
 
@@ -128,8 +130,11 @@ def budget(found: Standing) -> pb.Budget:
         period=str(found.limit.period),
         began=rfc3339(found.began * SECOND),
         ends=rfc3339(found.ends * SECOND),
-        limit_micro=found.limit.micro,
-        spent_micro=found.spent,
+        limit_micro=found.limit.most.micro,
+        spent_micro=found.spent.micro,
+        limit_delta_nano=found.limit.most.delta_nano,
+        spent_delta_nano=found.spent.delta_nano,
+        closed=found.closed,
     )
 
 
@@ -141,28 +146,31 @@ def scope(found: Scope) -> pb.DescribeAggregatesResponse:
                 purpose=each.purpose.code,
                 label_en=each.purpose.label_en,
                 label_sv=each.purpose.label_sv,
-                events=[_event(event, found.epsilon_micro) for event in each.events],
+                events=[_event(event, found.each) for event in each.events],
                 min_persons=each.min_persons,
             )
             for each in found.scopes
         ],
         budget=budget(found.budget),
+        first_kept_day=found.first_kept_day.isoformat(),
         last_closed_day=found.last_closed_day.isoformat(),
         not_live_reason=found.not_live_reason,
     )
 
 
-def _event(found: EventScope, epsilon_micro: int) -> pb.AggregateEvent:
+def _event(found: EventScope, each: Cost) -> pb.AggregateEvent:
     return pb.AggregateEvent(
         event=found.event.name,
         label_en=found.event.label_en,
         label_sv=found.event.label_sv,
         dimensions=[
-            pb.Dimension(name=each.name, values=each.values, label_en=each.label_en, label_sv=each.label_sv)
-            for each in found.dimensions
+            pb.Dimension(name=by.name, values=by.values, label_en=by.label_en, label_sv=by.label_sv)
+            for by in found.dimensions
         ],
         max_events=found.event.max_events,
         max_seconds=found.event.max_seconds,
         cells_per_person=found.event.cells_per_person,
-        epsilon_micro=epsilon_micro,
+        epsilon_micro=each.micro,
+        delta_nano=each.delta_nano,
+        persons_needed=found.persons_needed,
     )

@@ -83,7 +83,7 @@ def _grant(message: contract_pb2.Grant, number: int, catalogue: Catalogue) -> Gr
 
 def _aggregate(message: contract_pb2.AggregateTerms) -> AggregateTerms:
     events = tuple(EventGrant(granted.event, tuple(granted.dimensions)) for granted in message.events)
-    return AggregateTerms(events, message.min_persons, message.budget_micro, message.period)
+    return AggregateTerms(events, message.min_persons, message.budget_micro, message.period, message.delta_nano)
 
 
 def _window(text: str, where: str) -> Window:
@@ -157,6 +157,7 @@ def _aggregate_message(found: AggregateTerms) -> contract_pb2.AggregateTerms:
         min_persons=found.min_persons,
         budget_micro=found.budget_micro,
         period=found.period,
+        delta_nano=found.delta_nano,
     )
 
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import math
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +51,12 @@ _QUESTIONS = [
         "anonymous.improvement meeting.joined --measure seconds --from 2026-07-01 --until 2026-07-31 --csv",
     )
 ]
+_WHOSE = {
+    "recipient": "All contracts of the recipient together:",
+    "everybody": "All contracts and the company's own analysis together:",
+}
+_DEVIATIONS = 1.96
+"""Of a normal distribution, for 95 of 100."""
 _DIGITS, _DIGIT_WIDTH = 6, 10
 _CHARTS = (".svg", ".png")
 
@@ -67,12 +74,12 @@ def describe(session: Session, contract: OptionalContract = "") -> None:
         session.output.heading(f"{scope.purpose}: {scope.label_en}")
         session.output.line(f"At least {scope.min_persons} distinct persons behind a published number.")
         session.output.table(
-            ("event", "by", "costs per measure", "of a person at most"),
-            [(e.event, _by(e), _epsilon(e.epsilon_micro), _bounds(e)) for e in scope.events],
+            ("event", "by", "costs per measure", "of a person at most", "persons needed"),
+            [(e.event, _by(e), _costs(e), _bounds(e), e.persons_needed or "") for e in scope.events],
             empty="nothing to count",
         )
         session.output.line()
-    session.output.line(f"Days up to {reply.last_closed_day} may be asked about.")
+    session.output.line(f"Days from {reply.first_kept_day} to {reply.last_closed_day} may be asked about.")
     _print_budget(session, reply.budget)
 
 
@@ -91,8 +98,17 @@ def _bounds(event: pb.AggregateEvent) -> str:
     return f"{event.cells_per_person} cells; in each {event.max_events} events{seconds}"
 
 
-def _epsilon(micro: int) -> str:
-    return f"{micro / 1_000_000:g}"
+def _costs(event: pb.AggregateEvent) -> str:
+    return f"{_cost(event.epsilon_micro, 0)}; gaussian also delta {_delta(event.delta_nano)}"
+
+
+def _cost(micro: int, delta_nano: int) -> str:
+    delta = f" and delta {_delta(delta_nano)}" if delta_nano else ""
+    return f"epsilon {micro / 1_000_000:g}{delta}"
+
+
+def _delta(nano: int) -> str:
+    return f"{nano / 1_000_000_000:g}"
 
 
 @verb(
@@ -205,12 +221,19 @@ def _print_answer(session: Session, counted: Counted, budget: pb.Budget) -> None
             f" {counted.question['min_persons']} persons may be behind them. A cell is published from"
             f" {counted.threshold} persons on, noise included."
         )
-    noise = ", ".join(f"{name} {float(scale):.1f}" for name, scale in sorted(counted.scales.items()))
-    session.output.line(f"Noise: discrete {counted.question['noise']}, scale: {noise}.")
+    most = ", ".join(f"{name} {within:,}" for name, within in sorted(_within(counted).items()))
+    session.output.line(f"Noise: discrete {counted.question['noise']}; it moves 19 of 20 numbers by at most: {most}.")
     session.output.line(f"Proven: ledger entry {counted.entry_index}.")
-    cost = f"epsilon {_epsilon(counted.spent_micro)}" if counted.spent_micro else "nothing: it was answered before"
+    cost = _cost(counted.spent_micro, counted.spent_delta_nano)
+    cost = cost if counted.spent_micro else "nothing: it was answered before"
     session.output.line(f"It has cost {cost}.")
     _print_budget(session, budget)
+
+
+def _within(counted: Counted) -> dict[str, int]:
+    """How far noise goes in 95 of 100 numbers, by measure."""
+    times = _DEVIATIONS if counted.question["noise"] == "gaussian" else math.log(20)
+    return {name: math.ceil(times * float(scale)) for name, scale in counted.scales.items()}
 
 
 def _answer_document(counted: Counted) -> dict[str, Any]:
@@ -219,10 +242,13 @@ def _answer_document(counted: Counted) -> dict[str, Any]:
         "question": dict(counted.question),
         "threshold": counted.threshold,
         "scales": dict(counted.scales),
+        "within_95_percent": _within(counted),
         "answer_sha256": hashlib.sha256(counted.sealed).hexdigest(),
         "entry_index": counted.entry_index,
         "spent_micro": counted.spent_micro,
+        "spent_delta_nano": counted.spent_delta_nano,
         "left_micro": counted.left_micro,
+        "left_delta_nano": counted.left_delta_nano,
         "proven": True,
     }
 
@@ -239,7 +265,7 @@ def _csv(counted: Counted) -> str:
 
 
 def _draw(counted: Counted, path: Path) -> None:
-    """The last measure of each published cell as a bar; durations in minutes."""
+    """The last measure of each published cell as a bar; durations in minutes. The title tells how far noise goes."""
     names, values = _columns(counted)
     measure = next(name for name in ("seconds", "events", "persons") if name in values)
     shown = "minutes" if measure == "seconds" else measure
@@ -249,7 +275,9 @@ def _draw(counted: Counted, path: Path) -> None:
         if not each.suppressed
     ]
     said = counted.question
-    drawn = chart("cells", f"{said['event']}: {shown}, {said['first_day']} to {said['last_day']}", [shown], rows)
+    within = _bar(_within(counted)[measure], measure)
+    title = f"{said['event']}: {shown} ± {within}, {said['first_day']} to {said['last_day']}"
+    drawn = chart("cells", title, [shown], rows)
     digits = max((len(str(bar.total)) for bar in drawn.bars), default=0)
     drawn = replace(drawn, width=drawn.width + max(digits - _DIGITS, 0) * _DIGIT_WIDTH)
     text = svg(drawn, heading=True)
@@ -279,25 +307,23 @@ def _png(drawn: Chart, text: str) -> bytes:
 def budget(session: Session, contract: OptionalContract = "") -> None:
     """Show what has been spent of a privacy budget in the present period."""
     reply = session.aggregates.GetBudget(pb.GetBudgetRequest(contract_id=contract), timeout=DEADLINE_S)
-    everybody = reply.HasField("everybody")
-    session.output.result(
-        {
-            "budget": _budget_document(reply.budget),
-            **({"everybody": _budget_document(reply.everybody)} if everybody else {}),
-        }
-    )
-    _print_budget(session, reply.budget)
-    if everybody:
-        session.output.line("All contracts and the company's own analysis together:")
-        _print_budget(session, reply.everybody)
+    told = {name: getattr(reply, name) for name in ("budget", "recipient", "everybody") if reply.HasField(name)}
+    session.output.result({name: _budget_document(found) for name, found in told.items()})
+    for name, found in told.items():
+        if name != "budget":
+            session.output.line(_WHOSE[name])
+        _print_budget(session, found)
 
 
 def _print_budget(session: Session, found: pb.Budget) -> None:
-    left = max(found.limit_micro - found.spent_micro, 0)
+    left = 0 if found.closed else max(found.limit_micro - found.spent_micro, 0)
+    delta = f" and delta {_delta(found.spent_delta_nano)} of {_delta(found.limit_delta_nano)}"
     session.output.line(
-        f"Privacy budget: epsilon {_epsilon(found.spent_micro)} of {_epsilon(found.limit_micro)} spent,"
-        f" {_epsilon(left)} left until {moment(found.ends)}."
+        f"Privacy budget: epsilon {found.spent_micro / 1_000_000:g} of {found.limit_micro / 1_000_000:g}"
+        f"{delta if found.limit_delta_nano else ''} spent, {_cost(left, 0)} left until {moment(found.ends)}."
     )
+    if found.closed:
+        session.output.line("It is closed until then: a backup was restored, so what had been spent is not known.")
 
 
 def _budget_document(found: pb.Budget) -> dict[str, Any]:
@@ -307,6 +333,9 @@ def _budget_document(found: pb.Budget) -> dict[str, Any]:
         "ends": found.ends,
         "limit_micro": found.limit_micro,
         "spent_micro": found.spent_micro,
+        "limit_delta_nano": found.limit_delta_nano,
+        "spent_delta_nano": found.spent_delta_nano,
+        "closed": found.closed,
     }
 
 
@@ -328,6 +357,8 @@ def _scope_document(reply: pb.DescribeAggregatesResponse) -> dict[str, Any]:
                         "max_seconds": event.max_seconds,
                         "cells_per_person": event.cells_per_person,
                         "epsilon_micro": event.epsilon_micro,
+                        "delta_nano": event.delta_nano,
+                        "persons_needed": event.persons_needed,
                     }
                     for event in scope.events
                 ],
@@ -335,6 +366,7 @@ def _scope_document(reply: pb.DescribeAggregatesResponse) -> dict[str, Any]:
             for scope in reply.scopes
         ],
         "budget": _budget_document(reply.budget),
+        "first_kept_day": reply.first_kept_day,
         "last_closed_day": reply.last_closed_day,
         "not_live_reason": reply.not_live_reason,
     }

@@ -60,6 +60,7 @@ purpose = "anonymous.advertising"             # counts only, no data of a person
 min_persons = 50                              # the fewest distinct persons behind a published number
 budget_micro = 1500000                        # millionths of epsilon that may be spent in a period
 period = "month"                              # or quarter
+delta_nano = 6                                # thousand-millionths of delta likewise; left out: no gaussian noise
 [grants.aggregate.events]                     # event = the attributes to group and filter by
 advertisement.visited = ["advertisement", "country"]
 """
@@ -75,7 +76,7 @@ _TOP = {
 }
 _GRANT = {"purpose", "population", "retention_days", "volume", "fields"}
 _COUNTED = {"purpose", "aggregate"}
-_AGGREGATE = {"events", "min_persons", "budget_micro", "period"}
+_AGGREGATE = {"events", "min_persons", "budget_micro", "period", "delta_nano"}
 _WINDOWS = ("hour", "day", "month")
 
 
@@ -146,6 +147,7 @@ def _counted(grant: Mapping[str, object], at: str) -> pb.Grant:
             min_persons=count_of(member(terms, "min_persons", place, int), f"{place}.min_persons", 1_000_000),
             budget_micro=count_of(member(terms, "budget_micro", place, int), f"{place}.budget_micro", 100_000_000),
             period=text_of(terms, "period", place),
+            delta_nano=count_of(terms["delta_nano"], f"{place}.delta_nano", 100_000) if "delta_nano" in terms else 0,
         ),
     )
 

@@ -51,6 +51,7 @@ def _grant_document(grant: pb.Grant) -> dict[str, Any]:
             "min_persons": terms.min_persons,
             "budget_micro": terms.budget_micro,
             "period": terms.period,
+            "delta_nano": terms.delta_nano,
         }
         return {"purpose": grant.purpose, "aggregate": counted}
     return {
@@ -113,6 +114,11 @@ def print_terms(output: Output, terms: pb.ContractTerms) -> None:
         _print_grant(output, number, grant)
 
 
+def _budget_text(terms: pb.AggregateTerms) -> str:
+    delta = f" and delta {terms.delta_nano / 1_000_000_000:g}" if terms.delta_nano else ""
+    return f"epsilon {terms.budget_micro / 1_000_000:g}{delta} per {terms.period}"
+
+
 def _print_grant(output: Output, number: int, grant: pb.Grant) -> None:
     output.heading(f"Grant {number}: {grant.purpose}")
     if grant.HasField("aggregate"):
@@ -121,7 +127,7 @@ def _print_grant(output: Output, number: int, grant: pb.Grant) -> None:
             {
                 "what": "counts with noise, no data of a person",
                 "persons behind a number": f"at least {terms.min_persons}",
-                "privacy budget": f"epsilon {terms.budget_micro / 1_000_000:g} per {terms.period}",
+                "privacy budget": _budget_text(terms),
             }
         )
         events = [(each.event, ", ".join(each.dimensions) or "day and month only") for each in terms.events]

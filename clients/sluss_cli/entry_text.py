@@ -133,12 +133,18 @@ def _sealed(_entry: Mapping[str, Any]) -> str:
 
 def _aggregate(entry: Mapping[str, Any]) -> str:
     under = f" under {entry['contract']} version {entry['contract_version']}" if entry["contract"] else ""
-    cost = f"epsilon {entry['epsilon_micro'] / 1_000_000:g}" if entry["epsilon_micro"] else "nothing, paid for before"
+    cost = _cost(entry, "epsilon_micro", "delta_nano") if entry["epsilon_micro"] else "nothing, paid for before"
     return (
         f"{entry['recipient']} received {entry['cells']} anonymous counts of {entry['event']} for {entry['purpose']}"
         f"{under} ({entry['suppressed']} not published; at least {entry['min_persons']} persons each); it cost {cost},"
-        f" in {entry['period']} so far epsilon {entry['spent_micro'] / 1_000_000:g}"
+        f" in {entry['period']} so far {_cost(entry, 'spent_micro', 'spent_delta_nano')}"
     )
+
+
+def _cost(entry: Mapping[str, Any], epsilon: str, delta: str) -> str:
+    """Members of an entry that say what was spent."""
+    besides = f" and delta {entry[delta] / 1_000_000_000:g}" if entry[delta] else ""
+    return f"epsilon {entry[epsilon] / 1_000_000:g}{besides}"
 
 
 _EVENTS: Mapping[str, str] = {

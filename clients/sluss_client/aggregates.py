@@ -26,6 +26,13 @@ MEASURES: Mapping[str, pb.Measure.ValueType] = {
     "seconds": pb.MEASURE_SECONDS,
     "mean_seconds": pb.MEASURE_MEAN_SECONDS,
 }
+_QUANTITIES: Mapping[str, tuple[str, ...]] = {
+    "persons": ("persons",),
+    "events": ("events", "persons"),
+    "seconds": ("persons", "seconds"),
+    "mean_seconds": ("events", "persons", "seconds"),
+}
+"""What is drawn for a measure: persons always."""
 NOISES: Mapping[str, pb.Noise.ValueType] = {
     "": pb.NOISE_UNSPECIFIED,
     "laplace": pb.NOISE_LAPLACE,
@@ -59,7 +66,9 @@ class Counted:
         scales: the scale of the noise on each measure, as decimal text.
         entry_index: its entry in the ledger.
         spent_micro: what this call has cost, in millionths of epsilon.
+        spent_delta_nano: likewise, in thousand-millionths of delta; 0 with Laplace noise.
         left_micro: what is left of the contract's budget in this period.
+        left_delta_nano: likewise.
         sealed: the answer's bytes, to be kept: their SHA-256 is in the entry.
     """
 
@@ -69,7 +78,9 @@ class Counted:
     scales: Mapping[str, str]
     entry_index: int
     spent_micro: int
+    spent_delta_nano: int
     left_micro: int
+    left_delta_nano: int
     sealed: bytes
 
 
@@ -128,12 +139,13 @@ def proven(
     found = tuple(entry.get(name) for name in ("type", "contract", "recipient", "purpose", "event", "sha256"))
     if found != expected:
         raise ReceiptInvalid("the entry is about another question, another recipient or another answer")
-    if stated != (asked.event, sorted(asked.group_by), asked.first_day, asked.last_day):
+    if stated != _asked(asked, body["question"]["noise"]):
         raise ReceiptInvalid("the answer is to another question")
+    if entry.get("question") != entries.base64url(hashlib.sha256(entries.canonical(body["question"])).digest()):
+        raise ReceiptInvalid("the entry is about another question")
     filters = {each.dimension: sorted(each.values) for each in asked.filters}
     if any(filters.get(name) != values for name, values in body["question"]["filters"].items()):
         raise ReceiptInvalid("the answer is to another question")
-    left = max(reply.budget.limit_micro - reply.budget.spent_micro, 0)
     counted = Counted(
         told,
         body["question"],
@@ -141,16 +153,31 @@ def proven(
         body["scales"],
         receipt.index,
         reply.spent_micro,
-        left,
+        reply.spent_delta_nano,
+        _left(reply.budget, reply.budget.limit_micro - reply.budget.spent_micro),
+        _left(reply.budget, reply.budget.limit_delta_nano - reply.budget.spent_delta_nano),
         reply.answer,
     )
     return counted, Head(tree.size, tree.root, receipt.note)
 
 
+def _left(budget: pb.Budget, left: int) -> int:
+    return 0 if budget.closed else max(left, 0)
+
+
 def _stated(body: Mapping[str, Any]) -> tuple[object, ...]:
     said = body["question"]
     dict(said["filters"])
-    return said["event"], said["group_by"], said["first_day"], said["last_day"]
+    return said["event"], said["group_by"], said["first_day"], said["last_day"], said["quantities"], said["noise"]
+
+
+def _asked(asked: pb.QueryAggregateRequest, noise: str) -> tuple[object, ...]:
+    """What the answer must state; `noise` is what it says, if the question did not."""
+    names = {number: name for name, number in MEASURES.items()}
+    quantities = {quantity for measure in asked.measures for quantity in _QUANTITIES[names[measure]]}
+    kinds = {number: name for name, number in NOISES.items()}
+    meant = kinds[asked.noise] or noise
+    return asked.event, sorted(asked.group_by), asked.first_day, asked.last_day, sorted(quantities), meant
 
 
 def _cells(body: Mapping[str, Any]) -> tuple[CountedCell, ...]:

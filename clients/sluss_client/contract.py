@@ -91,6 +91,7 @@ def _aggregate(terms: AggregateTerms) -> pb.AggregateTerms:
         min_persons=terms.min_persons,
         budget_micro=terms.budget_micro,
         period=terms.period,
+        delta_nano=terms.delta_nano,
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,6 +18,7 @@ from sqlalchemy import func, select
 
 from broker.aggregates import answering, counting, recording
 from broker.aggregates.answering import Ask, Questions
+from broker.aggregates.question import FREE
 from broker.erasure import erasing
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
@@ -31,14 +34,19 @@ from tests.integration.test_aggregates_service import (
     counted,
     fill,
     question,
+    registered,
     sign,
     stub,
+    used,
 )
+from tests.integration.test_aggregates_service import record as record_usage
 from tests.support.broker import BrokerProcess
 from tests.support.world import World
 from tests.unit.aggregates.world import ASKED, CATALOGUE
 
 COST = 250_000
+KEPT = 25
+"""Months of usage events."""
 COUNTRIES = CATALOGUE.attributes["country"].values
 
 
@@ -98,11 +106,17 @@ def test_equal_questions_to_two_brokers_at_once_are_one_answer_and_one_spending(
     assert len(aggregates(broker, contract)) == 3
 
 
-def test_a_budget_is_exact_however_many_brokers_are_asked_at_once(pair):
+@pytest.mark.parametrize("scarce", ["epsilon", "delta"])
+def test_a_budget_is_exact_however_many_brokers_are_asked_at_once(pair, scarce):
     broker = pair[0]
-    contract = sign(broker, counted(budget=4 * COST + 1))
+    delta = scarce == "delta"
+    contract = sign(broker, counted(delta=4) if delta else counted(budget=4 * COST + 1))
     requests = [
-        question(contract, filters=[pb.AggregateFilter(dimension="country", values=[country])])
+        question(
+            contract,
+            filters=[pb.AggregateFilter(dimension="country", values=[country])],
+            noise=pb.NOISE_GAUSSIAN if delta else pb.NOISE_LAPLACE,
+        )
         for country in COUNTRIES[10:20]
     ]
     services = both(pair) * 5
@@ -111,7 +125,8 @@ def test_a_budget_is_exact_however_many_brokers_are_asked_at_once(pair):
     spent = [said["spent_micro"] for said in aggregates(broker, contract)]
     assert spent == [COST * n for n in range(1, 5)]
     left = both(pair)[1].GetBudget(pb.GetBudgetRequest(contract_id=contract), timeout=10).budget
-    assert left.spent_micro == 4 * COST
+    assert (left.spent_micro, left.spent_delta_nano) == (4 * COST, 4 * delta)
+    assert [said["spent_delta_nano"] for said in aggregates(broker, contract)] == [n * delta for n in range(1, 5)]
 
 
 def test_a_broker_killed_between_spending_and_reply_gives_the_kept_answer(broker, campaign):
@@ -139,9 +154,29 @@ def test_a_broker_killed_between_spending_and_reply_gives_the_kept_answer(broker
 
 def swallowed(broker, request):
     try:
-        stub(broker).QueryAggregate(request, timeout=30)
+        return stub(broker).QueryAggregate(request, timeout=30)
     except grpc.RpcError:
-        return
+        return None
+
+
+def test_a_broker_killed_at_any_moment_gives_one_answer_and_spends_once(broker, campaign):
+    """Before the draw, between draw and commit, after it: whoever saw an answer sees the same one for good."""
+    people = registered(broker, 20)
+    assert record_usage(broker, [used(person) for person in people]).recorded == len(people)
+    contract = sign(broker, counted())
+    dice = random.Random(9)
+    for place in range(16 if campaign else 3):
+        request = question(contract, filters=[pb.AggregateFilter(dimension="country", values=[COUNTRIES[place]])])
+        with ThreadPoolExecutor(1) as pool:
+            seen = pool.submit(swallowed, broker, request)
+            time.sleep(dice.random() * (0.3 if place else 2))
+            broker.kill()
+            seen = seen.result()
+        broker.start()
+        reply = stub(broker).QueryAggregate(request, timeout=30)
+        assert seen is None or (seen.answer, seen.entry) == (reply.answer, reply.entry)
+        assert [said["spent_micro"] for said in aggregates(broker, contract)] == [COST * n for n in range(1, place + 2)]
+        assert reply.budget.spent_micro == COST * (place + 1)
 
 
 # --- in the store: both of them --------------------------------------------------------------------------
@@ -236,7 +271,7 @@ def test_a_person_erased_while_it_is_counted_is_counted_anew(world, internal, mo
         return found
 
     monkeypatch.setattr(answering, "count", count_then_erase)
-    reply = Questions(world.engine, world.ledger, world.desk).answer(internal.caller(), ask, never)
+    reply = Questions(world.engine, world.ledger, world.desk, KEPT).answer(internal.caller(), ask, never)
     assert totals == [3, 2]
     said = entry.parse(reply.entry)
     assert (said["type"], said["spent_micro"]) == ("aggregate", COST)
@@ -245,17 +280,17 @@ def test_a_person_erased_while_it_is_counted_is_counted_anew(world, internal, mo
 def test_what_is_told_of_a_question_stays_when_its_persons_are_erased(world, internal):
     people = [world.person(internal) for _ in range(2)]
     record(world, internal, people)
-    questions = Questions(world.engine, world.ledger, world.desk)
+    questions = Questions(world.engine, world.ledger, world.desk, KEPT)
     before = questions.answer(internal.caller(), ask, never)
     erase(world, internal, people[0])
     after = questions.answer(internal.caller(), ask, never)
-    assert (after.answer.data, after.index, after.spent) == (before.answer.data, before.index, 0)
+    assert (after.answer.data, after.index, after.spent) == (before.answer.data, before.index, FREE)
 
 
 def test_no_tag_person_or_exact_total_stands_in_an_answer_or_its_entry(world, internal):
     person = world.person(internal)
     record(world, internal, [person])
-    reply = Questions(world.engine, world.ledger, world.desk).answer(internal.caller(), ask, never)
+    reply = Questions(world.engine, world.ledger, world.desk, KEPT).answer(internal.caller(), ask, never)
     for secret in (person, tag(world, internal, person)):
         assert str(secret).encode() not in reply.answer.data + reply.entry
 
@@ -276,7 +311,7 @@ def test_a_question_that_nobody_waits_for_is_not_settled(world, internal):
 
     record(world, internal, [world.person(internal)])
     with pytest.raises(SlussError):
-        Questions(world.engine, world.ledger, world.desk).answer(internal.caller(), ask, gone)
+        Questions(world.engine, world.ledger, world.desk, KEPT).answer(internal.caller(), ask, gone)
     with reading(world.engine) as connection:
         assert Rights(world.vault).at(connection).catalogue.rules.total_micro
         assert connection.execute(select(func.count()).select_from(answering.RELEASE)).scalar_one() == 0
@@ -293,7 +328,7 @@ def test_a_million_events_are_counted_in_slices(world, internal, campaign):
                 ((n % people) * step + 1, 1, day + n // people % 20, n + 1, 10) for n in range(start, start + 20_000)
             ]
             write(connection, recording._INSERT, made)
-    reply = Questions(world.engine, world.ledger, world.desk).answer(
+    reply = Questions(world.engine, world.ledger, world.desk, KEPT).answer(
         internal.caller(), lambda: ask(measures=("mean_seconds",)), never
     )
     (shown,) = [cell for cell in reply.answer.cells if cell.values]

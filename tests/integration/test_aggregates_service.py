@@ -38,7 +38,7 @@ def at(day, hour=12):
     return f"{day.isoformat()}T{hour:02d}:00:00.000000Z"
 
 
-def counted(budget=4_000_000, min_persons=20, dimensions=("advertisement", "country"), purpose=PURPOSE):
+def counted(budget=4_000_000, min_persons=20, dimensions=("advertisement", "country"), purpose=PURPOSE, delta=0):
     """A grant to count."""
     return contract_pb2.Grant(
         purpose=purpose,
@@ -48,6 +48,7 @@ def counted(budget=4_000_000, min_persons=20, dimensions=("advertisement", "coun
             min_persons=min_persons,
             budget_micro=budget,
             period="month",
+            delta_nano=delta,
         ),
     )
 
@@ -168,6 +169,30 @@ def test_another_contract_gets_the_same_noise_and_pays_from_its_own_budget(broke
     assert one.entry != other.entry
 
 
+def test_gaussian_noise_costs_delta_from_every_budget_that_pays(broker):
+    contract = sign(broker, counted(delta=3))
+    asked = question(contract, noise=pb.NOISE_GAUSSIAN, measures=[pb.MEASURE_EVENTS])
+    reply = stub(broker).QueryAggregate(asked, timeout=30)
+    assert (reply.spent_micro, reply.spent_delta_nano) == (500_000, 2)
+    assert (reply.budget.spent_delta_nano, reply.budget.limit_delta_nano) == (2, 3)
+    said = json.loads(reply.entry)
+    assert (said["noise"], said["delta_nano"], said["spent_delta_nano"]) == ("gaussian", 2, 2)
+    assert json.loads(reply.answer)["question"]["delta_nano"] == 1
+    told = refused(
+        stub(broker).QueryAggregate,
+        question(contract, noise=pb.NOISE_GAUSSIAN, measures=[pb.MEASURE_EVENTS], group_by=["country"]),
+    )
+    assert (told.code, told.reason, told.metadata["left_delta_nano"]) == ("RESOURCE_EXHAUSTED", "BUDGET_EXCEEDED", "1")
+    found = stub(broker).GetBudget(pb.GetBudgetRequest(contract_id=contract), timeout=10)
+    assert found.recipient.spent_delta_nano >= 2
+    assert found.recipient.limit_micro == 6_000_000
+    assert not found.HasField("everybody")
+    privacy = stub(broker, "privacy/team").GetBudget(pb.GetBudgetRequest(contract_id=contract), timeout=10)
+    assert privacy.everybody.spent_delta_nano >= found.recipient.spent_delta_nano
+    told = refused(stub(broker).QueryAggregate, question(broker.contract, noise=pb.NOISE_GAUSSIAN))
+    assert (told.reason, told.metadata["field"]) == ("INVALID_REQUEST", "noise")
+
+
 def test_the_companys_own_analysis_is_counted_in_the_same_way(broker):
     internal = stub(broker, "internal/import")
     reply = internal.QueryAggregate(question(purpose="anonymous.improvement"), timeout=30)
@@ -204,6 +229,11 @@ def test_what_may_be_asked_is_told_as_it_is_kept(broker):
     assert (scope.purpose, scope.min_persons, found.not_live_reason) == (PURPOSE, 77, "")
     (event,) = scope.events
     assert ([d.name for d in event.dimensions], event.epsilon_micro) == (["advertisement"], 250_000)
+    assert (event.delta_nano, found.budget.limit_delta_nano, event.persons_needed) == (1, 0, 77 - 1 + 131)
+    kept = found.first_kept_day
+    assert kept < FIRST.isoformat() < found.last_closed_day
+    early = question(contract, first_day=(date.fromisoformat(kept) - timedelta(days=1)).isoformat())
+    assert refused(stub(broker).QueryAggregate, early).metadata["field"] == "first_day"
     assert found.budget.limit_micro == 4_000_000
     stub(broker).QueryAggregate(question(contract), timeout=30)
     assert json.loads(stub(broker).QueryAggregate(question(contract), timeout=30).entry)["min_persons"] == 77
@@ -372,6 +402,7 @@ def test_the_command_asks_and_draws(broker, run, tmp_path):
     assert "spring_trial" in shown.stdout
     assert "not published: with the noise, fewer than 20 persons" in shown.stdout
     assert "epsilon 0.75 of 4 spent" in shown.stdout
+    assert "it moves 19 of 20 numbers by at most: events 180, persons 36, seconds " in shown.stdout
     found = json.loads(run(*words, "--json").stdout)
     assert (found["spent_micro"], found["proven"]) == (0, True)
     assert f"published from {found['threshold']} persons on" in shown.stdout
@@ -383,7 +414,16 @@ def test_the_command_asks_and_draws(broker, run, tmp_path):
         assert f"Wrote {tmp_path / name}." in run(*words, "--chart", tmp_path / name).stdout
         assert (tmp_path / name).read_bytes().startswith(first)
     assert "cells" in run("describe", contract).stdout
-    assert "left until" in run("budget", contract).stdout
+    told = run("budget", contract).stdout
+    assert "left until" in told
+    assert "All contracts of the recipient together:" in told
+    gaussian = run(*words, "--noise", "gaussian")
+    assert gaussian.exit_code != 0
+    granted = sign(broker, counted(delta=6))
+    again = [granted if word == contract else word for word in words]
+    shown = run(*again, "--noise", "gaussian", "--by", "country").stdout
+    assert "and delta 3e-09" in shown
+    assert "and delta 3e-09 of 6e-09 spent" in shown
     assert "everybody" in json.loads(run("budget", "--json", by="privacy/team").stdout)
     assert run(*words[:-1], OPEN).exit_code == 3
     assert run(*words, "--chart", tmp_path / "chart.gif").exit_code == 2
@@ -414,6 +454,7 @@ def test_a_broker_without_opendp_names_the_reason_and_does_the_rest(tmp_path):
         contract = sign(bare, counted())
         told = refused(stub(bare).QueryAggregate, question(contract))
         assert (told.code, told.reason) == ("UNIMPLEMENTED", "AGGREGATES_NOT_INSTALLED")
-        assert stub(bare).DescribeAggregates(pb.DescribeAggregatesRequest(contract_id=contract), timeout=10).scopes
+        scopes = stub(bare).DescribeAggregates(pb.DescribeAggregatesRequest(contract_id=contract), timeout=10).scopes
+        assert [event.persons_needed for scope in scopes for event in scope.events] == [0]
         assert stub(bare).GetBudget(pb.GetBudgetRequest(contract_id=contract), timeout=10).budget.spent_micro == 0
         assert record(bare, [used(bare.register())]).recorded == 1

@@ -20,7 +20,9 @@ def aggregate(
     min_persons: int,
     noise: str,
     epsilon_micro: int,
+    delta_nano: int,
     spent_micro: int,
+    spent_delta_nano: int,
     period: str,
     policy: str,
 ) -> bytes:
@@ -40,7 +42,9 @@ def aggregate(
         min_persons: the fewest distinct persons behind a published one.
         noise: `laplace` or `gaussian`.
         epsilon_micro: what it has cost, in millionths of epsilon; 0 if it was paid for before.
+        delta_nano: likewise, in thousand-millionths of delta; 0 with Laplace noise.
         spent_micro: what its budget has spent in the period, this included.
+        spent_delta_nano: likewise.
         period: such as `2026-11` or `2026-Q4`.
         policy: the policy version in force.
     """
@@ -59,7 +63,9 @@ def aggregate(
         min_persons=min_persons,
         noise=noise,
         epsilon_micro=epsilon_micro,
+        delta_nano=delta_nano,
         spent_micro=spent_micro,
+        spent_delta_nano=spent_delta_nano,
         period=period,
         policy=policy,
     )

@@ -34,26 +34,35 @@ class UsageEvent(SQLModel, table=True):
 
 
 class UsageState(SQLModel, table=True):
-    """One row (id 1): how often usage events were taken away from a person's record, so that counting notices it."""
+    """One row (id 1) at most.
+
+    `forgotten` counts how often usage events were taken away from a person's record, so that counting notices it;
+    `restored` is when a backup was put back (seconds since 1970 UTC), or 0.
+    """
 
     __tablename__ = "usage_state"
     id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     forgotten: int = Field(sa_column=Column(BigInteger, nullable=False))
+    restored: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
 class AggregateAnswer(SQLModel, table=True):
-    """An answer by the digest of its question. Anonymous: it stays, and the same question gets it again."""
+    """An answer by the digest of its question, with the entry for which its noise was drawn.
+
+    Anonymous: it stays, and the same question gets it again.
+    """
 
     __tablename__ = "aggregate_answer"
     question: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
     answer: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    entry: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
 class AggregateRelease(SQLModel, table=True):
     """An answer that a budget's owner has got for a purpose, by the ledger entry that says so."""
 
     __tablename__ = "aggregate_release"
+    __table_args__ = (Index("aggregate_release_recipient", "recipient", "question"),)
     owner: str = Field(sa_column=Column(Text, primary_key=True))
     recipient: str = Field(sa_column=Column(Text, primary_key=True))
     purpose: str = Field(sa_column=Column(Text, primary_key=True))
@@ -62,10 +71,14 @@ class AggregateRelease(SQLModel, table=True):
 
 
 class AggregateSpent(SQLModel, table=True):
-    """What was spent of a budget in a calendar month (`start` in seconds since 1970 UTC), in millionths of epsilon."""
+    """What was spent of a budget in a calendar month (`start` in seconds since 1970 UTC).
+
+    `micro` in millionths of epsilon, `delta_nano` in thousand-millionths of delta.
+    """
 
     __tablename__ = "aggregate_spent"
     __table_args__ = NO_ROW_ID
     owner: str = Field(sa_column=Column(Text, primary_key=True))
     start: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     micro: int = Field(sa_column=Column(BigInteger, nullable=False))
+    delta_nano: int = Field(sa_column=Column(BigInteger, nullable=False))

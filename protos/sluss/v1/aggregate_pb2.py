@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sluss.v1 import options_pb2 as sluss_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sluss/v1/aggregate.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\"N\n\x12RecordUsageRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x14.sluss.v1.UsageEvent\"\xb8\x01\n\nUsageEvent\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\r\n\x05\x65vent\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\t\x12\x0f\n\x07seconds\x18\x04 \x01(\r\x12\x38\n\nattributes\x18\x05 \x03(\x0b\x32$.sluss.v1.UsageEvent.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\x13RecordUsageResponse\x12\x10\n\x08recorded\x18\x01 \x01(\r\x12\x16\n\x0ewithout_person\x18\x02 \x01(\r\x12$\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x14.sluss.v1.UsageFault\"J\n\nUsageFault\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\"0\n\x19\x44\x65scribeAggregatesRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\"\x9a\x01\n\x1a\x44\x65scribeAggregatesResponse\x12(\n\x06scopes\x18\x01 \x03(\x0b\x32\x18.sluss.v1.AggregateScope\x12 \n\x06\x62udget\x18\x02 \x01(\x0b\x32\x10.sluss.v1.Budget\x12\x17\n\x0flast_closed_day\x18\x03 \x01(\t\x12\x17\n\x0fnot_live_reason\x18\x04 \x01(\t\"\x84\x01\n\x0e\x41ggregateScope\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x10\n\x08label_en\x18\x02 \x01(\t\x12\x10\n\x08label_sv\x18\x03 \x01(\t\x12(\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x18.sluss.v1.AggregateEvent\x12\x13\n\x0bmin_persons\x18\x05 \x01(\r\"\xc6\x01\n\x0e\x41ggregateEvent\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x10\n\x08label_en\x18\x02 \x01(\t\x12\x10\n\x08label_sv\x18\x03 \x01(\t\x12\'\n\ndimensions\x18\x04 \x03(\x0b\x32\x13.sluss.v1.Dimension\x12\x12\n\nmax_events\x18\x05 \x01(\r\x12\x13\n\x0bmax_seconds\x18\x06 \x01(\r\x12\x18\n\x10\x63\x65lls_per_person\x18\x07 \x01(\r\x12\x15\n\repsilon_micro\x18\x08 \x01(\x04\"M\n\tDimension\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\x12\x10\n\x08label_en\x18\x03 \x01(\t\x12\x10\n\x08label_sv\x18\x04 \x01(\t\"\xf4\x01\n\x15QueryAggregateRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\r\n\x05\x65vent\x18\x03 \x01(\t\x12#\n\x08measures\x18\x04 \x03(\x0e\x32\x11.sluss.v1.Measure\x12\x10\n\x08group_by\x18\x05 \x03(\t\x12*\n\x07\x66ilters\x18\x06 \x03(\x0b\x32\x19.sluss.v1.AggregateFilter\x12\x11\n\tfirst_day\x18\x07 \x01(\t\x12\x10\n\x08last_day\x18\x08 \x01(\t\x12\x1e\n\x05noise\x18\t \x01(\x0e\x32\x0f.sluss.v1.Noise\"4\n\x0f\x41ggregateFilter\x12\x11\n\tdimension\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"\xa7\x01\n\x16QueryAggregateResponse\x12&\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x17.sluss.v1.AggregateCell\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x0c\x12\r\n\x05\x65ntry\x18\x03 \x01(\x0c\x12\x0f\n\x07receipt\x18\x04 \x01(\t\x12\x13\n\x0bspent_micro\x18\x05 \x01(\x04\x12 \n\x06\x62udget\x18\x06 \x01(\x0b\x32\x10.sluss.v1.Budget\"\x87\x02\n\rAggregateCell\x12-\n\x03key\x18\x01 \x03(\x0b\x32 .sluss.v1.AggregateCell.KeyEntry\x12\x12\n\nsuppressed\x18\x02 \x01(\x08\x12\x0f\n\x07persons\x18\x03 \x01(\x04\x12\x13\n\x06\x65vents\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x14\n\x07seconds\x18\x05 \x01(\x04H\x01\x88\x01\x01\x12\x1e\n\x11mean_milliseconds\x18\x06 \x01(\x04H\x02\x88\x01\x01\x1a*\n\x08KeyEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_eventsB\n\n\x08_secondsB\x14\n\x12_mean_milliseconds\"\'\n\x10GetBudgetRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\"Z\n\x11GetBudgetResponse\x12 \n\x06\x62udget\x18\x01 \x01(\x0b\x32\x10.sluss.v1.Budget\x12#\n\teverybody\x18\x02 \x01(\x0b\x32\x10.sluss.v1.Budget\"_\n\x06\x42udget\x12\x0e\n\x06period\x18\x01 \x01(\t\x12\r\n\x05\x62\x65gan\x18\x02 \x01(\t\x12\x0c\n\x04\x65nds\x18\x03 \x01(\t\x12\x13\n\x0blimit_micro\x18\x04 \x01(\x04\x12\x13\n\x0bspent_micro\x18\x05 \x01(\x04*z\n\x07Measure\x12\x17\n\x13MEASURE_UNSPECIFIED\x10\x00\x12\x13\n\x0fMEASURE_PERSONS\x10\x01\x12\x12\n\x0eMEASURE_EVENTS\x10\x02\x12\x13\n\x0fMEASURE_SECONDS\x10\x03\x12\x18\n\x14MEASURE_MEAN_SECONDS\x10\x04*E\n\x05Noise\x12\x15\n\x11NOISE_UNSPECIFIED\x10\x00\x12\x11\n\rNOISE_LAPLACE\x10\x01\x12\x12\n\x0eNOISE_GAUSSIAN\x10\x02\x32\x81\x03\n\x10\x41ggregateService\x12Q\n\x0bRecordUsage\x12\x1c.sluss.v1.RecordUsageRequest\x1a\x1d.sluss.v1.RecordUsageResponse\"\x05\xfa\xf6\x18\x01\x02\x12j\n\x12\x44\x65scribeAggregates\x12#.sluss.v1.DescribeAggregatesRequest\x1a$.sluss.v1.DescribeAggregatesResponse\"\t\xfa\xf6\x18\x05\x01\x02\x03\x04\x05\x12]\n\x0eQueryAggregate\x12\x1f.sluss.v1.QueryAggregateRequest\x1a .sluss.v1.QueryAggregateResponse\"\x08\xfa\xf6\x18\x04\x01\x02\x03\x05\x12O\n\tGetBudget\x12\x1a.sluss.v1.GetBudgetRequest\x1a\x1b.sluss.v1.GetBudgetResponse\"\t\xfa\xf6\x18\x05\x01\x02\x03\x04\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sluss/v1/aggregate.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\"N\n\x12RecordUsageRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x14.sluss.v1.UsageEvent\"\xb8\x01\n\nUsageEvent\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\r\n\x05\x65vent\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\t\x12\x0f\n\x07seconds\x18\x04 \x01(\r\x12\x38\n\nattributes\x18\x05 \x03(\x0b\x32$.sluss.v1.UsageEvent.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\x13RecordUsageResponse\x12\x10\n\x08recorded\x18\x01 \x01(\r\x12\x16\n\x0ewithout_person\x18\x02 \x01(\r\x12$\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x14.sluss.v1.UsageFault\"J\n\nUsageFault\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\"0\n\x19\x44\x65scribeAggregatesRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\"\xb2\x01\n\x1a\x44\x65scribeAggregatesResponse\x12(\n\x06scopes\x18\x01 \x03(\x0b\x32\x18.sluss.v1.AggregateScope\x12 \n\x06\x62udget\x18\x02 \x01(\x0b\x32\x10.sluss.v1.Budget\x12\x17\n\x0flast_closed_day\x18\x03 \x01(\t\x12\x17\n\x0fnot_live_reason\x18\x04 \x01(\t\x12\x16\n\x0e\x66irst_kept_day\x18\x05 \x01(\t\"\x84\x01\n\x0e\x41ggregateScope\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x10\n\x08label_en\x18\x02 \x01(\t\x12\x10\n\x08label_sv\x18\x03 \x01(\t\x12(\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x18.sluss.v1.AggregateEvent\x12\x13\n\x0bmin_persons\x18\x05 \x01(\r\"\xf2\x01\n\x0e\x41ggregateEvent\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x10\n\x08label_en\x18\x02 \x01(\t\x12\x10\n\x08label_sv\x18\x03 \x01(\t\x12\'\n\ndimensions\x18\x04 \x03(\x0b\x32\x13.sluss.v1.Dimension\x12\x12\n\nmax_events\x18\x05 \x01(\r\x12\x13\n\x0bmax_seconds\x18\x06 \x01(\r\x12\x18\n\x10\x63\x65lls_per_person\x18\x07 \x01(\r\x12\x15\n\repsilon_micro\x18\x08 \x01(\x04\x12\x12\n\ndelta_nano\x18\t \x01(\x04\x12\x16\n\x0epersons_needed\x18\n \x01(\x04\"M\n\tDimension\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\x12\x10\n\x08label_en\x18\x03 \x01(\t\x12\x10\n\x08label_sv\x18\x04 \x01(\t\"\xf4\x01\n\x15QueryAggregateRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\r\n\x05\x65vent\x18\x03 \x01(\t\x12#\n\x08measures\x18\x04 \x03(\x0e\x32\x11.sluss.v1.Measure\x12\x10\n\x08group_by\x18\x05 \x03(\t\x12*\n\x07\x66ilters\x18\x06 \x03(\x0b\x32\x19.sluss.v1.AggregateFilter\x12\x11\n\tfirst_day\x18\x07 \x01(\t\x12\x10\n\x08last_day\x18\x08 \x01(\t\x12\x1e\n\x05noise\x18\t \x01(\x0e\x32\x0f.sluss.v1.Noise\"4\n\x0f\x41ggregateFilter\x12\x11\n\tdimension\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"\xc1\x01\n\x16QueryAggregateResponse\x12&\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x17.sluss.v1.AggregateCell\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x0c\x12\r\n\x05\x65ntry\x18\x03 \x01(\x0c\x12\x0f\n\x07receipt\x18\x04 \x01(\t\x12\x13\n\x0bspent_micro\x18\x05 \x01(\x04\x12 \n\x06\x62udget\x18\x06 \x01(\x0b\x32\x10.sluss.v1.Budget\x12\x18\n\x10spent_delta_nano\x18\x07 \x01(\x04\"\x87\x02\n\rAggregateCell\x12-\n\x03key\x18\x01 \x03(\x0b\x32 .sluss.v1.AggregateCell.KeyEntry\x12\x12\n\nsuppressed\x18\x02 \x01(\x08\x12\x0f\n\x07persons\x18\x03 \x01(\x04\x12\x13\n\x06\x65vents\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x14\n\x07seconds\x18\x05 \x01(\x04H\x01\x88\x01\x01\x12\x1e\n\x11mean_milliseconds\x18\x06 \x01(\x04H\x02\x88\x01\x01\x1a*\n\x08KeyEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_eventsB\n\n\x08_secondsB\x14\n\x12_mean_milliseconds\"\'\n\x10GetBudgetRequest\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\"\x7f\n\x11GetBudgetResponse\x12 \n\x06\x62udget\x18\x01 \x01(\x0b\x32\x10.sluss.v1.Budget\x12#\n\teverybody\x18\x02 \x01(\x0b\x32\x10.sluss.v1.Budget\x12#\n\trecipient\x18\x03 \x01(\x0b\x32\x10.sluss.v1.Budget\"\xa3\x01\n\x06\x42udget\x12\x0e\n\x06period\x18\x01 \x01(\t\x12\r\n\x05\x62\x65gan\x18\x02 \x01(\t\x12\x0c\n\x04\x65nds\x18\x03 \x01(\t\x12\x13\n\x0blimit_micro\x18\x04 \x01(\x04\x12\x13\n\x0bspent_micro\x18\x05 \x01(\x04\x12\x18\n\x10limit_delta_nano\x18\x06 \x01(\x04\x12\x18\n\x10spent_delta_nano\x18\x07 \x01(\x04\x12\x0e\n\x06\x63losed\x18\x08 \x01(\x08*z\n\x07Measure\x12\x17\n\x13MEASURE_UNSPECIFIED\x10\x00\x12\x13\n\x0fMEASURE_PERSONS\x10\x01\x12\x12\n\x0eMEASURE_EVENTS\x10\x02\x12\x13\n\x0fMEASURE_SECONDS\x10\x03\x12\x18\n\x14MEASURE_MEAN_SECONDS\x10\x04*E\n\x05Noise\x12\x15\n\x11NOISE_UNSPECIFIED\x10\x00\x12\x11\n\rNOISE_LAPLACE\x10\x01\x12\x12\n\x0eNOISE_GAUSSIAN\x10\x02\x32\x81\x03\n\x10\x41ggregateService\x12Q\n\x0bRecordUsage\x12\x1c.sluss.v1.RecordUsageRequest\x1a\x1d.sluss.v1.RecordUsageResponse\"\x05\xfa\xf6\x18\x01\x02\x12j\n\x12\x44\x65scribeAggregates\x12#.sluss.v1.DescribeAggregatesRequest\x1a$.sluss.v1.DescribeAggregatesResponse\"\t\xfa\xf6\x18\x05\x01\x02\x03\x04\x05\x12]\n\x0eQueryAggregate\x12\x1f.sluss.v1.QueryAggregateRequest\x1a .sluss.v1.QueryAggregateResponse\"\x08\xfa\xf6\x18\x04\x01\x02\x03\x05\x12O\n\tGetBudget\x12\x1a.sluss.v1.GetBudgetRequest\x1a\x1b.sluss.v1.GetBudgetResponse\"\t\xfa\xf6\x18\x05\x01\x02\x03\x04\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,10 +44,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGGREGATESERVICE'].methods_by_name['QueryAggregate']._serialized_options = b'\372\366\030\004\001\002\003\005'
   _globals['_AGGREGATESERVICE'].methods_by_name['GetBudget']._loaded_options = None
   _globals['_AGGREGATESERVICE'].methods_by_name['GetBudget']._serialized_options = b'\372\366\030\005\001\002\003\004\005'
-  _globals['_MEASURE']._serialized_start=2097
-  _globals['_MEASURE']._serialized_end=2219
-  _globals['_NOISE']._serialized_start=2221
-  _globals['_NOISE']._serialized_end=2290
+  _globals['_MEASURE']._serialized_start=2297
+  _globals['_MEASURE']._serialized_end=2419
+  _globals['_NOISE']._serialized_start=2421
+  _globals['_NOISE']._serialized_end=2490
   _globals['_RECORDUSAGEREQUEST']._serialized_start=62
   _globals['_RECORDUSAGEREQUEST']._serialized_end=140
   _globals['_USAGEEVENT']._serialized_start=143
@@ -61,29 +61,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEAGGREGATESREQUEST']._serialized_start=508
   _globals['_DESCRIBEAGGREGATESREQUEST']._serialized_end=556
   _globals['_DESCRIBEAGGREGATESRESPONSE']._serialized_start=559
-  _globals['_DESCRIBEAGGREGATESRESPONSE']._serialized_end=713
-  _globals['_AGGREGATESCOPE']._serialized_start=716
-  _globals['_AGGREGATESCOPE']._serialized_end=848
-  _globals['_AGGREGATEEVENT']._serialized_start=851
-  _globals['_AGGREGATEEVENT']._serialized_end=1049
-  _globals['_DIMENSION']._serialized_start=1051
-  _globals['_DIMENSION']._serialized_end=1128
-  _globals['_QUERYAGGREGATEREQUEST']._serialized_start=1131
-  _globals['_QUERYAGGREGATEREQUEST']._serialized_end=1375
-  _globals['_AGGREGATEFILTER']._serialized_start=1377
-  _globals['_AGGREGATEFILTER']._serialized_end=1429
-  _globals['_QUERYAGGREGATERESPONSE']._serialized_start=1432
-  _globals['_QUERYAGGREGATERESPONSE']._serialized_end=1599
-  _globals['_AGGREGATECELL']._serialized_start=1602
-  _globals['_AGGREGATECELL']._serialized_end=1865
-  _globals['_AGGREGATECELL_KEYENTRY']._serialized_start=1778
-  _globals['_AGGREGATECELL_KEYENTRY']._serialized_end=1820
-  _globals['_GETBUDGETREQUEST']._serialized_start=1867
-  _globals['_GETBUDGETREQUEST']._serialized_end=1906
-  _globals['_GETBUDGETRESPONSE']._serialized_start=1908
-  _globals['_GETBUDGETRESPONSE']._serialized_end=1998
-  _globals['_BUDGET']._serialized_start=2000
-  _globals['_BUDGET']._serialized_end=2095
-  _globals['_AGGREGATESERVICE']._serialized_start=2293
-  _globals['_AGGREGATESERVICE']._serialized_end=2678
+  _globals['_DESCRIBEAGGREGATESRESPONSE']._serialized_end=737
+  _globals['_AGGREGATESCOPE']._serialized_start=740
+  _globals['_AGGREGATESCOPE']._serialized_end=872
+  _globals['_AGGREGATEEVENT']._serialized_start=875
+  _globals['_AGGREGATEEVENT']._serialized_end=1117
+  _globals['_DIMENSION']._serialized_start=1119
+  _globals['_DIMENSION']._serialized_end=1196
+  _globals['_QUERYAGGREGATEREQUEST']._serialized_start=1199
+  _globals['_QUERYAGGREGATEREQUEST']._serialized_end=1443
+  _globals['_AGGREGATEFILTER']._serialized_start=1445
+  _globals['_AGGREGATEFILTER']._serialized_end=1497
+  _globals['_QUERYAGGREGATERESPONSE']._serialized_start=1500
+  _globals['_QUERYAGGREGATERESPONSE']._serialized_end=1693
+  _globals['_AGGREGATECELL']._serialized_start=1696
+  _globals['_AGGREGATECELL']._serialized_end=1959
+  _globals['_AGGREGATECELL_KEYENTRY']._serialized_start=1872
+  _globals['_AGGREGATECELL_KEYENTRY']._serialized_end=1914
+  _globals['_GETBUDGETREQUEST']._serialized_start=1961
+  _globals['_GETBUDGETREQUEST']._serialized_end=2000
+  _globals['_GETBUDGETRESPONSE']._serialized_start=2002
+  _globals['_GETBUDGETRESPONSE']._serialized_end=2129
+  _globals['_BUDGET']._serialized_start=2132
+  _globals['_BUDGET']._serialized_end=2295
+  _globals['_AGGREGATESERVICE']._serialized_start=2493
+  _globals['_AGGREGATESERVICE']._serialized_end=2878
 # @@protoc_insertion_point(module_scope)

@@ -62,7 +62,7 @@ class _NoiseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Noise.ValueType
     NOISE_LAPLACE: _Noise.ValueType  # 1
     """The discrete Laplace distribution: pure differential privacy."""
     NOISE_GAUSSIAN: _Noise.ValueType  # 2
-    """The discrete Gaussian distribution: differential privacy but for a chance of `delta_nano` per measure."""
+    """The discrete Gaussian distribution: differential privacy but for a delta, which each measure costs besides."""
 
 class Noise(_Noise, metaclass=_NoiseEnumTypeWrapper):
     """Where the noise is drawn from."""
@@ -72,7 +72,7 @@ NOISE_UNSPECIFIED: Noise.ValueType  # 0
 NOISE_LAPLACE: Noise.ValueType  # 1
 """The discrete Laplace distribution: pure differential privacy."""
 NOISE_GAUSSIAN: Noise.ValueType  # 2
-"""The discrete Gaussian distribution: differential privacy but for a chance of `delta_nano` per measure."""
+"""The discrete Gaussian distribution: differential privacy but for a delta, which each measure costs besides."""
 Global___Noise: _TypeAlias = Noise  # noqa: Y015
 
 @_typing.final
@@ -263,10 +263,13 @@ class DescribeAggregatesResponse(_message.Message):
     BUDGET_FIELD_NUMBER: _builtins.int
     LAST_CLOSED_DAY_FIELD_NUMBER: _builtins.int
     NOT_LIVE_REASON_FIELD_NUMBER: _builtins.int
+    FIRST_KEPT_DAY_FIELD_NUMBER: _builtins.int
     last_closed_day: _builtins.str
     """The last day that may be asked about today, `YYYY-MM-DD`."""
     not_live_reason: _builtins.str
     """The reason for which every question is refused now; empty for a live contract."""
+    first_kept_day: _builtins.str
+    """The first day that may be asked about: events of earlier days are no longer kept."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AggregateScope]:
         """The purposes of class anonymous that may be named, with the events for each."""
@@ -282,10 +285,11 @@ class DescribeAggregatesResponse(_message.Message):
         budget: Global___Budget | None = ...,
         last_closed_day: _builtins.str = ...,
         not_live_reason: _builtins.str = ...,
+        first_kept_day: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "last_closed_day", b"last_closed_day", "not_live_reason", b"not_live_reason", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "first_kept_day", b"first_kept_day", "last_closed_day", b"last_closed_day", "not_live_reason", b"not_live_reason", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -345,6 +349,8 @@ class AggregateEvent(_message.Message):
     MAX_SECONDS_FIELD_NUMBER: _builtins.int
     CELLS_PER_PERSON_FIELD_NUMBER: _builtins.int
     EPSILON_MICRO_FIELD_NUMBER: _builtins.int
+    DELTA_NANO_FIELD_NUMBER: _builtins.int
+    PERSONS_NEEDED_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """Its name."""
     label_en: _builtins.str
@@ -359,6 +365,12 @@ class AggregateEvent(_message.Message):
     """Of one person at most so many cells of an answer are counted."""
     epsilon_micro: _builtins.int
     """What each measure costs, in millionths of epsilon."""
+    delta_nano: _builtins.int
+    """What each measure costs besides with Gaussian noise, in thousand-millionths of delta."""
+    persons_needed: _builtins.int
+    """With the catalogue's own noise a cell is published from so many persons on, noise included; in an answer of fewer cells
+    than `cells_per_person` from fewer. 0 where the broker answers no question, since OpenDP is not installed.
+    """
     @_builtins.property
     def dimensions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dimension]:
         """What it can be grouped and filtered by, besides `day` and `month`."""
@@ -374,10 +386,12 @@ class AggregateEvent(_message.Message):
         max_seconds: _builtins.int = ...,
         cells_per_person: _builtins.int = ...,
         epsilon_micro: _builtins.int = ...,
+        delta_nano: _builtins.int = ...,
+        persons_needed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells_per_person", b"cells_per_person", "dimensions", b"dimensions", "epsilon_micro", b"epsilon_micro", "event", b"event", "label_en", b"label_en", "label_sv", b"label_sv", "max_events", b"max_events", "max_seconds", b"max_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells_per_person", b"cells_per_person", "delta_nano", b"delta_nano", "dimensions", b"dimensions", "epsilon_micro", b"epsilon_micro", "event", b"event", "label_en", b"label_en", "label_sv", b"label_sv", "max_events", b"max_events", "max_seconds", b"max_seconds", "persons_needed", b"persons_needed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -445,7 +459,7 @@ class QueryAggregateRequest(_message.Message):
     last_day: _builtins.str
     """The last day. Grouped by month, it is the last of one. All days must be over and closed."""
     noise: Global___Noise.ValueType
-    """The kind of noise."""
+    """The kind of noise. Gaussian noise costs delta, too: a contract must grant some."""
     @_builtins.property
     def measures(self) -> _containers.RepeatedScalarFieldContainer[Global___Measure.ValueType]:
         """What to measure, 1 to 4."""
@@ -519,6 +533,7 @@ class QueryAggregateResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     SPENT_MICRO_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    SPENT_DELTA_NANO_FIELD_NUMBER: _builtins.int
     answer: _builtins.bytes
     """The answer as it is kept: canonical JSON (RFC 8785) of the question, its bounds and its cells. The same question gets
     the very same bytes.
@@ -529,6 +544,8 @@ class QueryAggregateResponse(_message.Message):
     """Its receipt."""
     spent_micro: _builtins.int
     """What this call has spent, in millionths of epsilon: 0 for a question that was answered before."""
+    spent_delta_nano: _builtins.int
+    """What this call has spent besides, in thousand-millionths of delta: 0 with Laplace noise."""
     @_builtins.property
     def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___AggregateCell]:
         """The cells, in the order of their keys. Every cell of the question is there, published or not."""
@@ -546,10 +563,11 @@ class QueryAggregateResponse(_message.Message):
         receipt: _builtins.str = ...,
         spent_micro: _builtins.int = ...,
         budget: Global___Budget | None = ...,
+        spent_delta_nano: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "budget", b"budget", "cells", b"cells", "entry", b"entry", "receipt", b"receipt", "spent_micro", b"spent_micro"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "budget", b"budget", "cells", b"cells", "entry", b"entry", "receipt", b"receipt", "spent_delta_nano", b"spent_delta_nano", "spent_micro", b"spent_micro"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -660,6 +678,7 @@ class GetBudgetResponse(_message.Message):
 
     BUDGET_FIELD_NUMBER: _builtins.int
     EVERYBODY_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def budget(self) -> Global___Budget:
         """Of the contract, or of the company's own analysis."""
@@ -668,15 +687,20 @@ class GetBudgetResponse(_message.Message):
     def everybody(self) -> Global___Budget:
         """What all contracts and the company's own analysis have spent together; for the company only."""
 
+    @_builtins.property
+    def recipient(self) -> Global___Budget:
+        """Of the contract's recipient, over all of its contracts: another contract gives it nothing more."""
+
     def __init__(
         self,
         *,
         budget: Global___Budget | None = ...,
         everybody: Global___Budget | None = ...,
+        recipient: Global___Budget | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "everybody", b"everybody"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "everybody", b"everybody", "recipient", b"recipient"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "everybody", b"everybody"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "everybody", b"everybody", "recipient", b"recipient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -684,7 +708,9 @@ Global___GetBudgetResponse: _TypeAlias = GetBudgetResponse  # noqa: Y015
 
 @_typing.final
 class Budget(_message.Message):
-    """What may be spent in a period, in millionths of epsilon."""
+    """What may be spent in a period: epsilon in millionths, and delta, which Gaussian noise costs besides, in
+    thousand-millionths. A question is answered if both are left.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -693,6 +719,9 @@ class Budget(_message.Message):
     ENDS_FIELD_NUMBER: _builtins.int
     LIMIT_MICRO_FIELD_NUMBER: _builtins.int
     SPENT_MICRO_FIELD_NUMBER: _builtins.int
+    LIMIT_DELTA_NANO_FIELD_NUMBER: _builtins.int
+    SPENT_DELTA_NANO_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     period: _builtins.str
     """`month` or `quarter`."""
     began: _builtins.str
@@ -703,6 +732,12 @@ class Budget(_message.Message):
     """What may be spent in it."""
     spent_micro: _builtins.int
     """What has been spent."""
+    limit_delta_nano: _builtins.int
+    """What may be spent in it of delta; 0 for no Gaussian noise."""
+    spent_delta_nano: _builtins.int
+    """What has been spent of it."""
+    closed: _builtins.bool
+    """Whether nothing more is spent until the period ends: a backup was restored in it, so what had been spent is not known."""
     def __init__(
         self,
         *,
@@ -711,10 +746,13 @@ class Budget(_message.Message):
         ends: _builtins.str = ...,
         limit_micro: _builtins.int = ...,
         spent_micro: _builtins.int = ...,
+        limit_delta_nano: _builtins.int = ...,
+        spent_delta_nano: _builtins.int = ...,
+        closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "ends", b"ends", "limit_micro", b"limit_micro", "period", b"period", "spent_micro", b"spent_micro"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "closed", b"closed", "ends", b"ends", "limit_delta_nano", b"limit_delta_nano", "limit_micro", b"limit_micro", "period", b"period", "spent_delta_nano", b"spent_delta_nano", "spent_micro", b"spent_micro"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

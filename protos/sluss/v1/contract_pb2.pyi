@@ -159,12 +159,17 @@ class AggregateTerms(_message.Message):
     MIN_PERSONS_FIELD_NUMBER: _builtins.int
     BUDGET_MICRO_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
+    DELTA_NANO_FIELD_NUMBER: _builtins.int
     min_persons: _builtins.int
     """The fewest distinct persons behind a published cell; the catalogue's own minimum holds if it is larger."""
     budget_micro: _builtins.int
     """What may be spent in a period, in millionths of epsilon; the catalogue's own limit holds if it is smaller."""
     period: _builtins.str
     """`month` or `quarter`: the calendar's, UTC."""
+    delta_nano: _builtins.int
+    """What may be spent in a period besides, in thousand-millionths of delta; the catalogue's own limit holds if it is
+    smaller. 0 for no questions with Gaussian noise.
+    """
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventGrant]:
         """The events, 1 to 64."""
@@ -176,10 +181,11 @@ class AggregateTerms(_message.Message):
         min_persons: _builtins.int = ...,
         budget_micro: _builtins.int = ...,
         period: _builtins.str = ...,
+        delta_nano: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_micro", b"budget_micro", "events", b"events", "min_persons", b"min_persons", "period", b"period"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_micro", b"budget_micro", "delta_nano", b"delta_nano", "events", b"events", "min_persons", b"min_persons", "period", b"period"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -111,10 +111,10 @@ def refusal(**changes):
 def test_a_grant_covers_the_purposes_below_it_and_the_stricter_rule_holds():
     found = asked()
     assert (found.contract, found.version, found.question.min_persons) == ("C-2026-0001", 3, 50)
-    assert (found.own.owner, found.own.micro) == ("C-2026-0001", 1_500_000)
+    assert (found.own.owner, found.own.most.micro) == ("C-2026-0001", 1_500_000)
     small = replace(FACTS, terms=with_counts(min_persons=2, budget_micro=100_000_000))
     found = asked(small)
-    assert (found.question.min_persons, found.own.micro) == (20, CATALOGUE.rules.budget_micro)
+    assert (found.question.min_persons, found.own.most.micro) == (20, CATALOGUE.rules.budget_micro)
 
 
 @pytest.mark.parametrize(
@@ -140,4 +140,4 @@ def test_what_the_contract_does_not_say_is_refused(reason, changes):
 def test_the_companys_own_people_need_no_contract_and_have_a_budget_together():
     found = asked(None, "privacy/team")
     assert (found.contract, found.version, found.own.owner) == ("", 0, "analysis")
-    assert found.everybody.micro == CATALOGUE.rules.total_micro
+    assert found.everybody.most.micro == CATALOGUE.rules.total_micro

@@ -51,6 +51,8 @@ def test_one_person_moves_no_total_by_more_than_is_said(persons, more, by):
         assert distance(without, with_one, quantity) <= asked.most(quantity) * asked.cells_per_person
         most = max(abs(a - b) for a, b in zip(without[quantity], with_one[quantity], strict=True))
         assert most <= asked.most(quantity)
+        moved = sum(a != b for a, b in zip(without[quantity], with_one[quantity], strict=True))
+        assert moved <= asked.cells_per_person
 
 
 @settings(max_examples=40)

@@ -47,7 +47,7 @@ def test_the_same_question_has_one_digest_in_whatever_order_it_is_asked(measures
         group_by=shuffled(by, dice),
         filters=shuffled([(name, shuffled(values, dice)) for name, values in filters.items()], dice),
     )
-    assert (one.digest, one.cells, one.cost_micro) == (other.digest, other.cells, other.cost_micro)
+    assert (one.digest, one.cells, one.cost) == (other.digest, other.cells, other.cost)
 
 
 def test_a_filter_that_lets_everything_through_is_none():
@@ -140,7 +140,8 @@ TEXT = default_catalogue_text()
 @pytest.mark.parametrize(
     "name",
     ["ip", "ip_address", "last_ip", "cookie", "cookie_id", "device_code", "device", "mac", "imei", "user_agent",
-     "browser", "session_id", "enhetskod", "kaka", "advertising_id", "fingerprint", "visitor.id", "uuid"],
+     "browser", "session_id", "enhetskod", "kaka", "advertising_id", "fingerprint", "visitor.id", "uuid",
+     "ip24", "ip_prefix", "ipv4net", "subnet", "network_prefix", "truncated_ip", "cookie2", "serial_number"],
 )  # fmt: skip
 def test_a_technical_identifier_can_never_be_an_attribute(name):
     table = f'\n[[attribute]]\nname = "{name}"\ncategory = "usage"\nvalues = ["a"]\nen = "A"\nsv = "A"\n'
@@ -150,6 +151,25 @@ def test_a_technical_identifier_can_never_be_an_attribute(name):
     with pytest.raises(SlussError) as caught:
         parse_catalogue(TEXT + table)
     assert (caught.value.reason, caught.value.metadata["field"]) == (Reason.TECHNICAL_IDENTIFIER, name)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["10.0.0.1", "10.0.0", "10.0.0.x", "10.0.x.x", "10.0.0.0-24", "10.0.0.0_8", "192.168.1.", "192.168.", "10.0-16",
+     "2001-db8-85a3", "2001-db8-85a3--8a2e", "fe80--1", "2001-db8--_32", "ab-cd-ef-01-02-03"],
+)  # fmt: skip
+def test_an_address_that_is_cut_off_is_no_value_either(value):
+    """POLICY 8: a truncated address may be kept of a person, but nobody is counted by it."""
+    with pytest.raises(SlussError) as caught:
+        parse_catalogue(TEXT.replace('"telephone", "web"', f'"{value}", "web"', 1))
+    assert caught.value.reason is Reason.TECHNICAL_IDENTIFIER
+
+
+@pytest.mark.parametrize(
+    "value", ["18-24", "65-", "1.5", "2026-11", "2026-11-20", "a-b-c", "feed-a-cafe", "v1.2.3", "de-AT"]
+)
+def test_what_only_resembles_an_address_is_a_value(value):
+    assert parse_catalogue(TEXT.replace('"telephone", "web"', f'"{value}", "web"', 1)).attributes
 
 
 @pytest.mark.parametrize(
@@ -168,6 +188,7 @@ def test_a_technical_identifier_can_never_be_an_attribute(name):
         ('noise = "laplace"', 'noise = "uniform"', "noise"),
         ('period = "month"', 'period = "day"', "period"),
         ("max_events = 5\n", "", "max_events"),
+        ("total_delta_nano = 40", "total_delta_nano = -1", "total_delta_nano"),
         ("[aggregates]", "[averages]", "averages"),
     ],
 )

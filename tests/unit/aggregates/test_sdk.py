@@ -31,6 +31,15 @@ ASKED = aggregates.question(
 ANSWER = answers.draw(question(filters=(("country", ("NO", "SE")),)), {"persons": [1_000, 0, 0, 2_000, 0]})
 
 
+def asked_in(data):
+    """The digest of the question that an answer's bytes state, if they state any."""
+    try:
+        stated = orjson.loads(data)["question"]
+    except (ValueError, KeyError, TypeError):
+        return bytes(32)
+    return hashlib.sha256(orjson.dumps(stated, option=orjson.OPT_SORT_KEYS)).digest()
+
+
 @pytest.fixture
 def reply(sqlite_engine):
     """What an honest broker answers, or one that has signed something else."""
@@ -43,14 +52,16 @@ def reply(sqlite_engine):
             "recipient": ACME,
             "purpose": PURPOSE,
             "event": EVENT,
-            "question": bytes(32),
+            "question": asked_in(data),
             "answer": hashlib.sha256(data).digest(),
             "cells": 2,
             "suppressed": 3,
             "min_persons": 20,
             "noise": "laplace",
             "epsilon_micro": 250_000,
+            "delta_nano": 0,
             "spent_micro": 250_000,
+            "spent_delta_nano": 0,
             "period": "2026-11",
             "policy": "2026-01",
             **changes,
@@ -78,6 +89,8 @@ def test_an_honest_answer_is_taken(reply):
         {"purpose": "anonymous.improvement"},
         {"event": "meeting.joined"},
         {"answer": bytes(32)},
+        {"question": bytes(32)},
+        {"data": answers.draw(question(measures=("events",)), {"persons": [0] * 5, "events": [0] * 5}).data},
         {"data": answers.draw(question(filters=(("country", ("DE",)),)), {"persons": [0] * 5}).data},
         {"data": answers.draw(question(group_by=("country",)), {"persons": [0] * 250}).data},
         {"data": answers.draw(question(first_day=date(2026, 10, 2)), {"persons": [0] * 5}).data},
@@ -106,3 +119,11 @@ def test_altered_bytes_are_not(reply):
 def test_a_measure_that_is_none_is_not_sent():
     with pytest.raises(InvalidRequest):
         aggregates.question("", "a", "b", ["median"], first_day="", last_day="", by=(), where={}, noise="")
+
+
+def test_noise_of_another_kind_than_was_asked_for_is_not_taken(reply):
+    asked = pb.QueryAggregateRequest()
+    asked.CopyFrom(ASKED)
+    asked.noise = pb.NOISE_GAUSSIAN
+    with pytest.raises(ReceiptInvalid):
+        aggregates.proven(reply(), asked, ACME, VERIFIER)

@@ -28,9 +28,9 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("usage_event_day", "usage_event", ["day"])
-    op.create_table("usage_state", small("id"), big("forgotten"), sa.PrimaryKeyConstraint("id"))
+    op.create_table("usage_state", small("id"), big("forgotten"), big("restored"), sa.PrimaryKeyConstraint("id"))
     op.create_table(
-        "aggregate_answer", data("question"), data("answer"), big("at"), sa.PrimaryKeyConstraint("question")
+        "aggregate_answer", data("question"), data("answer"), big("entry"), sa.PrimaryKeyConstraint("question")
     )
     op.create_table(
         "aggregate_release",
@@ -41,11 +41,13 @@ def upgrade() -> None:
         big("entry"),
         sa.PrimaryKeyConstraint("owner", "recipient", "purpose", "question"),
     )
+    op.create_index("aggregate_release_recipient", "aggregate_release", ["recipient", "question"])
     op.create_table(
         "aggregate_spent",
         text("owner"),
         big("start"),
         big("micro"),
+        big("delta_nano"),
         sa.PrimaryKeyConstraint("owner", "start"),
         sqlite_with_rowid=False,
     )
