@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.clock import SECOND
@@ -60,7 +61,7 @@ class Upkeep:
             pass
         standing, after = Standing(), ""
         while names := self._candidates(after):
-            self._ledger.run(lambda tx, names=names: self._chase(tx, names, standing))  # type: ignore[misc]
+            self._ledger.run(partial(self._chase, names=names, standing=standing))
             after = names[-1]
 
     def _is_pending(self) -> bool:
