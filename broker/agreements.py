@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
 from broker import contract_terms, free_text, requests
-from broker.clock import SECOND
+from broker.clock import DAY, SECOND, day_of
 from broker.contract_history import EVENTS
 from broker.contracts import SIGNATURE_LABEL, ContractFacts, State, Step, Terms, next_state, parse_state
 from broker.errors import Reason, SlussError
@@ -42,7 +41,7 @@ MAX_REASON = 500
 MAX_KEYS = 24
 """Keys that a subcontractor may register within `KEYS_WINDOW_US`. Each is an entry for ever, and as an epoch lasts an
 hour at most, a key that is rotated more often than that protects nothing more."""
-KEYS_WINDOW_US = 86_400 * SECOND
+KEYS_WINDOW_US = DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class Agreements:
         known = requests.find_one(change.connection, change.principal.name, request_id, body)
         if known is not None:
             return show(change.connection, known.reply.decode("ascii"))
-        year = datetime.fromtimestamp(change.now_us // SECOND, UTC).year
+        year = day_of(change.now_us).year
         contract = f"C-{year}-{change.tx.number_contract():04d}"
         handle_key = self._vault.wrap_handle_key(contract, secrets.token_bytes(HANDLE_KEY_BYTES))
         change.connection.execute(

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import func, insert, select, update
 
-from broker.clock import SECOND, rfc3339
+from broker.clock import day_of, rfc3339
 from broker.errors import Reason, SlussError
 from broker.keeping import CaseKeys
 from broker.ledger import entry
@@ -84,7 +83,7 @@ def create(
     private: dict[str, Any],
 ) -> File:  # fmt: skip
     """A new file, not yet in the ledger: `log` puts it there, in the same transaction."""
-    year = datetime.fromtimestamp(change.now_us // SECOND, UTC).year
+    year = day_of(change.now_us).year
     first = year * PER_YEAR
     last = change.connection.execute(
         select(func.max(FILE.c.number)).where(

@@ -14,7 +14,7 @@ import orjson
 
 from broker.catalogue.forbidden import is_technical_identifier
 from broker.catalogue.usage import DAY, MONTH, TIMES, Noise
-from broker.clock import SECOND
+from broker.clock import SECOND, day_of
 from broker.errors import Reason, SlussError
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def _values(name: str, asked: Asked, filters: Mapping[str, tuple[str, ...]], cat
 
 def last_closed_day(now_us: int, closing_days: int) -> date:
     """The last day that may be asked about: it ended `closing_days` days ago, UTC."""
-    return datetime.fromtimestamp(now_us // SECOND, UTC).date() - timedelta(days=closing_days + 1)
+    return day_of(now_us) - timedelta(days=closing_days + 1)
 
 
 def require_closed(question: Question, now_us: int, closing_days: int) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -21,7 +21,7 @@ from sqlalchemy import delete, func, select
 from broker import requests
 from broker.aggregates.question import DAY_S
 from broker.catalogue.forbidden import is_technical_identifier
-from broker.clock import SECOND
+from broker.clock import SECOND, day_of
 from broker.errors import Reason, SlussError
 from broker.persons.model import ACTIVE
 from broker.store import tables
@@ -192,7 +192,7 @@ def forgotten(connection: Connection) -> int:
 
 def oldest_day(now_us: int, retention_months: int) -> int:
     """The first day that is kept (days since 1970 UTC): that of a month, so that whole months can be asked about."""
-    today = datetime.fromtimestamp(now_us // SECOND, UTC).date()
+    today = day_of(now_us)
     months = max(today.year * 12 + today.month - 1 - retention_months, 12)
     return day_number(date(months // 12, months % 12 + 1, 1))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from broker import case_files, requests
-from broker.clock import SECOND
+from broker.clock import DAY
 from broker.complaints import links, remedies, rules
 from broker.complaints.rules import State, Step
 from broker.contracts import Step as ContractStep
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from broker.desk import Change, View
 
 ROOM: Final = "complaint"
-DAY_US: Final = 86_400 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def open_complaint(change: Change, new: NewComplaint, request_id: bytes) -> File
         ROOM,
         State.RECEIVED,
         handler=name,
-        due_at=change.now_us + rules.DEADLINE_DAYS * DAY_US,
+        due_at=change.now_us + rules.DEADLINE_DAYS * DAY,
         person=new.person,
         body={"channel": new.channel, "kind": new.kind, "links": list(new.links), "outcome": "", "remedies": []},
         private={"complainant": new.complainant, "about": new.about},

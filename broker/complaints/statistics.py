@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from broker import case_files
 from broker.case_files import FILE, PER_YEAR
-from broker.clock import SECOND
+from broker.clock import DAY, SECOND
 
 if TYPE_CHECKING:
     from broker.case_files import File
     from broker.desk import View
 
-DAY_US: Final = 86_400 * SECOND
 STEP: Final = 200
 
 
@@ -50,6 +49,6 @@ def overdue(file: File, now_us: int) -> bool:
 
 
 def _count(key: tuple[str, str, str], files: list[File], now_us: int) -> Count:
-    days = [(file.body["closed_at"] - file.opened_at) // DAY_US for file in files if "closed_at" in file.body]
+    days = [(file.body["closed_at"] - file.opened_at) // DAY for file in files if "closed_at" in file.body]
     late = sum(overdue(file, now_us) for file in files)
     return Count(*key, len(files), late, median_low(days) if days else 0)

@@ -10,14 +10,13 @@ without any more: else a privacy team that sees no hold would know that there is
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import func, insert, select, update
 
 from broker import requests
-from broker.clock import SECOND, rfc3339
+from broker.clock import day_of, rfc3339
 from broker.erasure.hold_rules import HOLD_ID, NEVER, Hold, HoldState, ends_at, in_force
 from broker.errors import Reason, SlussError
 from broker.keeping import CaseKeys
@@ -61,7 +60,7 @@ def place(change: Change, request_id: bytes, person: int, reason: str, until: da
         return load(change, known.reply.decode("ascii"))
     row = rows.active(change.connection, person)
     number = (change.connection.execute(select(func.max(HOLD.c.number))).scalar_one() or 0) + 1
-    hold_id = f"H-{datetime.fromtimestamp(change.now_us // SECOND, UTC).year}-{number:04d}"
+    hold_id = f"H-{day_of(change.now_us).year}-{number:04d}"
     keys, wrapped = CaseKeys.new(change.snapshot.vault, hold_id)
     index = _append(change, keys, row, "placed", hold_id, reason, last)
     hold = Hold(hold_id, person, reason, last, by, change.now_us, index)

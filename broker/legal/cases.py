@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 import orjson
 from sqlalchemy import func, insert, select, update
 
 from broker import requests
-from broker.clock import SECOND, rfc3339
+from broker.clock import SECOND, day_of, rfc3339, start_of
 from broker.errors import Reason, SlussError
 from broker.keeping import CaseKeys
 from broker.ledger import entry
@@ -121,7 +121,7 @@ class Cases:
         rules.check_scope(new.scope, new.ground, change.snapshot.catalogue)
         _require_persons(change.connection, new.listed)
         number = (change.connection.execute(select(func.max(LEGAL_CASE.c.number))).scalar_one() or 0) + 1
-        case_id = f"L-{datetime.fromtimestamp(change.now_us // SECOND, UTC).year}-{number:04d}"
+        case_id = f"L-{day_of(change.now_us).year}-{number:04d}"
         keys, wrapped = CaseKeys.new(change.snapshot.vault, case_id)
         case = Case(
             case_id,
@@ -291,7 +291,7 @@ def _edited(change: Change, case: Case, changes: Changes, by: str) -> Case:
         rules.require_narrower(changes.scope, body.scope)
         body = body.edited(by, scope=changes.scope)
     if changes.delivery is not None:
-        today = datetime.fromtimestamp(change.now_us // SECOND, UTC).date()
+        today = day_of(change.now_us)
         if changes.delivery.retain_until < today:
             raise _invalid("delivery.retain_until", "in the past")
         body = body.edited(by, delivery=changes.delivery)
@@ -307,13 +307,12 @@ def _secrecy(until: date | None, reason: str, now_us: int, field: str) -> Secrec
     """
     if until is None:
         return None
-    today = datetime.fromtimestamp(now_us // SECOND, UTC).date()
+    today = day_of(now_us)
     if not reason:
         raise _invalid("secrecy_reason", "secrecy needs a reason")
     if not today <= until <= today + MAX_SECRECY:
         raise _invalid(field, "a day from today to five years ahead")
-    after = datetime.combine(until + timedelta(days=1), datetime.min.time(), UTC)
-    return Secrecy(until, int(after.timestamp()) * SECOND, reason)
+    return Secrecy(until, start_of(until + timedelta(days=1)), reason)
 
 
 def _release_key(case: Case, package_key: Key | None) -> Key:

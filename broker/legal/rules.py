@@ -7,11 +7,11 @@ Only for danger to life (ground c) may one release at once, and a second person 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from broker import transforms
 from broker.choices.rule import NOTHING_ASKED
+from broker.clock import day_of
 from broker.contracts import Decision, Grant, Population
 from broker.errors import Reason, SlussError
 from broker.legal.model import Case, CaseState, CaseStep, Emergency, Ground
@@ -326,7 +326,7 @@ def decide_release(case: Case, catalogue: Catalogue) -> Decision:
     catalogue.purpose(case.ground)
     fields = tuple(sorted(scope.fields, key=lambda granted: granted.field))
     population = scope.population or Population(persons=frozenset(scope.persons))
-    today = datetime.fromtimestamp(body.begun.at // 1_000_000, UTC).date()
+    today = day_of(body.begun.at)
     days = max((body.delivery.retain_until - today).days, 0)
     return Decision(
         contract=case.id,

@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import func, insert, select, update
 
-from broker.clock import SECOND
+from broker.clock import day_of
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.ledger.rows import existing, read_head, stored_entries
@@ -83,7 +82,7 @@ class New:
 def add(tx: Tx, new: New, by: str) -> str:
     """Make an obligation; its id. Under the head's lock, which numbers them."""
     number = (tx.connection.execute(select(func.max(OBLIGATION.c.number))).scalar_one() or 0) + 1
-    name = f"O-{datetime.fromtimestamp(tx.at // SECOND, UTC).year}-{number:04d}"
+    name = f"O-{day_of(tx.at).year}-{number:04d}"
     salt = secrets.token_bytes(SALT_BYTES)
     digest = owed_digest(
         name,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from broker.clock import SECOND
+from broker.clock import day_of
 from broker.contracts import State
 from broker.ledger.standing import Standing
 from broker.obligations import chasing, retention
@@ -86,5 +85,5 @@ class Upkeep:
 
 def _is_over(rights: Rights, connection: Connection, contract: str, now_us: int) -> bool:
     facts = rights.at(connection).contract(connection, contract).facts
-    today = datetime.fromtimestamp(now_us // SECOND, UTC).date()
+    today = day_of(now_us)
     return facts.state is State.TERMINATED or facts.terms is None or facts.terms.valid_until < today

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
-from broker.clock import SECOND
+from broker.clock import DAY
 from broker.errors import Reason, SlussError
 from broker.outbox.kinds import CONSUMER, Failure, Kind, is_dead, wait_us
 from broker.outbox.queue import DELIVERY, ITEM
@@ -31,9 +31,9 @@ DELIVERED: Final = "delivered"
 FAILED: Final = "failed"
 DEAD: Final = "dead"
 WAITING: Final = "waiting"
-LIFE_US: Final = 30 * 86_400 * SECOND
+LIFE_US: Final = 30 * DAY
 """How long a message waits for somebody to deliver it."""
-KEPT_US: Final = 90 * 86_400 * SECOND
+KEPT_US: Final = 90 * DAY
 """How long a settled message stays in the list, without its contents."""
 PART: Final = 1000
 

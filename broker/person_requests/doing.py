@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 from broker.choices import recording
 from broker.choices.model import ChoiceMade, Recording
 from broker.choices.rule import OPTED_OUT
+from broker.clock import day_of
 from broker.erasure import erasing
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.ledger.rows import read_entries
 from broker.obligations.owing import progress
 from broker.person_requests import rules
-from broker.person_requests.rows import forgotten, of_person, timeline, today, write
+from broker.person_requests.rows import forgotten, of_person, timeline, write
 from broker.person_requests.tracking import Call, based_on, once, require
 from broker.persons import rows as persons
 from broker.persons.model import Correction
@@ -94,7 +95,7 @@ def rectify(
         held = based_on(change, call, rules.Step.RECTIFY)
         asked = Correction(held.person, values, remove, SOURCE, record, rectification=True, cause=held.id)
         update(change, asked)
-        facts = replace(held.facts, begun=True, fulfilled=today(change.now_us) if last else None)
+        facts = replace(held.facts, begun=True, fulfilled=day_of(change.now_us) if last else None)
         moved = replace(held, facts=facts, owed=progress(change.connection, held.id))
         return write(change, moved, rules.Step.RECTIFY, note)
 
@@ -156,4 +157,4 @@ def exportable(view: View, held: Held) -> None:
 
 
 def _fulfilled(change: Change, held: Held) -> Held:
-    return replace(held, facts=replace(held.facts, begun=True, fulfilled=today(change.now_us)))
+    return replace(held, facts=replace(held.facts, begun=True, fulfilled=day_of(change.now_us)))

@@ -11,13 +11,12 @@ finds it and `completing.py` records it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, insert, select, update
 
-from broker.clock import SECOND, rfc3339
+from broker.clock import day_of, rfc3339
 from broker.errors import Reason, SlussError
 from broker.keeping import CaseKeys
 from broker.ledger import entry
@@ -40,6 +39,8 @@ from broker.person_requests.model import (
 from broker.store import tables
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from sqlalchemy import Connection, Row
 
     from broker.desk import Change, View
@@ -100,11 +101,6 @@ class Event:
     proven: bool
 
 
-def today(now_us: int) -> date:
-    """The day of a time, UTC."""
-    return datetime.fromtimestamp(now_us // SECOND, UTC).date()
-
-
 def load(view: View, request_id: str) -> Held:
     """A request, proven by the ledger.
 
@@ -129,7 +125,7 @@ def list_requests(
     view: View, kinds: list[Kind], person: int, before: int, size: int, *, only_open: bool, only_overdue: bool
 ) -> tuple[list[Held], int]:
     """A page of requests with numbers below `before` (0 for all), newest first; and the number to go on below."""
-    now = today(view.now_us)
+    now = day_of(view.now_us)
     query = select(REQUEST).order_by(REQUEST.c.number.desc())
     if kinds:
         query = query.where(REQUEST.c.kind.in_([str(kind) for kind in kinds]))
@@ -180,7 +176,7 @@ def write(change: Change, held: Held, event: str, text: str, document: bytes = b
         document: the digest of an export that leaves.
         by: who takes the step, if not the caller.
     """
-    moved = _dated(replace(held, etag=held.etag + 1), today(change.now_us))
+    moved = _dated(replace(held, etag=held.etag + 1), day_of(change.now_us))
     values = {
         "number": held.number,
         "person": moved.person,
@@ -207,7 +203,7 @@ def _dated(held: Held, day: date) -> Held:
 def create(change: Change, facts: Facts, words: Words, text: str) -> tuple[Held, int]:
     """A new request and its first entry."""
     number = (change.connection.execute(select(func.max(REQUEST.c.number))).scalar_one() or 0) + 1
-    request_id = f"R-{today(change.now_us).year}-{number:04d}"
+    request_id = f"R-{day_of(change.now_us).year}-{number:04d}"
     keys, wrapped = CaseKeys.new(change.snapshot.vault, request_id)
     held = Held(request_id, number, facts, words, keys, 0)
     change.connection.execute(

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from broker import requests
+from broker.clock import day_of
 from broker.compromise import locks
 from broker.errors import Reason, SlussError
 from broker.outbox.queue import queue
 from broker.person_requests import rules
 from broker.person_requests.model import Facts, Identity, Kind, Words
-from broker.person_requests.rows import Held, create, load, today, write
+from broker.person_requests.rows import Held, create, load, write
 from broker.persons import rows as persons
 from broker.persons.rows import request_body
 
@@ -141,7 +142,7 @@ def note_identity(change: Change, call: Call, method: str, result: Identity, per
                 _confirm(change, replace(held, words=words))
         if result is Identity.PASSED and not words.person:
             raise SlussError(Reason.INVALID_REQUEST, "person_id: whose request is it?", field="person_id")
-        facts = rules.checked(held.facts, result, method, today(change.now_us))
+        facts = rules.checked(held.facts, result, method, day_of(change.now_us))
         return write(change, replace(held, facts=facts, words=words), rules.Step.CHECK, "")
 
     return once(change, call.request_id, "identity", (call.request, method, result, person), work)
@@ -170,7 +171,7 @@ def extend(change: Change, call: Call, months: int, reason: str) -> Done:
 
     def work() -> Done:
         held = based_on(change, call, rules.Step.EXTEND)
-        facts = rules.extended(held.facts, months, today(change.now_us), held.id)
+        facts = rules.extended(held.facts, months, day_of(change.now_us), held.id)
         return write(change, replace(held, facts=facts), rules.Step.EXTEND, reason)
 
     return once(change, call.request_id, "extend", (call.request, months, reason), work)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hmac
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -22,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import exists, func, insert, select, update
 
 from broker import requests
-from broker.clock import SECOND, rfc3339
+from broker.clock import SECOND, day_of, rfc3339
 from broker.contracts import State, canary_state, safe_contract
 from broker.errors import Reason, SlussError
 from broker.handles import handles_of
@@ -200,7 +199,7 @@ def _invent(change: Change, terms: Terms, asked: Planting, telling: frozenset[st
         taken.add(key)
         return True
 
-    key, today = vault.canary_key(asked.contract), datetime.fromtimestamp(change.now_us // SECOND, UTC).date()
+    key, today = vault.canary_key(asked.contract), day_of(change.now_us)
     models = _models(change, terms, telling)
     made = []
     for number in range(first, first + asked.count):

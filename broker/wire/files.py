@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sluss.v1 import complaint_pb2, compromise_pb2
 
-from broker.clock import SECOND, micros, rfc3339
+from broker.clock import DAY, micros, rfc3339, start_of
 from broker.complaints import rules
 from broker.complaints.handling import Changes, NewComplaint
 from broker.complaints.statistics import overdue
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SPKI_BYTES: Final = 32
 STATES: Final = frozenset({"open", "closed"})
-END_OF_DAY_US: Final = 86_400 * SECOND - 1
 
 
 def new_report(request: compromise_pb2.ReportCompromiseRequest, now_us: int) -> NewReport:
@@ -140,8 +139,7 @@ def changes(request: complaint_pb2.ChangeComplaintRequest) -> Changes:
     """What is to change."""
     due = 0
     if request.due_on:
-        day = checks.day(request.due_on, "due_on")
-        due = micros(f"{day.isoformat()}T00:00:00.000000Z") + END_OF_DAY_US
+        due = start_of(checks.day(request.due_on, "due_on")) + DAY - 1
     return Changes(checks.optional(request.note, "note"), tuple(request.links), handler(request.handler), due)
 
 

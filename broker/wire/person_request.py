@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sluss.v1 import person_request_pb2 as pb
 
+from broker.clock import day_of
 from broker.ids import parse_person, parse_request_id, person_text
 from broker.person_requests import rules
 from broker.person_requests.model import CHANNELS, METHODS, Identity, Kind, State
-from broker.person_requests.rows import today
 from broker.person_requests.tracking import Call, Opening
 from broker.wire import checks
 
@@ -79,7 +79,7 @@ def opening(message: pb.OpenRequestRequest, now_us: int) -> Opening:
     return Opening(
         kind(message.kind),
         checks.among(message.channel, CHANNELS, "channel"),
-        checks.past(message.received, "received", now_us) if message.received else today(now_us),
+        checks.past(message.received, "received", now_us) if message.received else day_of(now_us),
         whose,
         checks.text(message.asked, "asked"),
         checks.optional(message.requester, "requester"),
@@ -153,7 +153,7 @@ def request(held: Held, now_us: int) -> pb.PersonRequest:
         deadline=rules.deadline(facts).isoformat(),
         extended_months=facts.months,
         paused_since=facts.paused_since.isoformat() if facts.paused_since else "",
-        overdue=rules.overdue(facts, held.state, today(now_us)),
+        overdue=rules.overdue(facts, held.state, day_of(now_us)),
         identity=facts.identity,
         identity_method=facts.method,
         asked=words.asked if words else "",
