@@ -21,7 +21,7 @@ from broker.erasure.hold_rules import HOLD_ID, NEVER, Hold, HoldState, ends_at, 
 from broker.errors import Reason, SlussError
 from broker.keeping import CaseKeys
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
+from broker.ledger.rows import read_entry
 from broker.ledger.standing import differs
 from broker.legal.naming import cases_that_need
 from broker.persons import rows
@@ -215,9 +215,7 @@ def _hold(view: View, row: Row[Any]) -> Hold:
         row.lifted_at,
         written["lift_reason"],
     )
-    found = read_entries(view.connection, row.entry, 1)
-    view.snapshot.standing.prove(view.connection, found)
-    said = entry.parse(found[0].entry) if found else {}
+    said = entry.parse(view.snapshot.standing.entry(view.connection, row.entry, differs("hold", hold=hold.id)).entry)
     text = entry.base64url(keys.commit_text(rfc3339(hold.placed_at), hold.reason))
     told = (said.get("type"), said.get("event"), said.get("hold"), said.get("text"), said.get("until"), said.get("by"))
     if told != ("hold", "placed", hold.id, text, hold.until, hold.placed_by) or row.until != ends_at(hold.until):
@@ -234,7 +232,7 @@ def _said(view: View, person: int) -> Sequence[EntryRow]:
         .order_by(ENTRY.c.id)
     )
     indexes = view.connection.execute(query).scalars().all()
-    found = [row for index in indexes for row in read_entries(view.connection, index, 1)]
+    found = [row for index in indexes if (row := read_entry(view.connection, index))]
     view.snapshot.standing.prove(view.connection, found)
     return found
 

@@ -153,6 +153,12 @@ def read_entries(
     return [EntryRow(index, bytes(entry), *rest) for index, entry, *rest in rows]
 
 
+def read_entry(connection: Connection, index: int) -> EntryRow | None:
+    """The entry at an index, if there is one."""
+    found = read_entries(connection, index, 1)
+    return found[0] if found and found[0].index == index else None
+
+
 def stored_entries(connection: Connection, indexes: Sequence[int]) -> list[EntryRow]:
     """Those of the entries with these indexes that exist, in no particular order."""
     found: list[EntryRow] = []

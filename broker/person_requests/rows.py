@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, insert, select, update
 
+from broker import timelines
 from broker.clock import day_of, rfc3339
 from broker.errors import Reason, SlussError
 from broker.keeping import CaseKeys
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
 from broker.ledger.standing import differs
 from broker.obligations.owing import Progress, progress
 from broker.outbox.queue import queue
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
 REQUEST: Final = tables.core(tables.PersonRequest)
 EVENT: Final = tables.core(tables.PersonRequestEvent)
-ENTRY: Final = tables.core(tables.LedgerEntry)
+TYPE: Final = "person_request"
+"""Of a request's entries."""
 ERASURE: Final = tables.core(tables.Erasure)
 NOBODY: Final = Progress(0, 0)
 ANSWERED: Final = frozenset({State.DONE, State.REFUSED})
@@ -87,18 +88,6 @@ class Held:
     def person(self) -> int:
         """Whose it is; 0 if nobody knows, or nobody may know any more."""
         return self.words.person if self.words else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A line of the timeline. `proven`: the text is the one that the entry commits to."""
-
-    at: str
-    by: str
-    event: str
-    text: str
-    index: int
-    proven: bool
 
 
 def load(view: View, request_id: str) -> Held:
@@ -152,17 +141,14 @@ def list_requests(
     return found, before
 
 
-def timeline(view: View, held: Held) -> list[Event]:
+def timeline(view: View, held: Held) -> list[timelines.Event]:
     """What happened, oldest first, each text checked against its entry.
 
     Raises:
         SlussError: LEDGER_INCONSISTENT if the ledger knows of a step that is missing.
     """
-    kept = view.connection.execute(select(EVENT).where(EVENT.c.request == held.id).order_by(EVENT.c.entry)).all()
-    query = select(ENTRY.c.id).where(ENTRY.c.contract == held.id, ENTRY.c.type == "person_request")
-    if set(view.connection.execute(query).scalars()) != {row.entry for row in kept}:
-        raise differs("timeline", request=held.id)
-    return [_event(view, held, row) for row in kept]
+    kept = select(EVENT.c.entry, EVENT.c.text).where(EVENT.c.request == held.id).order_by(EVENT.c.entry)
+    return timelines.timeline(view, held.id, TYPE, held.keys, kept, differs("timeline", request=held.id))
 
 
 def write(change: Change, held: Held, event: str, text: str, document: bytes = b"", by: str = "") -> tuple[Held, int]:
@@ -248,7 +234,7 @@ def _log(change: Change, held: Held, event: str, text: str, document: bytes, by:
         document=document,
     )
     index = change.tx.append(data)
-    sealed = keys.seal(f"event {index}", text.encode()) if keys else b""
+    sealed = timelines.seal(keys, index, text) if keys else b""
     change.connection.execute(insert(EVENT).values(request=held.id, entry=index, text=sealed))
     return index
 
@@ -277,14 +263,7 @@ def _scrubbed(connection: Connection, request_id: str, facts: Facts) -> bool:
 
 def _require_said(view: View, held: Held, state: str, deadline: str) -> None:
     """The ledger's last entry of the request says this state and deadline, and commits to facts and words."""
-    connection = view.connection
-    query = select(func.max(ENTRY.c.id)).where(ENTRY.c.contract == held.id, ENTRY.c.type == "person_request")
-    index = connection.execute(query).scalar_one()
-    found = [] if index is None else read_entries(connection, index, 1)
-    if not found or found[0].index != index:
-        raise differs("person's request", request=held.id)
-    view.snapshot.standing.prove(connection, found)
-    said = entry.parse(found[0].entry)
+    said = timelines.last_said(view, held.id, TYPE, differs("person's request", request=held.id))
     facts = entry.base64url(sha256(facts_json(held.facts)).digest())
     if (said["state"], said["deadline"], said["facts"]) != (state, deadline, facts):
         raise differs("person's request", request=held.id)
@@ -292,15 +271,3 @@ def _require_said(view: View, held: Held, state: str, deadline: str) -> None:
         body = entry.base64url(held.keys.commit_body(words_json(held.words)))
         if said["body"] != body:
             raise differs("person's request", request=held.id)
-
-
-def _event(view: View, held: Held, row: Row[Any]) -> Event:
-    found = read_entries(view.connection, row.entry, 1)
-    if not found or found[0].index != row.entry:
-        raise differs("timeline", request=held.id)
-    said = entry.parse(found[0].entry)
-    text, proven = "", False
-    if held.keys and row.text:
-        text = held.keys.open(f"event {row.entry}", row.text).decode()
-        proven = said["text"] == entry.base64url(held.keys.commit_text(said["at"], text))
-    return Event(said["at"], said["by"], said["event"], text, row.entry, proven)

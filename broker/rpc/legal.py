@@ -10,7 +10,7 @@ from sqlalchemy import select
 from broker.asks import ReleasePart
 from broker.errors import Reason, SlussError
 from broker.ids import parse_person, parse_request_id
-from broker.ledger.rows import read_entries
+from broker.ledger.rows import read_entry
 from broker.legal import documents, finding, hiding, recipients, releasing, report, rows
 from broker.legal.rows import load
 from broker.pages import page_size
@@ -309,8 +309,8 @@ def _opening(view: View, index: int) -> Opening:
     held = load(view, case)
     if held.case.hidden(view.now_us) and view.principal.kind != "legal":
         raise unknown
-    found = read_entries(view.connection, index, 1)
-    opening = hiding.opened(view.connection, case, held.keys, found[0])[1] if found else None
+    found = read_entry(view.connection, index)
+    opening = hiding.opened(view.connection, case, held.keys, found)[1] if found else None
     if opening is None:
         raise unknown
     return opening

@@ -27,7 +27,7 @@ from broker.errors import Reason, SlussError
 from broker.handles import handles_of
 from broker.ids import new_person_id
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
+from broker.ledger.rows import read_entry
 from broker.ledger.standing import differs
 from broker.obligations.owing import owe
 from broker.own_keys import NO_CHOICES
@@ -395,11 +395,12 @@ def _is_said(view: View, contract: str, event: str, index: int) -> bool:
     numbers = view.connection.execute(
         select(CANARY.c.number).where(CANARY.c.contract == contract, column == index).order_by(CANARY.c.number)
     ).scalars()
-    for found in read_entries(view.connection, index, 1):
-        said = entry.parse(found.entry)
-        committed = _commitment(view.snapshot.vault, contract, event, list(numbers), said["at"])
-        return bool(said["type"] == "canary" and said["commitment"] == entry.base64url(committed))
-    return False
+    found = read_entry(view.connection, index)
+    if found is None:
+        return False
+    said = entry.parse(found.entry)
+    committed = _commitment(view.snapshot.vault, contract, event, list(numbers), said["at"])
+    return bool(said["type"] == "canary" and said["commitment"] == entry.base64url(committed))
 
 
 # --- what is kept ---------------------------------------------------------------------------------

@@ -20,10 +20,11 @@ from broker.wire import checks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broker.case_files import Event, File
+    from broker.case_files import File
     from broker.complaints.remedies import Standing
     from broker.complaints.statistics import Count
     from broker.compromise.window import Facts, Suspect
+    from broker.timelines import Event
 
 SPKI_BYTES: Final = 32
 STATES: Final = frozenset({"open", "closed"})

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from broker.legal.model import Body, Case
     from broker.legal.recipients import Received
     from broker.legal.report import Count, Line
-    from broker.legal.rows import Event
+    from broker.timelines import Event
 
 GROUNDS: Final = {
     Ground.PROCESS: legal_pb2.GROUND_LAW_OR_PROCESS,

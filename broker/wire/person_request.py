@@ -16,8 +16,9 @@ from broker.wire import checks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broker.person_requests.rows import Event, Held
+    from broker.person_requests.rows import Held
     from broker.person_requests.statistics import Count
+    from broker.timelines import Event
 
 KINDS: Final = {
     Kind.ACCESS: pb.PERSON_REQUEST_KIND_ACCESS,
