@@ -387,14 +387,7 @@ def decide(
     # 5.
     financial = [name for name in fields if catalogue.field(name).financial]
     if financial and not known.payment:
-        raise SlussError(
-            Reason.FIELD_OUT_OF_SCOPE,
-            f"{financial[0]} is financial and goes out for payment purposes only",
-            contract=contract.id,
-            purpose=purpose,
-            field=financial[0],
-        )
-    today = day_of(now_us)
+        raise _for_payment_only(financial[0], contract.id, purpose)
     return Decision(
         contract=contract.id,
         version=contract.version,
@@ -402,10 +395,15 @@ def decide(
         grant=grant,
         fields=granted,
         question=_question(catalogue, known, rule, fields),
-        retain_until=today + timedelta(days=grant.retention_days),
+        retain_until=day_of(now_us) + timedelta(days=grant.retention_days),
         financial=bool(financial),
         accepted=acceptable(catalogue, purpose, policies),
     )
+
+
+def _for_payment_only(field: str, contract: str, purpose: str) -> SlussError:
+    told = f"{field} is financial and goes out for payment purposes only"
+    return SlussError(Reason.FIELD_OUT_OF_SCOPE, told, contract=contract, purpose=purpose, field=field)
 
 
 def _question(catalogue: Catalogue, purpose: Purpose, rule: ChoiceRule, fields: tuple[str, ...]) -> Question:
