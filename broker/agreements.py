@@ -78,7 +78,7 @@ class Agreements:
         """
         contract_terms.check(terms, change.snapshot.catalogue)
         body = hashlib.sha256(b"propose\x00" + contract_terms.canonical("", 1, terms)).digest()
-        known = requests.find_one(change.connection, change.principal.name, request_id, body)
+        known = requests.find_one(change, request_id, body)
         if known is not None:
             return show(change.connection, known.reply.decode("ascii"))
         year = day_of(change.now_us).year
@@ -98,7 +98,7 @@ class Agreements:
             )
         )
         index = _add_version(change, contract, 1, terms, "proposed")
-        _remember(change, request_id, requests.Known(body, index, 1, contract.encode("ascii")))
+        requests.remember_one(change, request_id, requests.Known(body, index, 1, contract.encode("ascii")))
         return show(change.connection, contract)
 
     def amend(self, change: Change, contract: str, terms: Terms, etag: str, request_id: bytes) -> ContractView:
@@ -110,7 +110,7 @@ class Agreements:
         row = contract_row(change.connection, contract)
         contract_terms.check(terms, change.snapshot.catalogue)
         body = hashlib.sha256(b"amend\x00" + contract_terms.canonical(contract, 1, terms)).digest()
-        if requests.find_one(change.connection, change.principal.name, request_id, body) is not None:
+        if requests.find_one(change, request_id, body) is not None:
             return show(change.connection, contract)
         _require_etag(row, etag, required=True)
         next_state(contract, parse_state(contract, row.state), Step.AMEND)
@@ -119,7 +119,7 @@ class Agreements:
         version = show(change.connection, contract).versions[-1].version + 1
         index = _add_version(change, contract, version, terms, "amended")
         _move(change, row, {"proposed": version})
-        _remember(change, request_id, requests.Known(body, index, 1, contract.encode("ascii")))
+        requests.remember_one(change, request_id, requests.Known(body, index, 1, contract.encode("ascii")))
         return show(change.connection, contract)
 
     def accept(
@@ -134,7 +134,7 @@ class Agreements:
         """
         row = _own_row(change, contract)
         name = _acceptance(contract, version)
-        known = requests.find_one(change.connection, change.principal.name, name, name)
+        known = requests.find_one(change, name, name)
         if known is not None:
             verify_signature(certificate_der, signature, SIGNATURE_LABEL + known.reply, contract=contract)
             return show(change.connection, contract), known.first_entry
@@ -158,7 +158,7 @@ class Agreements:
         )
         _move(change, row, {"state": following, "version": version, "proposed": 0})
         index = _log(change, row, Step.ACCEPT, version, hashlib.sha256(terms).digest(), "", signature)
-        _remember(change, name, requests.Known(name, index, 1, terms))
+        requests.remember_one(change, name, requests.Known(name, index, 1, terms))
         return show(change.connection, contract), index
 
     def step(self, change: Change, contract: str, step: Step, reason: str, etag: str) -> tuple[ContractView, int]:
@@ -329,7 +329,3 @@ def _log(
         signature,
     )
     return change.tx.append(body)
-
-
-def _remember(change: Change, request_id: bytes, known: requests.Known) -> None:
-    requests.remember(change.connection, [((change.principal.name, request_id), known)], change.now_us)

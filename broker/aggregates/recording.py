@@ -118,8 +118,7 @@ def record(change: Change, request_id: bytes, events: Sequence[Used | SlussError
         SlussError: REQUEST_ID_REUSED.
     """
     body = _body(events)
-    name = change.principal.name
-    known = requests.find_one(change.connection, name, request_id, body)
+    known = requests.find_one(change, request_id, body)
     if known is not None:
         told = orjson.loads(known.reply)
         return Recorded(told[0], told[1], tuple(Fault(*fault) for fault in told[2]))
@@ -138,9 +137,7 @@ def record(change: Change, request_id: bytes, events: Sequence[Used | SlussError
     _insert(change.connection, rows)
     done = Recorded(len(rows), nobody, tuple(faults))
     reply = orjson.dumps([done.recorded, nobody, [[f.index, f.reason, f.detail, f.field] for f in faults]])
-    requests.remember(
-        change.connection, [((name, request_id), requests.Known(body, change.tx.size, 0, reply))], change.now_us
-    )
+    requests.remember_one(change, request_id, requests.Known(body, change.tx.size, 0, reply))
     return done
 
 

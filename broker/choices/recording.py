@@ -49,8 +49,7 @@ def record(change: Change, recording: Recording) -> Recorded:
     vault, made = change.snapshot.vault, recording.choice
     said = (*request_parts(made), recording.person, recording.source, recording.evidence)
     body = rows.request_body(vault, "choice", *said)
-    name = change.principal.name
-    known = requests.find_one(change.connection, name, recording.request_id, body)
+    known = requests.find_one(change, recording.request_id, body)
     if known is not None:
         return Recorded(known.first_entry, known.reply.decode())
     checking.check_source(recording.source)
@@ -66,8 +65,7 @@ def record(change: Change, recording: Recording) -> Recorded:
     put(change, row, with_choice(before, choice, at), [index])
     change.tx.bump_rights()
     policy = change.snapshot.policy(change.now_us)
-    answered = requests.Known(body, index, 1, policy.encode())
-    requests.remember(change.connection, [((name, recording.request_id), answered)], change.now_us)
+    requests.remember_one(change, recording.request_id, requests.Known(body, index, 1, policy.encode()))
     return Recorded(index, policy)
 
 

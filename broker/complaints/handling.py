@@ -52,7 +52,7 @@ def open_complaint(change: Change, new: NewComplaint, request_id: bytes) -> File
     """
     name = change.principal.name
     digest = person_rows.request_body(change.snapshot.vault, "complaint", repr(new))
-    known = requests.find_one(change.connection, name, request_id, digest)
+    known = requests.find_one(change, request_id, digest)
     if known is not None:
         return case_files.load(change, ROOM, known.reply.decode("ascii"))
     if new.person:
@@ -69,8 +69,7 @@ def open_complaint(change: Change, new: NewComplaint, request_id: bytes) -> File
         private={"complainant": new.complainant, "about": new.about},
     )
     index = case_files.log(change, file, "opened", "")
-    reply = requests.Known(digest, index, 1, file.id.encode("ascii"))
-    requests.remember(change.connection, [((name, request_id), reply)], change.now_us)
+    requests.remember_one(change, request_id, requests.Known(digest, index, 1, file.id.encode("ascii")))
     return file
 
 

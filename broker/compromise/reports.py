@@ -52,7 +52,7 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
     name = change.principal.name
     said = repr((new.subject, new.spki, new.principal, new.person, new.suspect_from, new.how))
     digest = person_rows.request_body(change.snapshot.vault, "compromise", said)
-    known = requests.find_one(change.connection, name, request_id, digest)
+    known = requests.find_one(change, request_id, digest)
     if known is not None:
         return case_files.load(change, ROOM, known.reply.decode("ascii")), known.first_entry
     principal = _principal(change.connection, new)
@@ -83,8 +83,7 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
         locks.lock(change.connection, new.person, file.id, change.now_us)
         queue(change, new.person, "credential_reset", {"report": file.id})
     index = case_files.log(change, file, "reported", "")
-    reply = requests.Known(digest, index, 1, file.id.encode("ascii"))
-    requests.remember(change.connection, [((name, request_id), reply)], change.now_us)
+    requests.remember_one(change, request_id, requests.Known(digest, index, 1, file.id.encode("ascii")))
     return file, index
 
 

@@ -55,7 +55,7 @@ def place(change: Change, request_id: bytes, person: int, reason: str, until: da
     """
     by, last = change.principal.name, until.isoformat() if until else ""
     body = rows.request_body(change.snapshot.vault, "place hold", person, reason, last)
-    known = requests.find_one(change.connection, by, request_id, body)
+    known = requests.find_one(change, request_id, body)
     if known is not None:
         return load(change, known.reply.decode("ascii"))
     row = rows.active(change.connection, person)
@@ -77,7 +77,7 @@ def place(change: Change, request_id: bytes, person: int, reason: str, until: da
             body=_sealed(keys, hold),
         )
     )
-    _remember(change, request_id, body, index, hold_id)
+    requests.remember_one(change, request_id, requests.Known(body, index, 1, hold_id.encode("ascii")))
     return hold
 
 
@@ -88,7 +88,7 @@ def lift(change: Change, request_id: bytes, hold_id: str, reason: str) -> tuple[
         SlussError: HOLD_UNKNOWN, REQUEST_ID_REUSED; LEDGER_INCONSISTENT.
     """
     body = rows.request_body(change.snapshot.vault, "lift hold", hold_id, reason)
-    known = requests.find_one(change.connection, change.principal.name, request_id, body)
+    known = requests.find_one(change, request_id, body)
     if known is not None:
         return load(change, hold_id), known.first_entry
     stored = _row(change.connection, hold_id)
@@ -102,7 +102,7 @@ def lift(change: Change, request_id: bytes, hold_id: str, reason: str) -> tuple[
     change.connection.execute(
         update(HOLD).where(HOLD.c.id == hold_id).values(lifted_at=change.now_us, body=_sealed(keys, lifted))
     )
-    _remember(change, request_id, body, index, hold_id)
+    requests.remember_one(change, request_id, requests.Known(body, index, 1, hold_id.encode("ascii")))
     return lifted, index
 
 
@@ -173,11 +173,6 @@ def _append(change: Change, keys: CaseKeys, person: Row[Any], event: str, hold_i
     text = keys.commit_text(at, reason)
     made = entry.hold(change.now_us, event, hold_id, said, text, until, change.principal.name)
     return change.tx.append(made, persons=[person.id])
-
-
-def _remember(change: Change, request_id: bytes, body: bytes, index: int, hold_id: str) -> None:
-    answered = requests.Known(body, index, 1, hold_id.encode("ascii"))
-    requests.remember(change.connection, [((change.principal.name, request_id), answered)], change.now_us)
 
 
 def _sealed(keys: CaseKeys, hold: Hold) -> bytes:

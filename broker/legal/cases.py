@@ -115,7 +115,7 @@ class Cases:
             editors=(by,),
         )
         digest = _digest(change, "open case", new.ground, canonical(body), new.handler, new.note)
-        known = requests.find_one(change.connection, by, request_id, digest)
+        known = requests.find_one(change, request_id, digest)
         if known is not None:
             return load(change, known.reply.decode("ascii"))
         rules.check_scope(new.scope, new.ground, change.snapshot.catalogue)
@@ -140,8 +140,7 @@ class Cases:
         )  # fmt: skip
         held = HeldCase(case, keys)
         index = log(change, held, "opened", new.note)
-        reply = requests.Known(digest, index, 1, case_id.encode("ascii"))
-        requests.remember(change.connection, [((by, request_id), reply)], change.now_us)
+        requests.remember_one(change, request_id, requests.Known(digest, index, 1, case_id.encode("ascii")))
         return held
 
     def step(self, change: Change, case_id: str, step: CaseStep, reason: str, etag: str) -> tuple[HeldCase, int]:
@@ -213,7 +212,7 @@ class Cases:
         by = change.principal.name
         said = orjson.dumps([made.released_on, sorted(made.persons), sorted(made.fields)])
         digest = _digest(change, "release elsewhere", case_id, said, made.medium, made.reason)
-        known = requests.find_one(change.connection, by, request_id, digest)
+        known = requests.find_one(change, request_id, digest)
         if known is not None:
             return load(change, case_id), known.first_entry
         held = _based_on(load(change, case_id), etag)
@@ -235,8 +234,7 @@ class Cases:
         index, _ = hiding.append(change.tx, case_id, held.keys, data, hidden=hidden, persons=made.persons)
         case = replace(held.case, body=replace(held.case.body, elsewhere=True))
         moved, _ = write(change, held, case, "release_recorded", made.reason)
-        known = requests.Known(digest, index, 1, case_id.encode("ascii"))
-        requests.remember(change.connection, [((by, request_id), known)], change.now_us)
+        requests.remember_one(change, request_id, requests.Known(digest, index, 1, case_id.encode("ascii")))
         return moved, index
 
     def begin_release(self, change: Change, case_id: str, package_key: Key | None) -> HeldCase:

@@ -86,12 +86,11 @@ def once(change: Change, request_id: bytes, call: str, said: tuple[object, ...],
         SlussError: REQUEST_ID_REUSED.
     """
     digest = request_body(change.snapshot.vault, f"person request: {call}", *said)
-    known = requests.find_one(change.connection, change.principal.name, request_id, digest)
+    known = requests.find_one(change, request_id, digest)
     if known is not None:
         return load(change, known.reply.decode("ascii")), known.first_entry
     held, index = work()
-    answer = requests.Known(digest, index, 1, held.id.encode("ascii"))
-    requests.remember(change.connection, [((change.principal.name, request_id), answer)], change.now_us)
+    requests.remember_one(change, request_id, requests.Known(digest, index, 1, held.id.encode("ascii")))
     return held, index
 
 

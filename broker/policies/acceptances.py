@@ -49,8 +49,7 @@ def record(change: Change, asked: Accepting) -> Accepted:
     vault = change.snapshot.vault
     said = (asked.person, asked.version, asked.source, asked.evidence)
     body = rows.request_body(vault, "acceptance", *said)
-    name = change.principal.name
-    known = requests.find_one(change.connection, name, asked.request_id, body)
+    known = requests.find_one(change, asked.request_id, body)
     if known is not None:
         return Accepted(known.first_entry, known.reply.decode())
     # 2. whether it can be accepted so
@@ -66,8 +65,7 @@ def record(change: Change, asked: Accepting) -> Accepted:
     change.connection.execute(update(PERSON).where(PERSON.c.id == row.id).values(accepted=text))
     change.tx.bump_rights()
     # 4. remember the answer
-    answered = requests.Known(body, index, 1, newest.encode())
-    requests.remember(change.connection, [((name, asked.request_id), answered)], change.now_us)
+    requests.remember_one(change, asked.request_id, requests.Known(body, index, 1, newest.encode()))
     return Accepted(index, newest)
 
 

@@ -121,7 +121,7 @@ def plant(change: Change, asked: Planting) -> tuple[list[Shown], int, list[str]]
         template.customer_number_pattern, template.country, asked.reason,
     )  # fmt: skip
     name = change.principal.name
-    known = requests.find_one(change.connection, name, asked.request_id, body)
+    known = requests.find_one(change, asked.request_id, body)
     if known is not None:
         return _planted_by(change, known.first_entry), known.first_entry, lacking
     _check_reason(asked.reason)
@@ -136,8 +136,7 @@ def plant(change: Change, asked: Planting) -> tuple[list[Shown], int, list[str]]
     index = change.tx.append(entry.canary(change.now_us, "planted", asked.count, committed, name, asked.reason))
     # 3. the rows
     _insert(change, asked.contract, dict(zip(numbers, made, strict=True)), index)
-    answered = requests.Known(body, index, 1, b"")
-    requests.remember(change.connection, [((name, asked.request_id), answered)], change.now_us)
+    requests.remember_one(change, asked.request_id, requests.Known(body, index, 1, b""))
     # The entry is written with the commit, so there is nothing yet to compare it with.
     planted = [replace(each, intact=True) for each in _planted_by(change, index)]
     return planted, index, lacking
@@ -299,7 +298,7 @@ def retire(change: Change, asked: Retiring) -> tuple[int, int]:
     vault, name = change.snapshot.vault, change.principal.name
     _contract(change, asked.contract)
     body = person_rows.request_body(vault, "retire", asked.contract, list(asked.numbers), asked.reason)
-    known = requests.find_one(change.connection, name, asked.request_id, body)
+    known = requests.find_one(change, asked.request_id, body)
     if known is not None:
         return int.from_bytes(known.reply, "big"), known.first_entry
     _check_reason(asked.reason)
@@ -322,8 +321,7 @@ def retire(change: Change, asked: Retiring) -> tuple[int, int]:
     gone = {"state": RETIRED, "choices": NO_CHOICES, "updated_at": change.now_us, **ERASED._asdict()}
     change.connection.execute(update(PERSON).where(PERSON.c.id.in_(persons)).values(**gone))
     change.tx.bump_rights()
-    answered = requests.Known(body, index, 1, len(numbers).to_bytes(8, "big"))
-    requests.remember(change.connection, [((name, asked.request_id), answered)], change.now_us)
+    requests.remember_one(change, asked.request_id, requests.Known(body, index, 1, len(numbers).to_bytes(8, "big")))
     return len(numbers), index
 
 
