@@ -15,7 +15,7 @@ from sqlalchemy import delete
 from broker.errors import Reason, SlussError
 from broker.store import tables
 from broker.store.driver import change as write
-from broker.store.driver import fetch
+from broker.store.driver import fetch, parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from broker.desk import Change
 
 REQUEST = tables.core(tables.Request)
-_IN = 500
 _ADD = "INSERT INTO request (principal, id, body, first_entry, entries, reply, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -57,8 +56,7 @@ def find(connection: Connection, names: Iterable[Name]) -> dict[Name, Known]:
         by_principal.setdefault(principal, []).append(request)
     found = {}
     for principal, ids in by_principal.items():
-        for start in range(0, len(ids), _IN):
-            some = ids[start : start + _IN]
+        for some in parts(ids):
             marks = ", ".join("?" * len(some))
             query = f"SELECT id, body, first_entry, entries, reply FROM request WHERE principal = ? AND id IN ({marks})"  # noqa: S608 - marks only
             for row in fetch(connection, query, (principal, *some)):

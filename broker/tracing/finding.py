@@ -16,6 +16,7 @@ from broker.clock import SECOND
 from broker.contracts import PERSON_ACTIVE
 from broker.errors import Reason, SlussError
 from broker.ids import person_text
+from broker.store.driver import parts
 from broker.store.queries import BLIND_INDEX, read_persons
 from broker.tracing import canaries, forms
 from broker.tracing.canaries import CANARY_INDEX
@@ -38,7 +39,6 @@ Key = tuple[str, bytes]
 """Kind and digest of an address or a number."""
 MAX_SAME: Final = 20
 """Persons of whom one row can speak: a switchboard's number is of many."""
-_IN: Final = 500
 
 
 class _Read:
@@ -100,8 +100,8 @@ def _by_digest(connection: Connection, table: Table, keys: Iterable[Key]) -> dic
     query = select(table).where(table.c.digest.in_(bindparam("digests", expanding=True)))
     digests = sorted({digest for _, digest in keys})
     found: dict[Key, list[Row[Any]]] = {}
-    for start in range(0, len(digests), _IN):
-        for row in connection.execute(query, {"digests": digests[start : start + _IN]}):
+    for some in parts(digests):
+        for row in connection.execute(query, {"digests": some}):
             found.setdefault((row.kind, bytes(row.digest)), []).append(row)
     return found
 

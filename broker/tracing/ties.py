@@ -19,6 +19,7 @@ from broker.legal.recipients import ENTRY, TIES, TYPES
 from broker.legal.releasing import FOREVER, period
 from broker.legal.rows import load
 from broker.slices import HASHED_KEY_LABEL
+from broker.store.driver import parts
 from broker.store.queries import LEGAL_CASE
 from broker.tracing import forms
 from broker.tracing.model import Source
@@ -37,7 +38,8 @@ Place = tuple[int, int]
 START: Final[Place] = (0, -1)
 KEPT: Final = 50_000
 """Entries that are kept in memory, without their bytes."""
-_IN: Final = 200
+READ: Final = 200
+"""Entries in one statement: each may be 64 KiB."""
 _CASE: Final = func.coalesce(hiding.SEALED_ENTRY.c.case, ENTRY.c.contract)
 
 
@@ -134,8 +136,7 @@ class Ties:
         query = select(ENTRY, hiding.SEALED_ENTRY.c.case.label("case")).select_from(
             ENTRY.outerjoin(hiding.SEALED_ENTRY, hiding.SEALED_ENTRY.c.entry == ENTRY.c.id)
         )
-        for start in range(0, len(entries), _IN):
-            some = entries[start : start + _IN]
+        for some in parts(entries, READ):
             for row in view.connection.execute(query.where(ENTRY.c.id.in_(some))):
                 self._got[row.id] = self._read(view, row)
 
@@ -153,7 +154,7 @@ class Ties:
         if case not in self._cases:
             self._cases[case] = load(view, case)
         held = self._cases[case]
-        said = entry.parse(hiding.opened(view.connection, case, held.keys, hiding.stored(row))[0])
+        said = hiding.said(view.connection, case, held.keys, hiding.stored(row))
         bit = self._bits.get(case)
         if bit is None:
             bit = self._add(case, Source("", case, "", held.case.body.requester.name))
