@@ -130,9 +130,9 @@ class Complaints:
             where += [FILE.c.handler == handler] if handler else []
             where += [FILE.c.state != "closed", FILE.c.due_at < view.now_us] if request.overdue else []
             binding = ("complaints", state, handler, request.overdue)
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             found, last = case_files.page(view, ROOM, where, before, size)
-            token = self._cursors.seal(str(last), *binding) if last else ""
+            token = self._cursors.following(last, *binding)
             shown = [_opened(view, file) for file in found]
             return pb.ListComplaintsResponse(complaints=shown, next_page_token=token)
 

@@ -87,9 +87,9 @@ class Compromises:
         def work(view: View) -> pb.ListReportsResponse:
             size, state = page_size(request.page_size, 50, 100), wire.report_state(request.state)
             binding = ("reports", state)
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             found, last = case_files.page(view, ROOM, [FILE.c.state == state] if state else [], before, size)
-            token = self._cursors.seal(str(last), *binding) if last else ""
+            token = self._cursors.following(last, *binding)
             return pb.ListReportsResponse(reports=map(wire.report, found), next_page_token=token)
 
         return await self._call(self._desk.read, caller, work)
@@ -103,7 +103,7 @@ class Compromises:
             size = page_size(request.page_size, 100, 500)
             file = case_files.load(view, ROOM, request.report_id)
             binding = ("suspects", file.id)
-            after = int(self._cursors.open(request.page_token, *binding)) if request.page_token else -1
+            after = self._cursors.number(request.page_token, *binding, first=-1)
             found = window.suspects(view, file, after, size + 1)
             token = self._cursors.seal(str(found[size - 1].index), *binding) if len(found) > size else ""
             return pb.ListSuspectDisclosuresResponse(entries=map(wire.suspect, found[:size]), next_page_token=token)

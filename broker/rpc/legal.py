@@ -90,9 +90,9 @@ class Legal:
             ground = wire.ground(request.ground) if request.ground else None
             handler = wire.handler(request.handler)
             binding = ("cases", sorted(states), handler, request.ground)
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             found, last = rows.list_cases(view, states, handler, ground, before, size)
-            token = self._cursors.seal(str(last), *binding) if last else ""
+            token = self._cursors.following(last, *binding)
             return legal_pb2.ListCasesResponse(cases=[self._shown(view, held) for held in found], next_page_token=token)
 
         return await self._call(self._desk.read, caller, work)
@@ -223,7 +223,7 @@ class Legal:
             person = parse_person(request.person_id)
             period = checks.period(request.first_day, request.last_day, view.now_us, open_ended=True)
             binding = ("recipients", request.person_id, request.first_day, request.last_day)
-            after = int(self._cursors.open(request.page_token, *binding)) if request.page_token else -1
+            after = self._cursors.number(request.page_token, *binding, first=-1)
             found = recipients.received(view, person, period, after, size + 1)
             token = self._cursors.seal(str(found[size - 1].index), *binding) if len(found) > size else ""
             return found[:size], token

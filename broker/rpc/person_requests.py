@@ -185,11 +185,11 @@ class PersonRequests:
             size = page_size(request.page_size, DEFAULT_REQUESTS, MAX_REQUESTS)
             kinds, person = wire.kinds(request.kinds), wire.person(request.person_id)
             binding = ("requests", kinds, person, request.only_open, request.only_overdue)
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             found, last = rows.list_requests(
                 view, kinds, person, before, size, only_open=request.only_open, only_overdue=request.only_overdue
             )
-            token = self._cursors.seal(str(last), *binding) if last else ""
+            token = self._cursors.following(last, *binding)
             shown = [wire.request(held, view.now_us) for held in found]
             return pb.ListRequestsResponse(requests=shown, next_page_token=token)
 
