@@ -15,7 +15,7 @@ import orjson
 from broker.catalogue.forbidden import is_technical_identifier
 from broker.catalogue.usage import DAY, MONTH, TIMES, Noise
 from broker.clock import SECOND, day_of
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -197,11 +197,6 @@ def required_rules(catalogue: Catalogue) -> AggregateRules:
     if catalogue.rules is None:
         raise SlussError(Reason.FIELD_UNKNOWN, "the catalogue has nothing that is counted", field="event")
     return catalogue.rules
-
-
-def invalid(field: str, why: str) -> SlussError:
-    """The refusal of a part of a question."""
-    return SlussError(Reason.INVALID_REQUEST, f"{field}: {why}", field=field)
 
 
 def _groups(asked: Asked, event: Event) -> tuple[str, ...]:

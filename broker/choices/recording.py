@@ -19,7 +19,7 @@ from broker.choices.model import Recorded
 from broker.choices.rule import OPTED_IN, latest, merge
 from broker.clock import rfc3339
 from broker.compromise import locks
-from broker.errors import Reason, SlussError
+from broker.errors import invalid
 from broker.ledger import entry
 from broker.persons import checking, rows
 from broker.store import tables
@@ -82,7 +82,7 @@ def check(change: Change, choices: Sequence[ChoiceMade]) -> list[ChoiceMade]:
     """
     checked = [replace(made, channels=check_choice(change.snapshot.catalogue, made)) for made in choices]
     if len({choice.purpose for choice in choices}) < len(choices):
-        raise SlussError(Reason.INVALID_REQUEST, "choices: two on one purpose", field="choices")
+        raise invalid("choices", "two on one purpose")
     return checked
 
 

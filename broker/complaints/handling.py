@@ -11,7 +11,7 @@ from broker.complaints import links, remedies, rules
 from broker.complaints.rules import State, Step
 from broker.contracts import Step as ContractStep
 from broker.erasure.erasing import erase
-from broker.errors import Reason, SlussError
+from broker.errors import invalid
 from broker.persons import rows as person_rows
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ def change_complaint(change: Change, complaint: str, changes: Changes, etag: str
         if asked
     ]
     if not steps:
-        raise SlussError(Reason.INVALID_REQUEST, "note: nothing is changed and nothing is noted", field="note")
+        raise invalid("note", "nothing is changed and nothing is noted")
     if changes.due_at and (changes.due_at <= file.due_at or not changes.note):
-        raise SlussError(Reason.INVALID_REQUEST, "due_on: a later day, with a note that says why", field="due_on")
+        raise invalid("due_on", "a later day, with a note that says why")
     merged = [*dict.fromkeys([*file.body["links"], *changes.links])]
     links.check(change, changes.links, len(merged))
     states = [_take(change, file, step) for step in steps]
@@ -132,17 +132,14 @@ def remedy(
     state = _take(change, file, Step.REMEDY)
     done: dict[str, Any] = {"kind": kind, "contract": contract, "by": change.principal.name, "at": change.now_us}
     if (kind == "suspend_contract") != bool(contract):
-        raise SlussError(
-            Reason.INVALID_REQUEST, "contract_id: for suspend_contract, and only then", field="contract_id"
-        )
+        raise invalid("contract_id", "for suspend_contract, and only then")
     if kind == "correct" and not remedies.rectifications(change, file):
-        told = "kind: link the request for rectification (R-...) by which the values are corrected first"
-        raise SlussError(Reason.INVALID_REQUEST, told, field="kind")
+        raise invalid("kind", "link the request for rectification (R-...) by which the values are corrected first")
     if kind == "suspend_contract":
         agreed.step(change, contract, ContractStep.SUSPEND, note, "")
     if kind == "erase_data":
         if not file.person:
-            raise SlussError(Reason.INVALID_REQUEST, "kind: nobody on record to erase", field="kind")
+            raise invalid("kind", "nobody on record to erase")
         erase(change, file.person, file.id)
         # Its texts went with the person: what is written from here on stands under the keys that are kept.
         file, note = replace(file, person=0, private=None, private_keys=None), ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import select
 
 from broker.contracts import CONTRACT_ID
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.ledger import entry
 from broker.ledger.rows import read_entry
 from broker.legal import hiding
@@ -43,7 +43,7 @@ def check(view: View, links: Sequence[str], total: int) -> None:
         SlussError: FILE_UNKNOWN, INVALID_REQUEST.
     """
     if total > MAX_LINKS:
-        raise SlussError(Reason.INVALID_REQUEST, f"links: at most {MAX_LINKS}", field="links")
+        raise invalid("links", f"at most {MAX_LINKS}")
     for link in links:
         if not _there(view, link):
             raise SlussError(

@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, update
 
 from broker import requests
 from broker.clock import SECOND, day_of, rfc3339, start_of
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.keeping import CaseKeys
 from broker.ledger import entry
 from broker.legal import hiding, rules
@@ -169,12 +169,12 @@ class Cases:
             case = _edited(change, case, changes, by)
         if changes.deadline is not None:
             if changes.deadline < case.body.received:
-                raise _invalid("deadline", "before the request was received")
+                raise invalid("deadline", "before the request was received")
             case = replace(case, body=replace(case.body, deadline=changes.deadline))
         if changes.handler:
             case = replace(case, handler=changes.handler)
         if case == held.case and not changes.note:
-            raise _invalid("note", "nothing is changed and nothing is noted")
+            raise invalid("note", "nothing is changed and nothing is noted")
         return write(change, held, case, "noted" if case == held.case else "changed", changes.note)
 
     def set_secrecy(
@@ -196,7 +196,7 @@ class Cases:
         else:
             found = _secrecy(until, reason, now_us, "until")
             if found is None or (was_hidden and found.ends_at <= case.hidden_until):
-                raise _invalid("until", "a later day than the one so far; or lift the secrecy")
+                raise invalid("until", "a later day than the one so far; or lift the secrecy")
             secrecy, event = found, "prolonged" if was_hidden else "hidden"
         return write(change, held, replace(case, body=replace(case.body, secrecy=secrecy)), event, reason)
 
@@ -251,7 +251,7 @@ class Cases:
         if case.body.begun is not None:
             rules.decide_release(case, change.snapshot.catalogue)
             if key != case.body.begun.key:
-                raise _invalid("package_key", "another key than the one that the release began with")
+                raise invalid("package_key", "another key than the one that the release began with")
             return held
         if case.state not in (CaseState.APPROVED, CaseState.RELEASED):
             raise SlussError(Reason.CASE_WRONG_STATE, "nobody has approved a release", case=case_id, state=case.state)
@@ -291,7 +291,7 @@ def _edited(change: Change, case: Case, changes: Changes, by: str) -> Case:
     if changes.delivery is not None:
         today = day_of(change.now_us)
         if changes.delivery.retain_until < today:
-            raise _invalid("delivery.retain_until", "in the past")
+            raise invalid("delivery.retain_until", "in the past")
         body = body.edited(by, delivery=changes.delivery)
     state = CaseState.UNDER_REVIEW if case.state is CaseState.APPROVED else case.state
     return replace(case, state=state, body=body)
@@ -307,9 +307,9 @@ def _secrecy(until: date | None, reason: str, now_us: int, field: str) -> Secrec
         return None
     today = day_of(now_us)
     if not reason:
-        raise _invalid("secrecy_reason", "secrecy needs a reason")
+        raise invalid("secrecy_reason", "secrecy needs a reason")
     if not today <= until <= today + MAX_SECRECY:
-        raise _invalid(field, "a day from today to five years ahead")
+        raise invalid(field, "a day from today to five years ahead")
     return Secrecy(until, start_of(until + timedelta(days=1)), reason)
 
 
@@ -319,10 +319,10 @@ def _release_key(case: Case, package_key: Key | None) -> Key:
         raise SlussError(Reason.CASE_WRONG_STATE, "say first how it is delivered", case=case.id, state=case.state)
     if delivery.key is not None:
         if package_key is not None:
-            raise _invalid("package_key", "the release is sealed to the authority's own key")
+            raise invalid("package_key", "the release is sealed to the authority's own key")
         return delivery.key
     if package_key is None:
-        raise _invalid("package_key", "a package needs a key of its own")
+        raise invalid("package_key", "a package needs a key of its own")
     return package_key
 
 
@@ -358,7 +358,3 @@ def _commitments(change: Change, persons: Sequence[int]) -> list[bytes]:
 def _digest(change: Change, kind: str, *said: str | bytes) -> bytes:
     texts = [each.decode() if isinstance(each, bytes) else str(each) for each in said]
     return request_body(change.snapshot.vault, kind, *texts)
-
-
-def _invalid(field: str, why: str) -> SlussError:
-    return SlussError(Reason.INVALID_REQUEST, f"{field}: {why}", field=field)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from broker import free_text
 from broker.clock import SECOND, micros
 from broker.contracts import State as ContractState
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.obligations import retention, rows
 from broker.obligations.owing import day_after, disclosed
 from broker.obligations.rules import Kind, State
@@ -95,7 +95,7 @@ def attest(change: Change, obligation: str, outcome: str, note: str, through: in
     held = seen(change, obligation)
     account = held.account
     if outcome not in ANSWERS[account.kind]:
-        raise _invalid("outcome", f"one of {', '.join(sorted(ANSWERS[account.kind]))}")
+        raise invalid("outcome", f"one of {', '.join(sorted(ANSWERS[account.kind]))}")
     if note:
         free_text.reason(note, most=MAX_REASON)
     said = _signed(change, account, "attested", signed, outcome=outcome, reason=note, through=through)
@@ -123,7 +123,7 @@ def ask_delay(change: Change, obligation: str, until: str, reason: str, signed: 
     free_text.reason(reason, most=MAX_REASON)
     latest = _latest(account)
     if not max(account.due, day_after(change.now_us, -1)) < until <= latest:
-        raise _invalid("until", f"a day after {account.due} and not before today, at the latest {latest}")
+        raise invalid("until", f"a day after {account.due} and not before today, at the latest {latest}")
     said = _signed(change, account, "delay_asked", signed, reason=reason, until=until)
     if account.delay == until:
         return held, account.delay_entry
@@ -188,9 +188,9 @@ def _signed(change: Change, account: Account, event: str, signed: Signed, **more
     try:
         ahead = micros(signed.time) > change.now_us + CLOCK_SKEW_US
     except SlussError as error:
-        raise _invalid("time", error.detail) from None
+        raise invalid("time", error.detail) from None
     if ahead:
-        raise _invalid("time", "in the future")
+        raise invalid("time", "in the future")
     said: dict[str, Any] = {"outcome": "", "reason": "", "through": 0, "until": "", "time": signed.time, **more}
     stated = {
         "contract": account.contract,
@@ -210,11 +210,11 @@ def _check_through(change: Change, held: Held, through: int) -> None:
     account = held.account
     if account.kind is not Kind.DELETE_BY:
         if through:
-            raise _invalid("through", "0, but for delete_by")
+            raise invalid("through", "0, but for delete_by")
         return
     last = retention.last_entry(change.connection, account.contract, account.until)
     if not held.first <= through <= last:
-        raise _invalid("through", f"an entry from {held.first} to {last}, as the obligation tells")
+        raise invalid("through", f"an entry from {held.first} to {last}, as the obligation tells")
 
 
 def _require_fetched(change: Change, held: Held) -> None:
@@ -245,7 +245,3 @@ def _require_open(account: Account) -> None:
 
 def _wrong_state(account: Account, why: str) -> SlussError:
     return SlussError(Reason.OBLIGATION_WRONG_STATE, why, obligation=account.id, state=account.state)
-
-
-def _invalid(field: str, why: str) -> SlussError:
-    return SlussError(Reason.INVALID_REQUEST, f"{field}: {why}", field=field)

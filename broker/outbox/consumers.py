@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
 from broker.clock import DAY
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.outbox.kinds import CONSUMER, Failure, Kind, is_dead, wait_us
 from broker.outbox.queue import DELIVERY, ITEM
 from broker.policies import notices
@@ -88,8 +88,7 @@ def check_name(name: str) -> None:
         SlussError: INVALID_REQUEST.
     """
     if not CONSUMER.fullmatch(name):
-        told = "consumer: a letter, then up to 31 of a-z 0-9 -"
-        raise SlussError(Reason.INVALID_REQUEST, told, field="consumer")
+        raise invalid("consumer", "a letter, then up to 31 of a-z 0-9 -")
 
 
 def require_own(consumer: Consumer, principal: str) -> None:
@@ -150,7 +149,7 @@ def acknowledge(
     check_name(name)
     consumer = find(change.connection, name)
     if consumer is None:
-        raise SlussError(Reason.INVALID_REQUEST, "consumer: it has never watched the outbox", field="consumer")
+        raise invalid("consumer", "it has never watched the outbox")
     require_own(consumer, change.principal.name)
     every = all_of_them(change.connection)
     return [_answer(change, consumer, every, answer, first_wait_us) for answer in answers]

@@ -13,7 +13,7 @@ from broker.choices.model import ChoiceMade, Recording
 from broker.choices.rule import OPTED_OUT
 from broker.clock import day_of
 from broker.erasure import erasing
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.ledger import entry
 from broker.ledger.rows import read_entries
 from broker.obligations.owing import progress
@@ -137,7 +137,7 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
     def work() -> Done:
         held = based_on(change, call, rules.Step.OBJECT)
         if not held.person:
-            raise SlussError(Reason.INVALID_REQUEST, "person_id: whose request is it?", field="person_id")
+            raise invalid("person_id", "whose request is it?")
         for purpose in purposes:
             made = ChoiceMade(purpose, OPTED_OUT, (), channel)
             own_id = persons.request_body(change.snapshot.vault, "objection", call.request, purpose)[:16]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from broker import requests
 from broker.clock import day_of
 from broker.compromise import locks
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.outbox.queue import queue
 from broker.person_requests import rules
 from broker.person_requests.model import Facts, Identity, Kind, Words
@@ -131,7 +131,7 @@ def note_identity(change: Change, call: Call, method: str, result: Identity, per
         held = based_on(change, call, rules.Step.CHECK)
         words = held.words
         if words is None or (person and words.person not in (0, person)):
-            raise SlussError(Reason.INVALID_REQUEST, "person_id: the request is another person's", field="person_id")
+            raise invalid("person_id", "the request is another person's")
         if person:
             persons.active(change.connection, person)
             if rules.needs_unlocked(held.facts.kind, rules.Step.CHECK):
@@ -140,7 +140,7 @@ def note_identity(change: Change, call: Call, method: str, result: Identity, per
             if not known:
                 _confirm(change, replace(held, words=words))
         if result is Identity.PASSED and not words.person:
-            raise SlussError(Reason.INVALID_REQUEST, "person_id: whose request is it?", field="person_id")
+            raise invalid("person_id", "whose request is it?")
         facts = rules.checked(held.facts, result, method, day_of(change.now_us))
         return write(change, replace(held, facts=facts, words=words), rules.Step.CHECK, "")
 

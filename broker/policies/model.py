@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.catalogue.model import VERSION
 from broker.clock import DAY, micros
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.ledger.entry import base64url, canonical
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def check_version(version: str) -> str:
         SlussError: INVALID_REQUEST.
     """
     if not VERSION.fullmatch(version):
-        raise SlussError(Reason.INVALID_REQUEST, "version: letters, digits and . _ -, at most 32", field="version")
+        raise invalid("version", "letters, digits and . _ -, at most 32")
     return version
 
 

@@ -10,6 +10,7 @@ from broker import case_files
 from broker.case_files import FILE
 from broker.complaints import handling, links, remedies, rules, statistics
 from broker.complaints.handling import ROOM
+from broker.errors import invalid
 from broker.ids import parse_request_id
 from broker.pages import page_size
 from broker.wire import checks
@@ -145,7 +146,7 @@ class Complaints:
 
         def work(view: View) -> pb.GetComplaintStatisticsResponse:
             if not 1 <= request.year <= MAX_YEAR:
-                raise checks.invalid("year", "such as 2026")
+                raise invalid("year", "such as 2026")
             return pb.GetComplaintStatisticsResponse(counts=map(wire.count, statistics.statistics(view, request.year)))
 
         return await self._call(self._desk.read, caller, work)

@@ -23,7 +23,7 @@ from sqlalchemy import exists, func, insert, select, update
 from broker import requests
 from broker.clock import SECOND, day_of, rfc3339
 from broker.contracts import State, canary_state, safe_contract
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.handles import handles_of
 from broker.ids import new_person_id
 from broker.ledger import entry
@@ -160,8 +160,7 @@ def _terms(held: HeldContract) -> Terms:
 
 def _check_reason(reason: str) -> None:
     if _NAMES_A_CONTRACT.search(reason):
-        why = "reason: names a contract; the entry is for all to read, so that would tell where canaries are"
-        raise SlussError(Reason.INVALID_REQUEST, why, field="reason")
+        raise invalid("reason", "names a contract; the entry is for all to read, so that would tell where canaries are")
 
 
 def _telling(change: Change, terms: Terms, template: Template) -> frozenset[str]:
@@ -181,8 +180,7 @@ def _telling(change: Change, terms: Terms, template: Template) -> frozenset[str]
         )
         raise SlussError(Reason.INVALID_REQUEST, why, field="template")
     if all(grant.population.persons for grant in terms.grants):
-        why = "contract_id: its grants list their persons, and nobody can be added to them"
-        raise SlussError(Reason.INVALID_REQUEST, why, field="contract_id")
+        raise invalid("contract_id", "its grants list their persons, and nobody can be added to them")
     return telling
 
 
@@ -306,7 +304,7 @@ def retire(change: Change, asked: Retiring) -> tuple[int, int]:
     found = {row.number: row for row in change.connection.execute(query.order_by(CANARY.c.number))}
     numbers = sorted(asked.numbers) if asked.numbers else sorted(found)[:MAX_PLANTED]
     if any(number not in found for number in numbers):
-        raise SlussError(Reason.INVALID_REQUEST, "numbers: one is no canary of this contract in use", field="numbers")
+        raise invalid("numbers", "one is no canary of this contract in use")
     if not numbers:
         return 0, 0
     committed = _commitment(vault, asked.contract, "retired", numbers, rfc3339(change.now_us))

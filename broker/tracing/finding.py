@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, select
 
 from broker.clock import SECOND
 from broker.contracts import PERSON_ACTIVE
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.ids import person_text
 from broker.store.driver import parts
 from broker.store.queries import BLIND_INDEX, read_persons
@@ -91,8 +91,7 @@ def find(view: View, rows: Sequence[Leaked]) -> list[FoundRow]:
 def _read(view: View, catalogue: Catalogue, row: Leaked) -> list[_Read]:
     read = [_Read(view, catalogue.field(name), text) for name, text in row.values]
     if not any(each.field.index for each in read):
-        told = f"rows: row {row.row} has no value of a field that persons are looked up by, such as email"
-        raise SlussError(Reason.INVALID_REQUEST, told, field="rows")
+        raise invalid("rows", f"row {row.row} has no value of a field that persons are looked up by, such as email")
     return read
 
 

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 from broker.clock import day_of, start_of
-from broker.errors import Reason, SlussError
+from broker.errors import SlussError, invalid
 from broker.ids import parse_person
 from broker.values import is_plain_text
 
@@ -94,8 +94,3 @@ def past(text: str, field: str, now_us: int) -> date:
     if found > day_of(now_us):
         raise invalid(field, "in the future")
     return found
-
-
-def invalid(field: str, why: str) -> SlussError:
-    """The refusal of a field."""
-    return SlussError(Reason.INVALID_REQUEST, f"{field}: {why}", field=field)

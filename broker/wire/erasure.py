@@ -8,6 +8,7 @@ from sluss.v1 import erasure_pb2 as pb
 
 from broker.clock import day_of, rfc3339
 from broker.erasure.hold_rules import LAST_DAY, HoldState
+from broker.errors import invalid
 from broker.ids import person_text
 from broker.wire import checks
 
@@ -33,9 +34,9 @@ def until(text: str, now_us: int) -> date | None:
         return None
     found = checks.day(text, "until")
     if found < day_of(now_us):
-        raise checks.invalid("until", "in the past")
+        raise invalid("until", "in the past")
     if found > LAST_DAY:
-        raise checks.invalid("until", f"at most {LAST_DAY.isoformat()}")
+        raise invalid("until", f"at most {LAST_DAY.isoformat()}")
     return found
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sluss.v1 import obligation_pb2 as pb
 
+from broker.errors import invalid
 from broker.obligations import answering, retention
 from broker.obligations.answering import Signed
 from broker.obligations.owing import day_after
@@ -77,9 +78,9 @@ def wanted(view: View, request: pb.ListObligationsRequest) -> Filter:
         check_principal(recipient, "recipient")
     if view.principal.kind == "subcontractor":
         if recipient not in ("", view.principal.name):
-            raise checks.invalid("recipient", "leave it empty: you see your own")
+            raise invalid("recipient", "leave it empty: you see your own")
         if cause:
-            raise checks.invalid("cause", "not for subcontractors")
+            raise invalid("cause", "not for subcontractors")
         recipient = view.principal.name
     if cause:
         checks.text(cause, "cause", MAX_ID)
@@ -96,7 +97,7 @@ def signed(
         SlussError: INVALID_REQUEST.
     """
     if not 1 <= len(request.signature) <= MAX_SIGNATURE:
-        raise checks.invalid("signature", f"1 to {MAX_SIGNATURE} bytes")
+        raise invalid("signature", f"1 to {MAX_SIGNATURE} bytes")
     return Signed(request.time, request.signature, caller.evidence.certificate_der)
 
 
