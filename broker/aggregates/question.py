@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -14,7 +14,7 @@ import orjson
 
 from broker.catalogue.forbidden import is_technical_identifier
 from broker.catalogue.usage import DAY, MONTH, TIMES, Noise
-from broker.clock import SECOND, day_of
+from broker.clock import SECOND, day_of, start_of
 from broker.errors import Reason, SlussError, invalid
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ QUANTITIES: Final[Mapping[str, frozenset[str]]] = {
 MAX_CELLS: Final = 4_096
 MAX_GROUPS: Final = 3
 MAX_DAYS: Final = 3_660
-DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,5 +279,5 @@ def require_closed(question: Question, now_us: int, closing_days: int) -> None:
     closed = last_closed_day(now_us, closing_days)
     if question.last_day > closed:
         opens = question.last_day + timedelta(days=closing_days + 1)
-        wait = int(datetime(opens.year, opens.month, opens.day, tzinfo=UTC).timestamp()) - now_us // SECOND
+        wait = start_of(opens) // SECOND - now_us // SECOND
         raise SlussError(Reason.PERIOD_NOT_CLOSED, last_closed_day=closed.isoformat(), retry_after_s=str(max(wait, 1)))

@@ -19,9 +19,8 @@ import orjson
 from sqlalchemy import delete, func, select
 
 from broker import requests
-from broker.aggregates.question import DAY_S
 from broker.catalogue.forbidden import is_technical_identifier
-from broker.clock import SECOND, day_of
+from broker.clock import DAY, SECOND, day_of
 from broker.errors import Reason, SlussError
 from broker.persons.model import ACTIVE
 from broker.store import tables
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
 USAGE_LABEL: Final = b"sluss/v1 usage\x00"
 COMBINATION = tables.core(tables.UsageCombination)
 EVENT = tables.core(tables.UsageEvent)
+FIRST_DAY: Final = date(1970, 1, 1)
+"""Day 0, as the store counts days."""
 MAX_SECONDS: Final = 86_400
 MAX_SKEW_US: Final = 300 * SECOND
 """How far an event's time may lie ahead: the clocks of machines differ."""
@@ -176,7 +177,7 @@ def held(view: View, person: int) -> list[Held]:
     found: list[Held] = []
     for tag in tags_of(view, {person}).values():
         for event, day, attributes, events, seconds in fetch(view.connection, _HELD, (tag,)):
-            used = date(1970, 1, 1) + timedelta(days=day)
+            used = FIRST_DAY + timedelta(days=day)
             found.append(Held(event, used, orjson.loads(attributes), int(events), int(seconds)))
     return found
 
@@ -203,8 +204,8 @@ def expire(connection: Connection, before_day: int) -> int:
 
 
 def day_number(day: date) -> int:
-    """A day as the store counts it: days since 1970."""
-    return (day - date(1970, 1, 1)).days
+    """A day as the store counts it."""
+    return (day - FIRST_DAY).days
 
 
 def _checked(each: Used | SlussError, catalogue: Catalogue, now_us: int, oldest: int) -> Used:
@@ -222,7 +223,7 @@ def _checked(each: Used | SlussError, catalogue: Catalogue, now_us: int, oldest:
             raise _wrong(Reason.INVALID_VALUE, f"attributes.{name}", "not one of the catalogue's values")
     if each.seconds > (MAX_SECONDS if event.max_seconds else 0):
         raise _wrong(Reason.INVALID_VALUE, "seconds", f"at most {MAX_SECONDS:,}, and 0 for an event without a duration")
-    if each.at_us > now_us + MAX_SKEW_US or each.at_us // SECOND // DAY_S < oldest:
+    if each.at_us > now_us + MAX_SKEW_US or each.at_us // DAY < oldest:
         raise _wrong(Reason.INVALID_VALUE, "at", "in the future, or before what is kept")
     return each
 
@@ -260,7 +261,7 @@ def _insert(connection: Connection, rows: Sequence[tuple[int, Used]]) -> None:
         name = used.event, text
         if name not in numbers:
             numbers[name] = _number(connection, *name)
-        day = used.at_us // SECOND // DAY_S
+        day = used.at_us // DAY
         made.append((tag, numbers[name], day, secrets.randbits(62), used.seconds))
     write(connection, _INSERT, made)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from broker import case_files, requests
 from broker.clock import DAY
 from broker.complaints import links, remedies, rules
-from broker.complaints.rules import State, Step
+from broker.complaints.rules import ROOM, State, Step
 from broker.contracts import Step as ContractStep
 from broker.erasure.erasing import erase
 from broker.errors import invalid
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from broker.agreements import Agreements
     from broker.case_files import File
     from broker.desk import Change, View
-
-ROOM: Final = "complaint"
 
 
 @dataclass(frozen=True, slots=True)

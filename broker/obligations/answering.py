@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from broker import free_text
-from broker.clock import SECOND, micros
+from broker.clock import SECOND, day_of, micros
 from broker.contracts import State as ContractState
 from broker.errors import Reason, SlussError, invalid
 from broker.obligations import retention, rows
@@ -24,6 +24,7 @@ from broker.obligations.statement import ANSWERS, statement
 from broker.signatures import verify_signature
 
 if TYPE_CHECKING:
+    from broker.contracts import ContractFacts
     from broker.desk import Change, View
     from broker.obligations.rows import Held
     from broker.obligations.rules import Account
@@ -57,17 +58,17 @@ def seen(view: View, obligation: str) -> Held:
     return held
 
 
-def is_over(view: View, contract: str) -> bool:
+def is_over(contract: ContractFacts, now_us: int) -> bool:
     """Whether nothing can be fetched under a contract any more."""
-    facts = view.snapshot.contract(view.connection, contract).facts
-    ended = facts.terms is None or facts.terms.valid_until.isoformat() < day_after(view.now_us, 0)
-    return facts.state is ContractState.TERMINATED or ended
+    terms = contract.terms
+    return contract.state is ContractState.TERMINATED or terms is None or terms.valid_until < day_of(now_us)
 
 
 def instruction(view: View, account: Account) -> str:
     """What its recipient is to do, as the contract stands now."""
     if account.kind is Kind.CORRECT:
-        return "delete_fields" if is_over(view, account.contract) else "fetch_and_replace"
+        facts = view.snapshot.contract(view.connection, account.contract).facts
+        return "delete_fields" if is_over(facts, view.now_us) else "fetch_and_replace"
     return INSTRUCTIONS[account.kind]
 
 

@@ -15,7 +15,7 @@ from broker.clock import day_of
 from broker.erasure import erasing
 from broker.errors import Reason, SlussError, invalid
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
+from broker.ledger.rows import stored_entries
 from broker.obligations.owing import progress
 from broker.person_requests import rules
 from broker.person_requests.rows import forgotten, of_person, timeline, write
@@ -65,7 +65,7 @@ def hand_over(change: Change, call: Call, digest: bytes, how: str) -> Done:
     def work() -> Done:
         held = based_on(change, call, rules.Step.HAND_OVER)
         left = [event.index for event in timeline(change, held) if event.event == rules.Step.EXPORT]
-        known = {entry.parse(read_entries(change.connection, index, 1)[0].entry)["document"] for index in left}
+        known = {entry.parse(row.entry)["document"] for row in stored_entries(change.connection, left)}
         if entry.base64url(digest) not in known:
             raise SlussError(Reason.INVALID_REQUEST, "sha256: no export of this request", field="sha256")
         return write(change, _fulfilled(change, held), rules.Step.HAND_OVER, how)

@@ -9,7 +9,7 @@ from sluss.v1 import complaint_pb2 as pb
 from broker import case_files
 from broker.case_files import FILE
 from broker.complaints import handling, links, remedies, rules, statistics
-from broker.complaints.handling import ROOM
+from broker.complaints.rules import ROOM, State
 from broker.errors import invalid
 from broker.ids import parse_request_id
 from broker.pages import page_size
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from broker.pages import Cursors
     from broker.rpc.threads import Threads
 
+DEFAULT_ROWS = 50
+MAX_ROWS = 100
 MAX_YEAR = 9_000
 
 
@@ -125,11 +127,11 @@ class Complaints:
         """List."""
 
         def work(view: View) -> pb.ListComplaintsResponse:
-            size = page_size(request.page_size, 50, 100)
+            size = page_size(request.page_size, DEFAULT_ROWS, MAX_ROWS)
             state, handler = wire.complaint_state(request.state), wire.handler(request.handler)
             where = [FILE.c.state == state] if state else []
             where += [FILE.c.handler == handler] if handler else []
-            where += [FILE.c.state != "closed", FILE.c.due_at < view.now_us] if request.overdue else []
+            where += [FILE.c.state != State.CLOSED, FILE.c.due_at < view.now_us] if request.overdue else []
             binding = ("complaints", state, handler, request.overdue)
             before = self._cursors.number(request.page_token, *binding)
             found, last = case_files.page(view, ROOM, where, before, size)

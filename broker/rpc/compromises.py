@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from broker.pages import Cursors
     from broker.rpc.threads import Threads
 
+DEFAULT_ROWS = 50
+MAX_ROWS = 100
+DEFAULT_ENTRIES = 100
+MAX_ENTRIES = 500
+
 
 class Compromises:
     """The servicer; see compromise.proto for what each method does."""
@@ -85,7 +90,7 @@ class Compromises:
         """List."""
 
         def work(view: View) -> pb.ListReportsResponse:
-            size, state = page_size(request.page_size, 50, 100), wire.report_state(request.state)
+            size, state = page_size(request.page_size, DEFAULT_ROWS, MAX_ROWS), wire.report_state(request.state)
             binding = ("reports", state)
             before = self._cursors.number(request.page_token, *binding)
             found, last = case_files.page(view, ROOM, [FILE.c.state == state] if state else [], before, size)
@@ -100,7 +105,7 @@ class Compromises:
         """List the suspect window."""
 
         def work(view: View) -> pb.ListSuspectDisclosuresResponse:
-            size = page_size(request.page_size, 100, 500)
+            size = page_size(request.page_size, DEFAULT_ENTRIES, MAX_ENTRIES)
             file = case_files.load(view, ROOM, request.report_id)
             binding = ("suspects", file.id)
             after = self._cursors.number(request.page_token, *binding, first=-1)

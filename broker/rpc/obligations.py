@@ -65,8 +65,7 @@ class Obligations:
                 wanted.cause,
                 wanted.overdue,
             )
-            token = request.page_token
-            after = self._cursors.number(token, *binding, first=BEFORE_ALL)
+            after = self._cursors.number(request.page_token, *binding, first=BEFORE_ALL)
             found = report.listed(view, wanted, after, size + 1)
             more = len(found) > size
             return pb.ListObligationsResponse(

@@ -175,7 +175,7 @@ class Trace:
         self._hold_all()
         persons = count_persons(change.connection)
         sources = self._ties.sources
-        once = [Pattern(*key[:1], count, key[1], key[2]) for key, count in self._once.items()]
+        once = [Pattern(mask, count, canary, known) for (mask, canary, known), count in self._once.items()]
         found, elsewhere = posterior(once, [source.held for source in sources], max(persons, 1), self.asked.assumed)
         for source, likelihood in zip(sources, found, strict=True):
             source.likelihood = likelihood

@@ -10,9 +10,9 @@ from broker.errors import invalid
 from broker.obligations import answering, retention
 from broker.obligations.answering import Signed
 from broker.obligations.owing import day_after
-from broker.obligations.report import Filter, RecipientReport, days_overdue, known_states
+from broker.obligations.report import Filter, RecipientReport, days_overdue
 from broker.obligations.rows import DIGEST_BYTES
-from broker.obligations.rules import Kind
+from broker.obligations.rules import Kind, State
 from broker.slice_terms import unbase64
 from broker.watching import check_principal
 from broker.wire import checks
@@ -69,10 +69,10 @@ def wanted(view: View, request: pb.ListObligationsRequest) -> Filter:
     """The filter asked for.
 
     Raises:
-        SlussError: INVALID_REQUEST; ROLE_NOT_ALLOWED is not: a subcontractor that asks for others sees none.
+        SlussError: INVALID_REQUEST, of a subcontractor that asks for another's or by a cause too.
     """
     for state in request.states:
-        checks.among(state, frozenset(known_states()), "states")
+        checks.among(state, frozenset(State), "states")
     recipient, cause = request.recipient, request.cause
     if recipient:
         check_principal(recipient, "recipient")
