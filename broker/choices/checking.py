@@ -11,7 +11,8 @@ from broker.clock import micros
 from broker.errors import Reason, SlussError, invalid
 from broker.free_text import personal
 from broker.persons.checking import check_word
-from broker.values import is_plain_text, validate
+from broker.plain_text import is_plain_text
+from broker.values import validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

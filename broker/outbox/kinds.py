@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.clock import SECOND
 from broker.errors import invalid
-from broker.values import is_plain_text
+from broker.plain_text import is_plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from broker.clock import day_of, start_of
 from broker.errors import SlussError, invalid
 from broker.ids import parse_person
-from broker.values import is_plain_text
+from broker.plain_text import is_plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

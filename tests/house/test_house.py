@@ -49,6 +49,7 @@ PURE = [
     "persons/checking",
     "persons/model",
     "pki",
+    "plain_text",
     "policies/model",
     "sealing",
     "signatures",
