@@ -31,7 +31,7 @@ from broker.intake.faults import Fault, FaultyRows, Record, Row
 from broker.intake.lines import Lines
 from sluss_cli.exits import Exit
 from sluss_cli.given_file import check_regular, own_files
-from sluss_cli.imports import SHOWN_FAULTS
+from sluss_cli.imports import SHOWN_FAULTS, FaultyFile
 from sluss_cli.problems import usage
 from sluss_cli.progress import progress
 from sluss_cli.row_file import create_private, spreadsheet_cell
@@ -85,9 +85,6 @@ AsOfOption = Annotated[
 ]
 CountryOption = Annotated[
     str, typer.Option(help="Of telephone numbers without a country code, such as SE.", metavar="CODE")
-]
-FaultyOption = Annotated[
-    Path | None, typer.Option(help="Where faulty rows go; default: FILE.faulty.EXT.", metavar="FILE")
 ]
 
 
@@ -184,7 +181,7 @@ def import_(
     evidence: Annotated[str, typer.Option(help="For rows without one.", metavar="TEXT")] = "",
     as_of: AsOfOption = "",
     country: CountryOption = "",
-    faulty: FaultyOption = None,
+    faulty: FaultyFile = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask the broker what it would do, and record nothing.")
     ] = False,

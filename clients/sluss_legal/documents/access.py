@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sluss_legal.dates import moment
+from sluss_legal.documents import writers
 from sluss_legal.documents.accounting import field_text
 from sluss_legal.documents.model import Document, Facts, Heading, Table, Text
 from sluss_legal.tongue import tongue_of
-from sluss_legal.words import N_
+from sluss_legal.words import CATEGORIES, N_
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     from sluss_legal.tongue import Tongue
 
 VERSION = 1
-CATEGORIES = {
-    "identity": N_("Identity"),
-    "contact": N_("Contact"),
-    "account": N_("Account"),
-    "usage": N_("Usage"),
-    "financial": N_("Financial"),
-    "technical": N_("Technical"),
-}
 STATES = {"in": N_("yes"), "out": N_("no")}
 CHANNELS = {"email": N_("e-mail"), "phone": N_("phone"), "post": N_("post"), "sms": N_("SMS")}
 KINDS = {
@@ -105,17 +98,13 @@ def access(data: bytes, sha256: str) -> Access:
 
 def pdf_of(about: Access, language: str) -> bytes:
     """The export as PDF in a language."""
-    from sluss_legal.documents.pdf import pdf  # noqa: PLC0415 - typst is of the extra `legal`
-
     made = datetime.fromisoformat(about.said["made"]).astimezone(UTC)
-    return pdf(document(about, tongue_of(language)), made)
+    return writers.pdf(document(about, tongue_of(language)), made)
 
 
 def html_of(about: Access, language: str) -> bytes:
     """The export as a web page in a language."""
-    from sluss_legal.documents.html import html  # noqa: PLC0415 - jinja2 is of the extra `legal`
-
-    return html(document(about, tongue_of(language)))
+    return writers.html(document(about, tongue_of(language)))
 
 
 def document(about: Access, tongue: Tongue) -> Document:
