@@ -40,7 +40,10 @@ PART: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A consumer: the kinds that it takes, empty for all, and the first item that it gets."""
+    """A consumer: the kinds that it takes, empty for all, and the first item that it gets.
+
+    `at` is since when it is known, in microseconds since 1970 UTC.
+    """
 
     name: str
     principal: str
