@@ -17,7 +17,7 @@ from sqlalchemy import func, insert, select, update
 from broker import timelines
 from broker.clock import day_of, rfc3339
 from broker.errors import Reason, SlussError
-from broker.keeping import CaseKeys
+from broker.keeping import PRIVATE, CaseKeys
 from broker.ledger import entry
 from broker.ledger.standing import differs
 from broker.store import tables
@@ -225,7 +225,7 @@ def _commitment(file: File) -> bytes:
 
 
 def _private_name(name: str) -> str:
-    return f"{name}/private"
+    return f"{name}{PRIVATE}"
 
 
 def _canonical(said: dict[str, Any]) -> bytes:

@@ -88,10 +88,16 @@ def _again(change: Change, asked: Registration, reply: str) -> Registered:
 def _confirmation(
     change: Change, asked: Registration, person: int, values: dict[str, str], at: int, policy: str
 ) -> Confirmation:
-    given = showing.confirm(
-        change.snapshot.catalogue, person, values, asked.source, asked.choices, at=at, policy=policy
+    return showing.confirm(
+        change.snapshot.catalogue,
+        person,
+        values,
+        asked.source,
+        asked.choices,
+        at=at,
+        policy=policy,
+        accepted=asked.accepted,
     )
-    return replace(given, accepted=asked.accepted)
 
 
 def _body(change: Change, asked: Registration) -> bytes:
