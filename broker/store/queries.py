@@ -119,16 +119,6 @@ def find_persons(connection: Connection, kind: str, digest: bytes) -> list[int]:
     return list(connection.execute(found.order_by(BLIND_INDEX.c.person)).scalars())
 
 
-def person_with_number(connection: Connection, digest: bytes) -> int | None:
-    """The id of the person registered under a customer number, by the number's blind-index digest.
-
-    Raises:
-        SQLAlchemyError: inside `reading` or `writing` it leaves as LEDGER_UNAVAILABLE.
-    """
-    found = select(UNIQUE_NUMBER.c.person).where(UNIQUE_NUMBER.c.digest == digest)
-    return connection.execute(found).scalar_one_or_none()
-
-
 def rewrap_all(engine: Engine, vault: Vault) -> int:
     """After a rotation: puts every wrapped key under its ring's newest version; counts the rows changed.
 

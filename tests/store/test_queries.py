@@ -19,9 +19,7 @@ from broker.store.queries import (
     CONTRACT,
     EPOCH,
     PERSON,
-    UNIQUE_NUMBER,
     find_persons,
-    person_with_number,
     persons_after,
     read_persons,
     rewrap_all,
@@ -100,12 +98,9 @@ def test_persons_are_found_by_digest_of_the_right_kind(store_engine):
             ("email", b"b" * 16, 8),
         ]
         connection.execute(insert(BLIND_INDEX), [dict(zip(("kind", "digest", "person"), r, strict=True)) for r in rows])
-        connection.execute(insert(UNIQUE_NUMBER).values(digest=b"n" * 16, person=3))
     with reading(store_engine) as connection:
         assert find_persons(connection, "email", b"a" * 16) == [2, 3]
         assert find_persons(connection, "email", b"c" * 16) == []
-        assert person_with_number(connection, b"n" * 16) == 3
-        assert person_with_number(connection, b"m" * 16) is None
 
 
 @pytest.fixture
