@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
 from broker import contract_terms, free_text, requests
-from broker.clock import SECOND
+from broker.clock import DAY, SECOND, day_of
 from broker.contract_history import EVENTS
 from broker.contracts import SIGNATURE_LABEL, ContractFacts, State, Step, Terms, next_state, parse_state
 from broker.errors import Reason, SlussError
@@ -42,7 +41,7 @@ MAX_REASON = 500
 MAX_KEYS = 24
 """Keys that a subcontractor may register within `KEYS_WINDOW_US`. Each is an entry for ever, and as an epoch lasts an
 hour at most, a key that is rotated more often than that protects nothing more."""
-KEYS_WINDOW_US = 86_400 * SECOND
+KEYS_WINDOW_US = DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +78,10 @@ class Agreements:
         """
         contract_terms.check(terms, change.snapshot.catalogue)
         body = hashlib.sha256(b"propose\x00" + contract_terms.canonical("", 1, terms)).digest()
-        known = requests.find_one(change.connection, change.principal.name, request_id, body)
+        known = requests.find_one(change, request_id, body)
         if known is not None:
             return show(change.connection, known.reply.decode("ascii"))
-        year = datetime.fromtimestamp(change.now_us // SECOND, UTC).year
+        year = day_of(change.now_us).year
         contract = f"C-{year}-{change.tx.number_contract():04d}"
         handle_key = self._vault.wrap_handle_key(contract, secrets.token_bytes(HANDLE_KEY_BYTES))
         change.connection.execute(
@@ -99,7 +98,7 @@ class Agreements:
             )
         )
         index = _add_version(change, contract, 1, terms, "proposed")
-        _remember(change, request_id, requests.Known(body, index, 1, contract.encode("ascii")))
+        requests.remember_one(change, request_id, requests.Known(body, index, 1, contract.encode("ascii")))
         return show(change.connection, contract)
 
     def amend(self, change: Change, contract: str, terms: Terms, etag: str, request_id: bytes) -> ContractView:
@@ -111,7 +110,7 @@ class Agreements:
         row = contract_row(change.connection, contract)
         contract_terms.check(terms, change.snapshot.catalogue)
         body = hashlib.sha256(b"amend\x00" + contract_terms.canonical(contract, 1, terms)).digest()
-        if requests.find_one(change.connection, change.principal.name, request_id, body) is not None:
+        if requests.find_one(change, request_id, body) is not None:
             return show(change.connection, contract)
         _require_etag(row, etag, required=True)
         next_state(contract, parse_state(contract, row.state), Step.AMEND)
@@ -120,7 +119,7 @@ class Agreements:
         version = show(change.connection, contract).versions[-1].version + 1
         index = _add_version(change, contract, version, terms, "amended")
         _move(change, row, {"proposed": version})
-        _remember(change, request_id, requests.Known(body, index, 1, contract.encode("ascii")))
+        requests.remember_one(change, request_id, requests.Known(body, index, 1, contract.encode("ascii")))
         return show(change.connection, contract)
 
     def accept(
@@ -135,7 +134,7 @@ class Agreements:
         """
         row = _own_row(change, contract)
         name = _acceptance(contract, version)
-        known = requests.find_one(change.connection, change.principal.name, name, name)
+        known = requests.find_one(change, name, name)
         if known is not None:
             verify_signature(certificate_der, signature, SIGNATURE_LABEL + known.reply, contract=contract)
             return show(change.connection, contract), known.first_entry
@@ -159,7 +158,7 @@ class Agreements:
         )
         _move(change, row, {"state": following, "version": version, "proposed": 0})
         index = _log(change, row, Step.ACCEPT, version, hashlib.sha256(terms).digest(), "", signature)
-        _remember(change, name, requests.Known(name, index, 1, terms))
+        requests.remember_one(change, name, requests.Known(name, index, 1, terms))
         return show(change.connection, contract), index
 
     def step(self, change: Change, contract: str, step: Step, reason: str, etag: str) -> tuple[ContractView, int]:
@@ -330,7 +329,3 @@ def _log(
         signature,
     )
     return change.tx.append(body)
-
-
-def _remember(change: Change, request_id: bytes, known: requests.Known) -> None:
-    requests.remember(change.connection, [((change.principal.name, request_id), known)], change.now_us)

@@ -4,23 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluss.v1 import (
-    aggregate_pb2,
-    choice_pb2,
-    complaint_pb2,
-    compromise_pb2,
-    contract_pb2,
-    disclosure_pb2,
-    erasure_pb2,
-    ledger_pb2,
-    legal_pb2,
-    obligation_pb2,
-    outbox_pb2,
-    person_pb2,
-    person_request_pb2,
-    policy_pb2,
-    trace_pb2,
-)
+from google.protobuf import descriptor_pool
 from sqlalchemy import update
 
 from broker import epochs, requests, volumes
@@ -145,88 +129,33 @@ class App:
 
     def services(self) -> list[tuple[ServiceDescriptor, object]]:
         """Every service with its servicer, for the guard."""
-        agreed = Agreements(self.vault)
-        call, cursors = self._threads, self._cursors
-        return [
-            (
-                disclosure_pb2.DESCRIPTOR.services_by_name["DisclosureService"],
-                Disclosures(self.desk, self._batches, agreed, cursors, call),
-            ),
-            (
-                contract_pb2.DESCRIPTOR.services_by_name["ContractService"],
-                Contracts(self.desk, agreed, cursors, call),
-            ),
-            (
-                person_pb2.DESCRIPTOR.services_by_name["PersonService"],
-                Persons(self.desk, Importer(self.engine, self.desk), call),
-            ),
-            (
-                trace_pb2.DESCRIPTOR.services_by_name["TraceService"],
-                Traces(self.desk, cursors, call),
-            ),
-            (
-                choice_pb2.DESCRIPTOR.services_by_name["ChoiceService"],
-                Choices(self.desk, cursors, call),
-            ),
-            (
-                ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],
-                Ledgers(self.desk, self.ledger, cursors, call),
-            ),
-            (
-                policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
-                Policies(self.desk, cursors, call),
-            ),
-            (
-                outbox_pb2.DESCRIPTOR.services_by_name["OutboxService"],
-                Outbox(self.desk, cursors, call, round(self._settings.outbox_retry_s * SECOND)),
-            ),
-            (
-                compromise_pb2.DESCRIPTOR.services_by_name["CompromiseService"],
-                Compromises(self.desk, cursors, call),
-            ),
-            (
-                complaint_pb2.DESCRIPTOR.services_by_name["ComplaintService"],
-                Complaints(self.desk, agreed, cursors, call, self.scrubber.tell),
-            ),
-            (
-                legal_pb2.DESCRIPTOR.services_by_name["LegalService"],
-                Legal(
-                    self.desk,
-                    self.ledger,
-                    self._batches,
-                    Cases(round(self._settings.emergency_confirm_s * SECOND)),
-                    cursors,
-                    call,
-                ),
-            ),
-            (
-                aggregate_pb2.DESCRIPTOR.services_by_name["AggregateService"],
-                Aggregates(
-                    self.desk,
-                    Questions(self.engine, self.ledger, self.desk, self._settings.usage_retention_months),
-                    self._settings.usage_retention_months,
-                    call,
-                    self._counting,
-                ),
-            ),
-            (erasure_pb2.DESCRIPTOR.services_by_name["ErasureService"], Erasures(self.desk, cursors, call)),
-            (
-                obligation_pb2.DESCRIPTOR.services_by_name["ObligationService"],
-                Obligations(self.desk, self.ledger, cursors, call, Pulse(self.rights)),
-            ),
-            (
-                person_request_pb2.DESCRIPTOR.services_by_name["PersonRequestService"],
-                PersonRequests(
-                    self.desk,
-                    self.ledger,
-                    self._settings.origin,
-                    cursors,
-                    call,
-                    self._exporting,
-                    self.scrubber.tell,
-                ),
-            ),
-        ]
+        named = descriptor_pool.Default().FindServiceByName
+        return [(named(f"sluss.v1.{name}"), servicer) for name, servicer in self._servicers().items()]
+
+    def _servicers(self) -> dict[str, object]:
+        """A servicer for each service of `sluss.v1`."""
+        desk, ledger, cursors, call, batches = self.desk, self.ledger, self._cursors, self._threads, self._batches
+        agreed, tell, settings = Agreements(self.vault), self.scrubber.tell, self._settings
+        retry_us, confirm_us = round(settings.outbox_retry_s * SECOND), round(settings.emergency_confirm_s * SECOND)
+        months = settings.usage_retention_months
+        questions = Questions(self.engine, ledger, desk, months)
+        return {
+            "AggregateService": Aggregates(desk, questions, months, call, self._counting),
+            "ChoiceService": Choices(desk, cursors, call),
+            "ComplaintService": Complaints(desk, agreed, cursors, call, tell),
+            "CompromiseService": Compromises(desk, cursors, call),
+            "ContractService": Contracts(desk, agreed, cursors, call),
+            "DisclosureService": Disclosures(desk, batches, agreed, cursors, call),
+            "ErasureService": Erasures(desk, cursors, call),
+            "LedgerService": Ledgers(desk, ledger, cursors, call),
+            "LegalService": Legal(desk, ledger, batches, Cases(confirm_us), cursors, call),
+            "ObligationService": Obligations(desk, ledger, cursors, call, Pulse(self.rights)),
+            "OutboxService": Outbox(desk, cursors, call, retry_us),
+            "PersonRequestService": PersonRequests(desk, ledger, settings.origin, cursors, call, self._exporting, tell),
+            "PersonService": Persons(desk, Importer(self.engine, desk), call),
+            "PolicyService": Policies(desk, cursors, call),
+            "TraceService": Traces(desk, cursors, call),
+        }
 
     def authorise(self, caller: Caller) -> Principal:
         """Who calls health or reflection, on the pins as they stand now.
@@ -273,7 +202,7 @@ class App:
         finally:
             # Whatever else is amiss: erasures are finished.
             self.scrubber.run()
-        self._complete_requests()
+        completing.run(self.engine, self.ledger, Rights(self.vault))
 
     def _keep_house(self) -> None:
         self.ledger.run(self._refusals.close)
@@ -291,16 +220,6 @@ class App:
         for _ in range(MOST_PARTS):
             if not self.ledger.run(lambda tx: notices.go_on(tx, rights.at(tx.connection))):
                 break
-
-    def _complete_requests(self) -> None:
-        rights, after = Rights(self.vault), 0
-        while True:
-            with reading(self.engine) as connection:
-                found = completing.candidates(connection, after)
-            if not found:
-                return
-            after, names = found[-1][0], [name for _, name in found]
-            self.ledger.run(lambda tx, names=names: completing.complete(tx, rights.at(tx.connection), names))  # type: ignore[misc]
 
     def start(self) -> None:
         """Before the first call is taken: the stored ledger is the one that was signed, and nobody came back.

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import func, insert, select, update
 
-from broker.clock import SECOND, rfc3339
+from broker import timelines
+from broker.clock import day_of, rfc3339
 from broker.errors import Reason, SlussError
-from broker.keeping import CaseKeys
+from broker.keeping import PRIVATE, CaseKeys
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
 from broker.ledger.standing import differs
 from broker.store import tables
 
@@ -30,12 +29,11 @@ if TYPE_CHECKING:
 
 FILE: Final = tables.core(tables.CaseFile)
 EVENT: Final = tables.core(tables.CaseFileEvent)
-ENTRY: Final = tables.core(tables.LedgerEntry)
 PER_YEAR: Final = 1_000_000
 LETTERS: Final = {"complaint": "K", "compromise": "B"}
+"""The rooms, and with what the ids of their files begin."""
 NAME: Final = re.compile(r"[BK]-[0-9]{4}-[0-9]{4,9}")
 """What a file's id looks like."""
-"""The rooms, and with what the ids of their files begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +64,10 @@ class File:
     keys: CaseKeys = field(repr=False)
     private_keys: CaseKeys | None = field(repr=False)
 
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A line of the timeline. `text` is empty once the person was erased; `proven`: the entry commits to it."""
-
-    at: str
-    by: str
-    event: str
-    text: str
-    index: int
-    proven: bool
+    @property
+    def text_keys(self) -> CaseKeys:
+        """Of the timeline's texts: the private ones while there are any, then those that are kept."""
+        return self.private_keys or self.keys
 
 
 def create(
@@ -84,7 +75,7 @@ def create(
     private: dict[str, Any],
 ) -> File:  # fmt: skip
     """A new file, not yet in the ledger: `log` puts it there, in the same transaction."""
-    year = datetime.fromtimestamp(change.now_us // SECOND, UTC).year
+    year = day_of(change.now_us).year
     first = year * PER_YEAR
     last = change.connection.execute(
         select(func.max(FILE.c.number)).where(
@@ -130,14 +121,7 @@ def load(view: View, room: str, name: str) -> File:
     if row is None:
         raise SlussError(Reason.FILE_UNKNOWN)
     file = _file(view, row)
-    index = view.connection.execute(
-        select(func.max(ENTRY.c.id)).where(ENTRY.c.contract == name, ENTRY.c.type == room)
-    ).scalar_one()
-    found = [] if index is None else read_entries(view.connection, index, 1)
-    if not found:
-        raise differs(room, case=name)
-    view.snapshot.standing.prove(view.connection, found)
-    said = entry.parse(found[0].entry)
+    said = timelines.last_said(view, name, room, differs(room, case=name))
     if (said["case"], said["state"], said["body"]) != (name, file.state, entry.base64url(_commitment(file))):
         raise differs(room, case=name)
     return file
@@ -153,19 +137,14 @@ def page(view: View, room: str, where: list[Any], before: int, size: int) -> tup
     return [load(view, room, row.id) for row in rows[:size]], last
 
 
-def timeline(view: View, file: File) -> list[Event]:
+def timeline(view: View, file: File) -> list[timelines.Event]:
     """What happened, oldest first, each text checked against its entry.
 
     Raises:
         SlussError: LEDGER_INCONSISTENT if a step is missing.
     """
-    rows = view.connection.execute(select(EVENT).where(EVENT.c.file == file.id).order_by(EVENT.c.entry)).all()
-    said = view.connection.execute(
-        select(ENTRY.c.id).where(ENTRY.c.contract == file.id, ENTRY.c.type == file.room).order_by(ENTRY.c.id)
-    ).scalars()
-    if [row.entry for row in rows] != list(said):
-        raise differs("timeline", case=file.id)
-    return [_event(view, file, row) for row in rows]
+    kept = select(EVENT.c.entry, EVENT.c.text).where(EVENT.c.file == file.id).order_by(EVENT.c.entry)
+    return timelines.timeline(view, file.id, file.room, file.text_keys, kept, differs("timeline", case=file.id))
 
 
 def based_on(file: File, etag: str) -> File:
@@ -188,8 +167,8 @@ def write(change: Change, file: File, event: str, text: str, **moved: Any) -> tu
 
 def log(change: Change, file: File, event: str, text: str) -> int:
     """Append the entry of what happened to a file as it stands now; `text` stays out of it. Gives its index."""
-    keys = file.private_keys or file.keys
-    at, said = change.now_us, keys.commit_text(rfc3339(change.now_us), text)
+    keys, at = file.text_keys, change.now_us
+    said = keys.commit_text(rfc3339(at), text)
     body = _commitment(file)
     by = change.principal.name
     if file.room == "complaint":
@@ -199,8 +178,7 @@ def log(change: Change, file: File, event: str, text: str) -> int:
         data = entry.compromise(at, event, file.id, file.state, by, principal=principal, body=body, text=said)
     index = change.tx.append(data)
     # An erased person's file goes on under the keys that are kept: nothing of the person is written any more.
-    sealed = keys.seal(f"event {index}", text.encode())
-    change.connection.execute(insert(EVENT).values(file=file.id, entry=index, text=sealed))
+    change.connection.execute(insert(EVENT).values(file=file.id, entry=index, text=timelines.seal(keys, index, text)))
     change.tx.bump_rights()
     return index
 
@@ -246,20 +224,8 @@ def _commitment(file: File) -> bytes:
     )
 
 
-def _event(view: View, file: File, row: Row[Any]) -> Event:
-    found = read_entries(view.connection, row.entry, 1)
-    view.snapshot.standing.prove(view.connection, found)
-    said = entry.parse(found[0].entry)
-    if not row.text:
-        return Event(said["at"], said["by"], said["event"], "", row.entry, proven=False)
-    keys = file.private_keys or file.keys
-    text = keys.open(f"event {row.entry}", row.text).decode()
-    proven = said["text"] == entry.base64url(keys.commit_text(said["at"], text))
-    return Event(said["at"], said["by"], said["event"], text, row.entry, proven)
-
-
 def _private_name(name: str) -> str:
-    return f"{name}/private"
+    return f"{name}{PRIVATE}"
 
 
 def _canonical(said: dict[str, Any]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 from broker.errors import Reason, SlussError
@@ -14,6 +14,9 @@ Clock = Callable[[], int]
 
 SECOND = 1_000_000
 """Microseconds in a second."""
+
+DAY = 86_400 * SECOND
+"""Microseconds in a day."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive on purpose: every time here is UTC, and naive is faster
 _LAST = 253_402_300_799_999_999
@@ -25,6 +28,16 @@ _WRONG = "a time is not written as 2026-11-23T22:33:57.123456Z"
 def system_clock() -> int:
     """The machine's time in microseconds since 1970 UTC."""
     return time.time_ns() // 1000
+
+
+def day_of(us: int) -> date:
+    """The day of a moment in microseconds since 1970 UTC, by UTC."""
+    return datetime.fromtimestamp(us // SECOND, UTC).date()
+
+
+def start_of(day: date) -> int:
+    """The first moment of a day (UTC), in microseconds since 1970 UTC."""
+    return int(datetime.combine(day, datetime.min.time(), UTC).timestamp()) * SECOND
 
 
 def rfc3339(us: int) -> str:

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import orjson
 
-from broker import values
 from broker.choices.rule import CHOICE_RULES
 from broker.contracts import (
     ONWARD_TRANSFER,
@@ -40,6 +39,7 @@ from broker.contracts import (
 )
 from broker.errors import Reason, SlussError
 from broker.ids import parse_person, person_text
+from broker.plain_text import is_plain_text
 
 if TYPE_CHECKING:
     from broker.catalogue import Catalogue
@@ -219,7 +219,7 @@ def _invalid(field: str, why: str) -> NoReturn:
 
 
 def _check_text(field: str, text: str) -> None:
-    if not values.is_plain_text(text, MAX_TEXT):
+    if not is_plain_text(text, MAX_TEXT):
         _invalid(field, f"1 to {MAX_TEXT} characters are needed, no controls or direction marks, no blanks around")
 
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from broker.choices.rule import CHOICE_RULES, NO_FIELDS, ChoiceRule, Question, covers, left_out, needed
+from broker.clock import SECOND, day_of
 from broker.errors import Reason, SlussError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ CONTRACT_ID = re.compile(r"C-[0-9]{4}-[0-9]{4,9}")
 CODE = re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9_]{1,40}){0,7}")
 SIGNATURE_LABEL = b"sluss/v1 contract\x00"
 ONWARD_TRANSFER = "forbidden"
-MICROSECONDS = 1_000_000
 PERSON_ACTIVE = "active"
 CANARY = "canary:"
 """Begins the state of a canary; its contract follows."""
@@ -83,7 +83,7 @@ class Window(StrEnum):
 
     def bounds(self, now_us: int) -> tuple[int, int]:
         """Start and end of the window that holds `now_us`, in seconds since 1970 UTC."""
-        seconds = now_us // MICROSECONDS
+        seconds = now_us // SECOND
         if self is Window.MONTH:
             first = datetime.fromtimestamp(seconds, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
             following = (first + timedelta(days=32)).replace(day=1)
@@ -305,7 +305,7 @@ def require_live(contract: ContractFacts, now_us: int) -> Terms:
         raise SlussError(refused, contract=contract.id)
     if contract.terms is None:
         raise SlussError(Reason.CONTRACT_NOT_ACCEPTED, contract=contract.id)
-    today = datetime.fromtimestamp(now_us // MICROSECONDS, UTC).date()
+    today = day_of(now_us)
     if today < contract.terms.valid_from:
         first = contract.terms.valid_from.isoformat()
         raise SlussError(Reason.CONTRACT_NOT_YET_VALID, contract=contract.id, valid_from=first)
@@ -389,14 +389,7 @@ def decide(
     # 5.
     financial = [name for name in fields if catalogue.field(name).financial]
     if financial and not known.payment:
-        raise SlussError(
-            Reason.FIELD_OUT_OF_SCOPE,
-            f"{financial[0]} is financial and goes out for payment purposes only",
-            contract=contract.id,
-            purpose=purpose,
-            field=financial[0],
-        )
-    today = datetime.fromtimestamp(now_us // MICROSECONDS, UTC).date()
+        raise _for_payment_only(financial[0], contract.id, purpose)
     return Decision(
         contract=contract.id,
         version=contract.version,
@@ -404,10 +397,15 @@ def decide(
         grant=grant,
         fields=granted,
         question=_question(catalogue, known, rule, fields),
-        retain_until=today + timedelta(days=grant.retention_days),
+        retain_until=day_of(now_us) + timedelta(days=grant.retention_days),
         financial=bool(financial),
         accepted=acceptable(catalogue, purpose, policies),
     )
+
+
+def _for_payment_only(field: str, contract: str, purpose: str) -> SlussError:
+    told = f"{field} is financial and goes out for payment purposes only"
+    return SlussError(Reason.FIELD_OUT_OF_SCOPE, told, contract=contract, purpose=purpose, field=field)
 
 
 def _question(catalogue: Catalogue, purpose: Purpose, rule: ChoiceRule, fields: tuple[str, ...]) -> Question:
@@ -499,7 +497,7 @@ def check_volume(decision: Decision, used: Mapping[Window, int], persons: int, n
                 window=volume.window,
                 limit=str(volume.persons),
                 left=str(max(left, 0)),
-                retry_after_s=str(max(ends - now_us // MICROSECONDS, 1)),
+                retry_after_s=str(max(ends - now_us // SECOND, 1)),
             )
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from broker import requests
 from broker.asks import CHUNK, Answer, Ask, Named, Sealed
 from broker.choices.rule import NO_FIELDS, ChoiceRule
-from broker.clock import SECOND, rfc3339
+from broker.clock import DAY, rfc3339
 from broker.contracts import (
     Decision,
     PersonFacts,
@@ -64,7 +64,6 @@ log = logging.getLogger(__name__)
 
 Outcome = Answer | SlussError
 EPOCH_ID_BYTES = 16
-DAY_US = 86_400 * SECOND
 NOBODY = 0
 """An id that no person has."""
 MAX_GRANTED = 4_096
@@ -183,7 +182,7 @@ class Spine:
 
     def _grant(self, connection: Connection, snapshot: Snapshot, ask: Ask, principal: str, now_us: int) -> Granted:
         """The decision, made once for equal requests of a day on one snapshot: nothing else goes into it."""
-        question = (principal, ask.contract, ask.purpose, ask.fields, now_us // DAY_US, ask.release is not None)
+        question = (principal, ask.contract, ask.purpose, ask.fields, now_us // DAY, ask.release is not None)
         granted = self._granted.get(question)
         if granted is None or granted.snapshot is not snapshot:
             granted = self._granted_anew(connection, snapshot, ask, principal, now_us)
@@ -468,7 +467,7 @@ class Spine:
 
 
 def _basis(snapshot: Snapshot, now_us: int) -> Basis:
-    return Basis(snapshot.rights, now_us // DAY_US, snapshot.policy_if_any(now_us))
+    return Basis(snapshot.rights, now_us // DAY, snapshot.policy_if_any(now_us))
 
 
 def _persons_between(connection: Connection, after: int, last: int, limit: int, contract: str) -> list[Row[Any]]:

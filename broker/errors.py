@@ -235,3 +235,8 @@ class SlussError(Exception):
     def code(self) -> Code:
         """The gRPC status code of this error."""
         return CATALOGUE[self.reason].code
+
+
+def invalid(field: str, why: str) -> SlussError:
+    """The refusal of a request for one of its fields (INVALID_REQUEST)."""
+    return SlussError(Reason.INVALID_REQUEST, f"{field}: {why}", field=field)

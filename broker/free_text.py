@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from broker.codes import IBAN_LENGTHS
 from broker.errors import Reason, SlussError
-from broker.values import iban_remainder, is_plain_text, luhn
+from broker.plain_text import is_plain_text
+from broker.values import iban_remainder, luhn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

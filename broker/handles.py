@@ -28,7 +28,7 @@ _PREFIX: Final = "h_"
 @lru_cache(maxsize=256)
 def _ecb(key: bytes) -> Cipher[modes.ECB]:
     """AES-256 as a pseudorandom permutation: every input is one block and no two are equal."""
-    return Cipher(algorithms.AES256(key), modes.ECB())  # noqa: S305  a permutation of single, distinct blocks
+    return Cipher(algorithms.AES256(key), modes.ECB())  # noqa: S305 - a permutation of single, distinct blocks
 
 
 def handle_of(key: bytes, person: int) -> bytes:

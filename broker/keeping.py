@@ -23,6 +23,8 @@ from broker.errors import Reason, SlussError
 if TYPE_CHECKING:
     from broker.vault import Vault
 
+PRIVATE: Final = "/private"
+"""Behind a case's id, names the keys of what it holds of a person alone, where the rest of it outlives the person."""
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 HANDLES_LABEL: Final = b"sluss/v1 case handles"

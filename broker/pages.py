@@ -43,6 +43,18 @@ class Cursors:
             raise SlussError(Reason.INVALID_REQUEST, f"{field}: not a token for this request", field=field) from None
         return plain.decode()
 
+    def number(self, token: str, *binding: object, first: int = 0, field: str = "page_token") -> int:
+        """The number behind a token that `following` has made; `first` without a token, for the first page.
+
+        Raises:
+            SlussError: as `open`.
+        """
+        return int(self.open(token, *binding, field=field)) if token else first
+
+    def following(self, number: int, *binding: object) -> str:
+        """The token for going on after a number; empty for 0, which follows the last page."""
+        return self.seal(str(number), *binding) if number else ""
+
 
 def _text(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

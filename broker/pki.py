@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from broker.clock import SECOND
 from broker.errors import Reason, SlussError
 from broker.identity import check_trust_domain
 
@@ -332,7 +333,7 @@ def _usage(*names: str) -> x509.KeyUsage:
 
 
 def _validity(now_us: int, days: int) -> tuple[datetime, datetime]:
-    now = datetime.fromtimestamp(now_us // 1_000_000, UTC)
+    now = datetime.fromtimestamp(now_us // SECOND, UTC)
     return now - CLOCK_SKEW, now + timedelta(days=days)
 
 
@@ -347,7 +348,7 @@ def _spki(key: object) -> bytes:
 
 
 def _micros(moment: datetime) -> int:
-    return int(moment.timestamp()) * 1_000_000
+    return int(moment.timestamp()) * SECOND
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -14,15 +14,17 @@ from sqlalchemy import delete
 
 from broker.errors import Reason, SlussError
 from broker.store import tables
-from broker.store.driver import change, fetch
+from broker.store.driver import change as write
+from broker.store.driver import fetch, parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
 
+    from broker.desk import Change
+
 REQUEST = tables.core(tables.Request)
-_IN = 500
 _ADD = "INSERT INTO request (principal, id, body, first_entry, entries, reply, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -54,8 +56,7 @@ def find(connection: Connection, names: Iterable[Name]) -> dict[Name, Known]:
         by_principal.setdefault(principal, []).append(request)
     found = {}
     for principal, ids in by_principal.items():
-        for start in range(0, len(ids), _IN):
-            some = ids[start : start + _IN]
+        for some in parts(ids):
             marks = ", ".join("?" * len(some))
             query = f"SELECT id, body, first_entry, entries, reply FROM request WHERE principal = ? AND id IN ({marks})"  # noqa: S608 - marks only
             for row in fetch(connection, query, (principal, *some)):
@@ -63,13 +64,14 @@ def find(connection: Connection, names: Iterable[Name]) -> dict[Name, Known]:
     return found
 
 
-def find_one(connection: Connection, principal: str, request_id: bytes, body: bytes) -> Known | None:
-    """The earlier answer to a request, if there is one.
+def find_one(change: Change, request_id: bytes, body: bytes) -> Known | None:
+    """The earlier answer to a request of the caller's, if there is one.
 
     Raises:
         SlussError: REQUEST_ID_REUSED if it had another body.
     """
-    known = find(connection, [(principal, request_id)]).get((principal, request_id))
+    name = change.principal.name, request_id
+    known = find(change.connection, [name]).get(name)
     if known is not None:
         require_same(known, request_id, body)
     return known
@@ -85,9 +87,14 @@ def require_same(known: Known, request_id: bytes, body: bytes) -> None:
         raise SlussError(Reason.REQUEST_ID_REUSED, request_id=str(uuid.UUID(bytes=request_id)))
 
 
+def remember_one(change: Change, request_id: bytes, known: Known) -> None:
+    """Store what a request of the caller's was answered with."""
+    remember(change.connection, [((change.principal.name, request_id), known)], change.now_us)
+
+
 def remember(connection: Connection, rows: Sequence[tuple[Name, Known]], at_us: int) -> None:
     """Store what requests were answered with."""
-    change(
+    write(
         connection,
         _ADD,
         [

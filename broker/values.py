@@ -3,9 +3,7 @@
     validate("iban", "se45 5000 0000 0583 9825 7466") -> "SE4550000000058398257466"
     validate("email", "j.doe@")                       -> SlussError(INVALID_VALUE, why="not_an_email")
 
-An error names what is wrong, never the value (DESIGN promise 5). Letters of every script are welcome;
-characters that are invisible or turn the reading direction are not: whoever reads a record must see what it
-holds.
+An error names what is wrong, never the value (DESIGN promise 5).
 """
 
 from __future__ import annotations
@@ -21,23 +19,12 @@ from urllib.parse import urlsplit
 
 from broker.codes import COUNTRIES, CURRENCIES, IBAN_LENGTHS
 from broker.errors import Reason, SlussError
+from broker.plain_text import MAX_LENGTH, Unfit, plain
 
-_MAX_LENGTH: Final = 4096
-_ZWNJ, _ZWJ = "\u200c", "\u200d"
-_VIRAMA: Final = 9
-_BLANK_LETTERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f")
-_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _YEARS: Final = range(1850, 2200)
 
 
-class _Bad(Exception):  # noqa: N818 - never leaves this module: `validate` turns it into the one domain error
-    """A value does not fit: `why` is a stable word, `text` the public sentence."""
-
-    def __init__(self, why: str, text: str) -> None:
-        self.why, self.text = why, text
-
-
-def validate(type: str, text: str, *, field: str = "", max_length: int = _MAX_LENGTH) -> str:  # noqa: A002 - its name in the catalogue
+def validate(type: str, text: str, *, field: str = "", max_length: int = MAX_LENGTH) -> str:  # noqa: A002 - its name in the catalogue
     """Check `text` against a value type and bring it into its normal form.
 
     Args:
@@ -56,73 +43,16 @@ def validate(type: str, text: str, *, field: str = "", max_length: int = _MAX_LE
     if check is None:
         raise SlussError(Reason.INVALID_TERMS, f"unknown value type {type!r}", field=field)
     try:
-        return _bounded(check(_plain(text)), max_length)
-    except _Bad as bad:
-        what = f"{field}: {bad.text}" if field else bad.text
-        raise SlussError(Reason.INVALID_VALUE, what, field=field, why=bad.why) from None
+        return _bounded(check(plain(text)), max_length)
+    except Unfit as unfit:
+        what = f"{field}: {unfit.text}" if field else unfit.text
+        raise SlussError(Reason.INVALID_VALUE, what, field=field, why=unfit.why) from None
 
 
 def _bounded(value: str, max_length: int) -> str:
     if len(value) > max_length:
-        raise _Bad("too_long", f"longer than {max_length} characters")
+        raise Unfit("too_long", f"longer than {max_length} characters")
     return value
-
-
-def _plain(text: str) -> str:
-    """Text without outer spaces, in NFC, of visible characters only."""
-    if len(text) > _MAX_LENGTH:
-        raise _Bad("too_long", f"longer than {_MAX_LENGTH} characters")
-    if not (text.isascii() and text.isprintable()):
-        # Checked before the strip, which would swallow a trailing control character unseen.
-        for position, character in enumerate(text):
-            if not character.isprintable() or character in _BLANK_LETTERS:
-                _refuse_unless_harmless(text, position)
-        text = unicodedata.normalize("NFC", text)
-    text = text.strip()
-    if not text:
-        raise _Bad("empty", "empty")
-    return text
-
-
-def is_plain_text(text: str, max_length: int) -> bool:
-    """Whether a text that stands in no person's record is as `validate` would write it.
-
-    That is: no controls or direction marks, normal form C, no blanks around, 1 to `max_length` characters.
-    """
-    try:
-        return validate("text", text, max_length=max_length) == text
-    except SlussError:
-        return False
-
-
-def _refuse_unless_harmless(text: str, position: int) -> None:
-    """Name the invisible character at `position`, unless it is a space or a joiner that its script needs."""
-    character = text[position]
-    category = unicodedata.category(character)
-    if category == "Zs" or (character in (_ZWNJ, _ZWJ) and _joins(text, position)):
-        return
-    mark = f"U+{ord(character):04X}"
-    name = unicodedata.name(character, "")
-    if category == "Cs":
-        raise _Bad("surrogate", f"holds a lone surrogate ({mark}): the text was not decoded rightly")
-    if character in _BIDI:
-        raise _Bad("bidi_control", f"holds the bidirectional control {name} ({mark})")
-    if category == "Cc":
-        raise _Bad("control_character", f"holds a control character ({mark})")
-    if category in ("Cn", "Co"):
-        raise _Bad("unassigned_character", f"holds an unassigned or private character ({mark})")
-    raise _Bad("invisible_character", f"holds the invisible character {name} ({mark})")
-
-
-def _joins(text: str, position: int) -> bool:
-    """Whether a joiner stands where Indic and Arabic spelling need one (RFC 5892, appendices A.1 and A.2)."""
-    before, after = text[position - 1 : position], text[position + 1 : position + 2]
-    if not before or not after:
-        return False
-    if unicodedata.combining(before) == _VIRAMA:
-        return True
-    arabic = unicodedata.bidirectional(before) == "AL" and unicodedata.bidirectional(after) == "AL"
-    return arabic and text[position] == _ZWNJ
 
 
 # --- identity and contact -------------------------------------------------------------------------
@@ -134,7 +64,7 @@ def _text(text: str) -> str:
 
 def _name(text: str) -> str:
     if not any(map(str.isalpha, text)):
-        raise _Bad("not_a_name", "a name has letters")
+        raise Unfit("not_a_name", "a name has letters")
     return text if "  " not in text and text.isascii() else " ".join(text.split())
 
 
@@ -151,12 +81,12 @@ def _email(text: str) -> str:
     """RFC 5321 mailbox without quoted local parts; the domain in lower case and A-labels (RFC 5890)."""
     local, at, domain = text.rpartition("@")
     if not at or not 1 <= len(local) <= 64 or len(text) > 254:  # noqa: PLR2004 - RFC 5321, 4.5.3.1
-        raise _Bad("not_an_email", "not an e-mail address")
+        raise Unfit("not_an_email", "not an e-mail address")
     value = f"{local}@{domain}"
     if not _ASCII_EMAIL.fullmatch(value):
         value = f"{_local_part(local)}@{_domain(domain)}"
     if len(value) > 254:  # noqa: PLR2004 - RFC 5321, 4.5.3.1
-        raise _Bad("not_an_email", "not an e-mail address: too long")
+        raise Unfit("not_an_email", "not an e-mail address: too long")
     return value
 
 
@@ -164,7 +94,7 @@ def _local_part(text: str) -> str:
     ascii_shape = "".join(c if c.isascii() else "a" for c in text)
     letters = all(c.isascii() or c.isalnum() or unicodedata.combining(c) for c in text)
     if not (letters and _LOCAL.fullmatch(ascii_shape)):
-        raise _Bad("not_an_email", "not an e-mail address: the part before the @")
+        raise Unfit("not_an_email", "not an e-mail address: the part before the @")
     return text
 
 
@@ -172,7 +102,7 @@ def _domain(text: str) -> str:
     labels = [_a_label(label) for label in text.lower().split(".")]
     top = labels[-1]
     if len(labels) < 2 or len(top) < 2 or not top[0].isalpha():  # noqa: PLR2004 - two labels, two letters
-        raise _Bad("not_an_email", "not an e-mail address: the domain")
+        raise Unfit("not_an_email", "not an e-mail address: the domain")
     return ".".join(labels)
 
 
@@ -180,10 +110,10 @@ def _a_label(label: str) -> str:
     if not label.isascii():
         label = unicodedata.normalize("NFC", label)
         if not all(c.isalnum() or c == "-" or unicodedata.category(c).startswith("M") for c in label):
-            raise _Bad("not_an_email", "not an e-mail address: the domain")
+            raise Unfit("not_an_email", "not an e-mail address: the domain")
         label = "xn--" + label.encode("punycode").decode("ascii")
     if len(label) > 63 or not _LABEL.fullmatch(label):  # noqa: PLR2004 - RFC 1035, 2.3.4
-        raise _Bad("not_an_email", "not an e-mail address: the domain")
+        raise Unfit("not_an_email", "not an e-mail address: the domain")
     return label
 
 
@@ -199,9 +129,9 @@ def _phone(text: str) -> str:
     if digits.startswith("00"):
         digits = "+" + digits[2:]
     if not digits.startswith("+"):
-        raise _Bad("national_number", "a telephone number without its country code (+46 ...)")
+        raise Unfit("national_number", "a telephone number without its country code (+46 ...)")
     if not _E164.fullmatch(digits):
-        raise _Bad("not_a_phone_number", "not a telephone number: + and 7 to 15 digits")
+        raise Unfit("not_a_phone_number", "not a telephone number: + and 7 to 15 digits")
     return digits
 
 
@@ -211,14 +141,14 @@ _POSTAL = re.compile(r"[A-Z0-9][A-Z0-9 -]{1,9}", re.ASCII)
 def _postal_code(text: str) -> str:
     code = " ".join(text.upper().split())
     if not _POSTAL.fullmatch(code) or code[-1] in " -":
-        raise _Bad("not_a_postal_code", "not a postal code")
+        raise Unfit("not_a_postal_code", "not a postal code")
     return code
 
 
 def _country(text: str) -> str:
     code = text.upper()
     if code not in COUNTRIES:
-        raise _Bad("unknown_country", "not an ISO 3166-1 alpha-2 country code")
+        raise Unfit("unknown_country", "not an ISO 3166-1 alpha-2 country code")
     return code
 
 
@@ -229,7 +159,7 @@ def _language(text: str) -> str:
     """BCP 47: language, script, region, in their customary case."""
     match = _LANGUAGE.fullmatch(text.lower().replace("_", "-"))
     if match is None:
-        raise _Bad("not_a_language", "not a language tag (sv, en-GB, zh-Hant-TW)")
+        raise Unfit("not_a_language", "not a language tag (sv, en-GB, zh-Hant-TW)")
     language, script, region = match.groups()
     return "-".join(filter(None, (language, script and script.title(), region and region.upper())))
 
@@ -251,11 +181,11 @@ def _iban(text: str) -> str:
     """ISO 13616: the country's length, and check digits by ISO 7064 mod 97-10."""
     iban = text.translate(_SEPARATORS).upper()
     if not _IBAN.fullmatch(iban):
-        raise _Bad("not_an_iban", "not an IBAN")
+        raise Unfit("not_an_iban", "not an IBAN")
     if IBAN_LENGTHS.get(iban[:2]) != len(iban):
-        raise _Bad("iban_length", "not the length that an IBAN of its country has")
+        raise Unfit("iban_length", "not the length that an IBAN of its country has")
     if iban_remainder(iban) != 1 or not 2 <= int(iban[2:4]) <= 98:  # noqa: PLR2004 - ISO 7064 mod 97-10
-        raise _Bad("iban_check_digits", "the IBAN's check digits are wrong")
+        raise Unfit("iban_check_digits", "the IBAN's check digits are wrong")
     return iban
 
 
@@ -264,7 +194,7 @@ def _bic(text: str) -> str:
     bic = text.upper().replace(" ", "")
     match = _BIC.fullmatch(bic)
     if match is None or (match[1] not in COUNTRIES and match[1] != "XK"):
-        raise _Bad("not_a_bic", "not a BIC")
+        raise Unfit("not_a_bic", "not a BIC")
     return bic
 
 
@@ -280,9 +210,9 @@ def luhn(digits: str) -> int:
 def _card_number(text: str) -> str:
     number = text.translate(_SEPARATORS)
     if not _CARD.fullmatch(number):
-        raise _Bad("not_a_card_number", "a card number has 12 to 19 digits")
+        raise Unfit("not_a_card_number", "a card number has 12 to 19 digits")
     if luhn(number) or not number.strip("0"):
-        raise _Bad("card_check_digit", "the card number's check digit is wrong")
+        raise Unfit("card_check_digit", "the card number's check digit is wrong")
     return number
 
 
@@ -292,7 +222,7 @@ _EXPIRY = re.compile(r"(?:(20[0-9]{2})-(0[1-9]|1[0-2])|(0[1-9]|1[0-2]) ?/ ?(?:20
 def _card_expiry(text: str) -> str:
     match = _EXPIRY.fullmatch(text)
     if match is None:
-        raise _Bad("not_an_expiry", "not a card's expiry (YYYY-MM or MM/YY)")
+        raise Unfit("not_an_expiry", "not a card's expiry (YYYY-MM or MM/YY)")
     year, month, short_month, short_year = match.groups()
     return f"{year}-{month}" if year else f"20{short_year}-{short_month}"
 
@@ -300,7 +230,7 @@ def _card_expiry(text: str) -> str:
 def _currency(text: str) -> str:
     code = text.upper()
     if code not in CURRENCIES:
-        raise _Bad("unknown_currency", "not an ISO 4217 currency code")
+        raise Unfit("unknown_currency", "not an ISO 4217 currency code")
     return code
 
 
@@ -320,7 +250,7 @@ def _decimal(text: str) -> str:
     """Up to 15 digits, a point, up to 6 digits; the digits after the point stay as they were given."""
     match = _DECIMAL.fullmatch(text)
     if match is None:
-        raise _Bad("not_a_number", "not a decimal number (1234.50)")
+        raise Unfit("not_a_number", "not a decimal number (1234.50)")
     sign, whole, fraction = match.groups()
     if not (whole + (fraction or "")).strip("0"):
         sign = ""
@@ -330,20 +260,20 @@ def _decimal(text: str) -> str:
 def _integer(text: str) -> str:
     match = _INTEGER.fullmatch(text)
     if match is None:
-        raise _Bad("not_a_number", "not a whole number")
+        raise Unfit("not_a_number", "not a whole number")
     return match[2] if match[2] == "0" else match[1] + match[2]
 
 
 def _duration_s(text: str) -> str:
     value = _integer(text)
     if value.startswith("-") or len(value) > 10:  # noqa: PLR2004 - three centuries
-        raise _Bad("not_a_duration", "not a duration in whole seconds")
+        raise Unfit("not_a_duration", "not a duration in whole seconds")
     return value
 
 
 def _year(text: str) -> str:
     if len(text) != 4 or not (text.isascii() and text.isdigit()) or int(text) not in _YEARS:  # noqa: PLR2004 - YYYY
-        raise _Bad("not_a_year", "not a year (1850 to 2199)")
+        raise Unfit("not_a_year", "not a year (1850 to 2199)")
     return text
 
 
@@ -351,26 +281,26 @@ def _date(text: str) -> str:
     """ISO 8601, YYYY-MM-DD or YYYYMMDD; other orders of day and month are intake's to translate."""
     match = _DATE.fullmatch(text)
     if match is None:
-        raise _Bad("not_a_date", "not a date (YYYY-MM-DD)")
+        raise Unfit("not_a_date", "not a date (YYYY-MM-DD)")
     try:
         day = date(int(match[1]), int(match[3]), int(match[4]))
     except ValueError:
-        raise _Bad("not_a_date", "no such day in the calendar") from None
+        raise Unfit("not_a_date", "no such day in the calendar") from None
     if day.year not in _YEARS:
-        raise _Bad("not_a_date", "a date outside 1850 to 2199")
+        raise Unfit("not_a_date", "a date outside 1850 to 2199")
     return day.isoformat()
 
 
 def _datetime(text: str) -> str:
     """RFC 3339 with an offset, given back in UTC with microseconds."""
     if not _DATETIME.fullmatch(text):
-        raise _Bad("not_a_time", "not a time with its offset (RFC 3339)")
+        raise Unfit("not_a_time", "not a time with its offset (RFC 3339)")
     try:
         moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _Bad("not_a_time", "no such moment in the calendar") from None
+        raise Unfit("not_a_time", "no such moment in the calendar") from None
     if moment.year not in _YEARS:
-        raise _Bad("not_a_time", "a time outside 1850 to 2199")
+        raise Unfit("not_a_time", "a time outside 1850 to 2199")
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -385,10 +315,10 @@ def _ip(text: str) -> str:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise _Bad("not_an_ip", "not an IP address") from None
+        raise Unfit("not_an_ip", "not an IP address") from None
     if isinstance(address, ipaddress.IPv6Address):
         if address.scope_id is not None:
-            raise _Bad("not_an_ip", "an IP address with a zone")
+            raise Unfit("not_an_ip", "an IP address with a zone")
         return str(address.ipv4_mapped or address)
     return str(address)
 
@@ -399,11 +329,11 @@ def _url(text: str) -> str:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise _Bad("not_a_url", "not a web address") from None
+        raise Unfit("not_a_url", "not a web address") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or " " in text:
-        raise _Bad("not_a_url", "not a web address")
+        raise Unfit("not_a_url", "not a web address")
     if parts.username is not None or parts.password is not None:
-        raise _Bad("url_with_credentials", "a web address with a user name or a password")
+        raise Unfit("url_with_credentials", "a web address with a user name or a password")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return parts._replace(netloc=host if port is None else f"{host}:{port}").geturl()
 
@@ -412,19 +342,19 @@ def _boolean(text: str) -> str:
     word = text.lower()
     if word in _TRUE or word in _FALSE:
         return "true" if word in _TRUE else "false"
-    raise _Bad("not_a_boolean", "neither true nor false")
+    raise Unfit("not_a_boolean", "neither true nor false")
 
 
 def _enum(text: str) -> str:
     word = text.lower()
     if not _TOKEN.fullmatch(word):
-        raise _Bad("not_a_word", "not one of the field's words")
+        raise Unfit("not_a_word", "not one of the field's words")
     return word
 
 
 def _device_code(text: str) -> str:
     if not _DEVICE.fullmatch(text):
-        raise _Bad("not_a_code", "not a device code: 4 to 128 letters, digits and . _ : -")
+        raise Unfit("not_a_code", "not a device code: 4 to 128 letters, digits and . _ : -")
     return text
 
 

@@ -313,11 +313,11 @@ class Vault:
         return self._epochs.rewrap(blob, EPOCH_SECRET_LABEL + epoch)
 
     def wrap_case_keys(self, case: str, secrets: bytes) -> bytes:
-        """A legal case's keys as they are stored."""
+        """A case's keys as they are stored."""
         return self._records.wrap(secrets, CASE_LABEL + case.encode())
 
     def unwrap_case_keys(self, case: str, blob: bytes) -> bytes:
-        """A legal case's keys (64 bytes).
+        """A case's keys (64 bytes).
 
         Raises:
             SlussError: INTERNAL for altered keys or another case's.
@@ -325,7 +325,7 @@ class Vault:
         return self._records.unwrap(blob, CASE_LABEL + case.encode())
 
     def rewrap_case_keys(self, case: str, blob: bytes) -> bytes:
-        """A legal case's stored keys under the newest version of the ring."""
+        """A case's stored keys under the newest version of the ring."""
         return self._records.rewrap(blob, CASE_LABEL + case.encode())
 
     # Steps.

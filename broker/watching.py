@@ -103,7 +103,7 @@ def entries_for(
             raise SlussError(Reason.ROLE_NOT_ALLOWED, "a subcontractor sees its own entries", kind=principal.kind)
         recipient = principal.name
     binding = ("entries", principal.name, wanted.contract, recipient, wanted.type)
-    first = int(cursors.open(token, *binding)) if token else start
+    first = cursors.number(token, *binding, first=start)
     total = ledger.state().tree.size
     found = []
     if first < total:

@@ -24,7 +24,7 @@ from broker.aggregates import answers, budget, noise, recording
 from broker.aggregates.counting import count
 from broker.aggregates.question import FREE, Cost
 from broker.aggregates.rules import Limit, Permit, decide
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.ledger import entry
 from broker.ledger.rows import stored_entries
 from broker.rights import own
@@ -147,9 +147,7 @@ def permit(view: View, ask: Ask) -> Permit:
     if view.principal.kind == "subcontractor":
         contract = own(lambda: view.snapshot.contract(view.connection, ask.contract), ask.contract).facts
     elif ask.contract:
-        raise SlussError(
-            Reason.INVALID_REQUEST, "contract_id: the company's own analysis is under no contract", field="contract_id"
-        )
+        raise invalid("contract_id", "the company's own analysis is under no contract")
     name = view.principal.name
     return decide(contract, view.snapshot.catalogue, name, ask.purpose, ask.asked, view.now_us)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -14,8 +14,8 @@ import orjson
 
 from broker.catalogue.forbidden import is_technical_identifier
 from broker.catalogue.usage import DAY, MONTH, TIMES, Noise
-from broker.clock import SECOND
-from broker.errors import Reason, SlussError
+from broker.clock import SECOND, day_of, start_of
+from broker.errors import Reason, SlussError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,6 @@ QUANTITIES: Final[Mapping[str, frozenset[str]]] = {
 MAX_CELLS: Final = 4_096
 MAX_GROUPS: Final = 3
 MAX_DAYS: Final = 3_660
-DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +215,6 @@ def required_rules(catalogue: Catalogue) -> AggregateRules:
     return catalogue.rules
 
 
-def invalid(field: str, why: str) -> SlussError:
-    """The refusal of a part of a question."""
-    return SlussError(Reason.INVALID_REQUEST, f"{field}: {why}", field=field)
-
-
 def _groups(asked: Asked, event: Event) -> tuple[str, ...]:
     names = asked.group_by
     if len(names) > MAX_GROUPS or len(set(names)) < len(names):
@@ -290,7 +284,7 @@ def _values(name: str, asked: Asked, filters: Mapping[str, tuple[str, ...]], cat
 
 def last_closed_day(now_us: int, closing_days: int) -> date:
     """The last day that may be asked about: it ended `closing_days` days ago, UTC."""
-    return datetime.fromtimestamp(now_us // SECOND, UTC).date() - timedelta(days=closing_days + 1)
+    return day_of(now_us) - timedelta(days=closing_days + 1)
 
 
 def require_closed(question: Question, now_us: int, closing_days: int) -> None:
@@ -302,5 +296,5 @@ def require_closed(question: Question, now_us: int, closing_days: int) -> None:
     closed = last_closed_day(now_us, closing_days)
     if question.last_day > closed:
         opens = question.last_day + timedelta(days=closing_days + 1)
-        wait = int(datetime(opens.year, opens.month, opens.day, tzinfo=UTC).timestamp()) - now_us // SECOND
+        wait = start_of(opens) // SECOND - now_us // SECOND
         raise SlussError(Reason.PERIOD_NOT_CLOSED, last_closed_day=closed.isoformat(), retry_after_s=str(max(wait, 1)))

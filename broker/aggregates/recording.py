@@ -12,17 +12,16 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 import orjson
 from sqlalchemy import delete, func, select
 
 from broker import requests
-from broker.aggregates.question import DAY_S, invalid
 from broker.catalogue.forbidden import is_technical_identifier
-from broker.clock import SECOND
-from broker.errors import Reason, SlussError
+from broker.clock import DAY, SECOND, day_of
+from broker.errors import Reason, SlussError, invalid
 from broker.persons.model import ACTIVE
 from broker.store import tables
 from broker.store.driver import change as write
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
 USAGE_LABEL: Final = b"sluss/v1 usage\x00"
 COMBINATION = tables.core(tables.UsageCombination)
 EVENT = tables.core(tables.UsageEvent)
+FIRST_DAY: Final = date(1970, 1, 1)
+"""Day 0, as the store counts days."""
 MAX_SECONDS: Final = 86_400
 MAX_SKEW_US: Final = 300 * SECOND
 """How far an event's time may lie ahead: the clocks of machines differ."""
@@ -118,8 +119,7 @@ def record(change: Change, request_id: bytes, events: Sequence[Used | SlussError
         SlussError: REQUEST_ID_REUSED.
     """
     body = _body(events)
-    name = change.principal.name
-    known = requests.find_one(change.connection, name, request_id, body)
+    known = requests.find_one(change, request_id, body)
     if known is not None:
         told = orjson.loads(known.reply)
         return Recorded(told[0], told[1], tuple(Fault(*fault) for fault in told[2]))
@@ -138,9 +138,7 @@ def record(change: Change, request_id: bytes, events: Sequence[Used | SlussError
     _insert(change.connection, rows)
     done = Recorded(len(rows), nobody, tuple(faults))
     reply = orjson.dumps([done.recorded, nobody, [[f.index, f.reason, f.detail, f.field] for f in faults]])
-    requests.remember(
-        change.connection, [((name, request_id), requests.Known(body, change.tx.size, 0, reply))], change.now_us
-    )
+    requests.remember_one(change, request_id, requests.Known(body, change.tx.size, 0, reply))
     return done
 
 
@@ -179,7 +177,7 @@ def held(view: View, person: int) -> list[Held]:
     found: list[Held] = []
     for tag in tags_of(view, {person}).values():
         for event, day, attributes, events, seconds in fetch(view.connection, _HELD, (tag,)):
-            used = date(1970, 1, 1) + timedelta(days=day)
+            used = FIRST_DAY + timedelta(days=day)
             found.append(Held(event, used, orjson.loads(attributes), int(events), int(seconds)))
     return found
 
@@ -192,7 +190,7 @@ def forgotten(connection: Connection) -> int:
 
 def oldest_day(now_us: int, retention_months: int) -> int:
     """The first day that is kept (days since 1970 UTC): that of a month, so that whole months can be asked about."""
-    today = datetime.fromtimestamp(now_us // SECOND, UTC).date()
+    today = day_of(now_us)
     months = max(today.year * 12 + today.month - 1 - retention_months, 12)
     return day_number(date(months // 12, months % 12 + 1, 1))
 
@@ -222,8 +220,8 @@ def expire(connection: Connection, before_day: int) -> int:
 
 
 def day_number(day: date) -> int:
-    """A day as the store counts it: days since 1970."""
-    return (day - date(1970, 1, 1)).days
+    """A day as the store counts it."""
+    return (day - FIRST_DAY).days
 
 
 def _checked(each: Used | SlussError, catalogue: Catalogue, now_us: int, oldest: int) -> Used:
@@ -241,7 +239,7 @@ def _checked(each: Used | SlussError, catalogue: Catalogue, now_us: int, oldest:
             raise _wrong(Reason.INVALID_VALUE, f"attributes.{name}", "not one of the catalogue's values")
     if each.seconds > (MAX_SECONDS if event.max_seconds else 0):
         raise _wrong(Reason.INVALID_VALUE, "seconds", f"at most {MAX_SECONDS:,}, and 0 for an event without a duration")
-    if each.at_us > now_us + MAX_SKEW_US or each.at_us // SECOND // DAY_S < oldest:
+    if each.at_us > now_us + MAX_SKEW_US or each.at_us // DAY < oldest:
         raise _wrong(Reason.INVALID_VALUE, "at", "in the future, or before what is kept")
     return each
 
@@ -279,7 +277,7 @@ def _insert(connection: Connection, rows: Sequence[tuple[int, Used]]) -> None:
         name = used.event, text
         if name not in numbers:
             numbers[name] = _number(connection, *name)
-        day = used.at_us // SECOND // DAY_S
+        day = used.at_us // DAY
         made.append((tag, numbers[name], day, secrets.randbits(62), used.seconds))
     write(connection, _INSERT, made)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from broker.aggregates.question import Asked, Cost, Question, canonical, invalid, require_closed, required_rules
+from broker.aggregates.question import Asked, Cost, Question, canonical, require_closed, required_rules
 from broker.catalogue import Kind
 from broker.catalogue.usage import Period
 from broker.contracts import ContractFacts, find_grant, require_live
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 
 if TYPE_CHECKING:
     from broker.catalogue import Catalogue

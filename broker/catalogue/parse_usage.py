@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from broker import codes, values
+from broker import codes
 from broker.catalogue.forbidden import is_technical_identifier, looks_technical
 from broker.catalogue.model import Category
 from broker.catalogue.place import Place, check_keys, label, name_of
 from broker.catalogue.usage import TIMES, AggregateRules, Attribute, Event, Noise, Period
 from broker.errors import Reason, SlussError
+from broker.plain_text import is_plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -192,6 +193,6 @@ def _not_technical(name: str, key: str, place: Place) -> None:
 
 
 def _technical(name: str, key: str, place: Place) -> SlussError:
-    shown = name if values.is_plain_text(name, 64) else "(not a name)"
+    shown = name if is_plain_text(name, 64) else "(not a name)"
     detail = f"catalogue, {place.what}: {shown} identifies a device, which is never counted by (policy, clause 8)"
     return SlussError(Reason.TECHNICAL_IDENTIFIER, detail, field=shown, line=str(place.line), key=key)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from broker.catalogue import Kind
 from broker.channels import CHANNELS
 from broker.clock import micros
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.free_text import personal
 from broker.persons.checking import check_word
-from broker.values import is_plain_text, validate
+from broker.plain_text import is_plain_text
+from broker.values import validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,15 +42,14 @@ def check_choice(catalogue: Catalogue, choice: ChoiceMade) -> tuple[str, ...]:
         detail = f"{purpose.code} is {purpose.kind}: only secondary purposes are a choice"
         raise SlussError(Reason.INVALID_REQUEST, detail, field="purpose", purpose=purpose.code)
     if not choice.state:
-        raise SlussError(Reason.INVALID_REQUEST, "state: opted in or opted out", field="state")
+        raise invalid("state", "opted in or opted out")
     check_word(choice.medium, "medium")
     return _channels(purpose, choice.channels)
 
 
 def _channels(purpose: Purpose, channels: Sequence[str]) -> tuple[str, ...]:
     if any(channel not in CHANNELS for channel in channels) or len(set(channels)) != len(channels):
-        detail = f"channels: each one of {', '.join(CHANNELS)}, once"
-        raise SlussError(Reason.INVALID_REQUEST, detail, field="channels")
+        raise invalid("channels", f"each one of {', '.join(CHANNELS)}, once")
     if not purpose.channel:
         return tuple(sorted(channels))
     if any(channel != purpose.channel for channel in channels):
@@ -67,12 +67,10 @@ def check_evidence(text: str) -> str:
     if not text or _SHA256.fullmatch(text):
         return text
     if not is_plain_text(text, MAX_EVIDENCE):
-        detail = f"evidence: 1 to {MAX_EVIDENCE} printable characters, or a SHA-256"
-        raise SlussError(Reason.INVALID_REQUEST, detail, field="evidence")
+        raise invalid("evidence", f"1 to {MAX_EVIDENCE} printable characters, or a SHA-256")
     found = personal(text)
     if found:
-        detail = f"evidence: has what looks like {found}; the ledger never forgets, so no personal data in it"
-        raise SlussError(Reason.INVALID_REQUEST, detail, field="evidence")
+        raise invalid("evidence", f"has what looks like {found}; the ledger never forgets, so no personal data in it")
     return text
 
 

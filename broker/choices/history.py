@@ -10,6 +10,7 @@ from sqlalchemy import select
 from broker.choices.model import ChoiceMade, Line
 from broker.choices.rule import ANY, InForce, merge
 from broker.store import tables
+from broker.store.driver import parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 CHOICE: Final = tables.core(tables.Choice)
-_IN: Final = 500
 
 
 def of_person(connection: Connection, person: int, before: int, limit: int) -> list[Line]:
@@ -29,8 +29,7 @@ def of_person(connection: Connection, person: int, before: int, limit: int) -> l
 def of_persons(connection: Connection, persons: Sequence[int]) -> dict[int, list[Line]]:
     """All choices of some persons, oldest first, by person."""
     found: dict[int, list[Line]] = {person: [] for person in persons}
-    for start in range(0, len(persons), _IN):
-        part = persons[start : start + _IN]
+    for part in parts(persons):
         query = select(CHOICE).where(CHOICE.c.person.in_(part)).order_by(CHOICE.c.person, CHOICE.c.entry)
         for row in connection.execute(query):
             found[row.person].append(_line(row))

@@ -22,7 +22,7 @@ from broker.choices.checking import check_choice, check_evidence, parse_moment
 from broker.choices.model import ChoiceMade, ListRow, Outcome, Result
 from broker.choices.rule import ANY, OPTED_IN, OfPurpose, Stand, merge
 from broker.compromise import locks
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.ids import parse_person
 from broker.persons import checking
 from broker.persons.lookup import look_up_form
@@ -131,7 +131,7 @@ class _Plan:
             return _Checked(choice, min(self.batch.as_of or self.now_us, self.now_us), dated=False)
         at = parse_moment(row.chosen_at, "chosen_at")
         if at > self.now_us:
-            raise SlussError(Reason.INVALID_REQUEST, "chosen_at: it lies in the future", field="chosen_at")
+            raise invalid("chosen_at", "it lies in the future")
         return _Checked(choice, at, dated=True)
 
     def choose(self, view: View, row: ListRow, checked: _Checked, person: Row[Any]) -> Outcome:

@@ -19,7 +19,7 @@ from broker.choices.model import Recorded
 from broker.choices.rule import OPTED_IN, latest, merge
 from broker.clock import rfc3339
 from broker.compromise import locks
-from broker.errors import Reason, SlussError
+from broker.errors import invalid
 from broker.ledger import entry
 from broker.persons import checking, rows
 from broker.store import tables
@@ -49,8 +49,7 @@ def record(change: Change, recording: Recording) -> Recorded:
     vault, made = change.snapshot.vault, recording.choice
     said = (*request_parts(made), recording.person, recording.source, recording.evidence)
     body = rows.request_body(vault, "choice", *said)
-    name = change.principal.name
-    known = requests.find_one(change.connection, name, recording.request_id, body)
+    known = requests.find_one(change, recording.request_id, body)
     if known is not None:
         return Recorded(known.first_entry, known.reply.decode())
     checking.check_source(recording.source)
@@ -66,8 +65,7 @@ def record(change: Change, recording: Recording) -> Recorded:
     put(change, row, with_choice(before, choice, at), [index])
     change.tx.bump_rights()
     policy = change.snapshot.policy(change.now_us)
-    answered = requests.Known(body, index, 1, policy.encode())
-    requests.remember(change.connection, [((name, recording.request_id), answered)], change.now_us)
+    requests.remember_one(change, recording.request_id, requests.Known(body, index, 1, policy.encode()))
     return Recorded(index, policy)
 
 
@@ -84,7 +82,7 @@ def check(change: Change, choices: Sequence[ChoiceMade]) -> list[ChoiceMade]:
     """
     checked = [replace(made, channels=check_choice(change.snapshot.catalogue, made)) for made in choices]
     if len({choice.purpose for choice in choices}) < len(choices):
-        raise SlussError(Reason.INVALID_REQUEST, "choices: two on one purpose", field="choices")
+        raise invalid("choices", "two on one purpose")
     return checked
 
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from broker import case_files, requests
-from broker.clock import SECOND
+from broker.clock import DAY
 from broker.complaints import links, remedies, rules
-from broker.complaints.rules import State, Step
+from broker.complaints.rules import ROOM, State, Step
 from broker.contracts import Step as ContractStep
 from broker.erasure.erasing import erase
-from broker.errors import Reason, SlussError
+from broker.errors import invalid
 from broker.persons import rows as person_rows
 
 if TYPE_CHECKING:
     from broker.agreements import Agreements
     from broker.case_files import File
     from broker.desk import Change, View
-
-ROOM: Final = "complaint"
-DAY_US: Final = 86_400 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def open_complaint(change: Change, new: NewComplaint, request_id: bytes) -> File
     """
     name = change.principal.name
     digest = person_rows.request_body(change.snapshot.vault, "complaint", repr(new))
-    known = requests.find_one(change.connection, name, request_id, digest)
+    known = requests.find_one(change, request_id, digest)
     if known is not None:
         return case_files.load(change, ROOM, known.reply.decode("ascii"))
     if new.person:
@@ -64,14 +61,13 @@ def open_complaint(change: Change, new: NewComplaint, request_id: bytes) -> File
         ROOM,
         State.RECEIVED,
         handler=name,
-        due_at=change.now_us + rules.DEADLINE_DAYS * DAY_US,
+        due_at=change.now_us + rules.DEADLINE_DAYS * DAY,
         person=new.person,
         body={"channel": new.channel, "kind": new.kind, "links": list(new.links), "outcome": "", "remedies": []},
         private={"complainant": new.complainant, "about": new.about},
     )
     index = case_files.log(change, file, "opened", "")
-    reply = requests.Known(digest, index, 1, file.id.encode("ascii"))
-    requests.remember(change.connection, [((name, request_id), reply)], change.now_us)
+    requests.remember_one(change, request_id, requests.Known(digest, index, 1, file.id.encode("ascii")))
     return file
 
 
@@ -93,9 +89,9 @@ def change_complaint(change: Change, complaint: str, changes: Changes, etag: str
         if asked
     ]
     if not steps:
-        raise SlussError(Reason.INVALID_REQUEST, "note: nothing is changed and nothing is noted", field="note")
+        raise invalid("note", "nothing is changed and nothing is noted")
     if changes.due_at and (changes.due_at <= file.due_at or not changes.note):
-        raise SlussError(Reason.INVALID_REQUEST, "due_on: a later day, with a note that says why", field="due_on")
+        raise invalid("due_on", "a later day, with a note that says why")
     merged = [*dict.fromkeys([*file.body["links"], *changes.links])]
     links.check(change, changes.links, len(merged))
     states = [_take(change, file, step) for step in steps]
@@ -134,17 +130,14 @@ def remedy(
     state = _take(change, file, Step.REMEDY)
     done: dict[str, Any] = {"kind": kind, "contract": contract, "by": change.principal.name, "at": change.now_us}
     if (kind == "suspend_contract") != bool(contract):
-        raise SlussError(
-            Reason.INVALID_REQUEST, "contract_id: for suspend_contract, and only then", field="contract_id"
-        )
+        raise invalid("contract_id", "for suspend_contract, and only then")
     if kind == "correct" and not remedies.rectifications(change, file):
-        told = "kind: link the request for rectification (R-...) by which the values are corrected first"
-        raise SlussError(Reason.INVALID_REQUEST, told, field="kind")
+        raise invalid("kind", "link the request for rectification (R-...) by which the values are corrected first")
     if kind == "suspend_contract":
         agreed.step(change, contract, ContractStep.SUSPEND, note, "")
     if kind == "erase_data":
         if not file.person:
-            raise SlussError(Reason.INVALID_REQUEST, "kind: nobody on record to erase", field="kind")
+            raise invalid("kind", "nobody on record to erase")
         erase(change, file.person, file.id)
         # Its texts went with the person: what is written from here on stands under the keys that are kept.
         file, note = replace(file, person=0, private=None, private_keys=None), ""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import select
 
 from broker.contracts import CONTRACT_ID
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
+from broker.ledger.rows import read_entry
 from broker.legal import hiding
 from broker.legal.rows import load
 from broker.obligations.rows import OBLIGATION, OBLIGATION_ID
@@ -43,7 +43,7 @@ def check(view: View, links: Sequence[str], total: int) -> None:
         SlussError: FILE_UNKNOWN, INVALID_REQUEST.
     """
     if total > MAX_LINKS:
-        raise SlussError(Reason.INVALID_REQUEST, f"links: at most {MAX_LINKS}", field="links")
+        raise invalid("links", f"at most {MAX_LINKS}")
     for link in links:
         if not _there(view, link):
             raise SlussError(
@@ -77,15 +77,15 @@ def _said(view: View, link: str) -> dict[str, object] | None:
     if not _INDEX.fullmatch(link):
         return None
     index = int(link)
-    found = read_entries(view.connection, index, 1)
-    if not found or found[0].index != index:
+    found = read_entry(view.connection, index)
+    if found is None:
         return None
     query = select(hiding.SEALED_ENTRY.c.case).where(hiding.SEALED_ENTRY.c.entry == index)
     case = view.connection.execute(query).scalar_one_or_none()
     if case is None:
-        said: dict[str, object] = entry.parse(found[0].entry)
+        said: dict[str, object] = entry.parse(found.entry)
         return None if said["type"] == "sealed" else said
     held = load(view, case)
     if held.case.hidden(view.now_us) and view.principal.kind != "legal":
         return None
-    return entry.parse(hiding.opened(view.connection, case, held.keys, found[0])[0])
+    return hiding.said(view.connection, case, held.keys, found)

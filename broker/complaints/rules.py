@@ -14,6 +14,8 @@ from broker.errors import Reason, SlussError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+ROOM: Final = "complaint"
+"""What complaints are called among the files, and in the ledger."""
 KINDS: Final = frozenset({"disclosure", "choice", "access", "accuracy", "security", "retention", "other"})
 CHANNELS: Final = frozenset({"email", "letter", "phone", "web", "authority", "other"})
 OUTCOMES: Final = frozenset({"upheld", "partly", "not_upheld", "withdrawn"})

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from statistics import median_low
 from typing import TYPE_CHECKING, Final
 
 from broker import case_files
 from broker.case_files import FILE, PER_YEAR
-from broker.clock import SECOND
+from broker.clock import DAY, day_of
+from broker.complaints.rules import ROOM, State
 
 if TYPE_CHECKING:
     from broker.case_files import File
     from broker.desk import View
 
-DAY_US: Final = 86_400 * SECOND
 STEP: Final = 200
 
 
@@ -37,19 +36,19 @@ def statistics(view: View, year: int) -> list[Count]:
     before = (year + 1) * PER_YEAR
     while before:
         where = [FILE.c.number > year * PER_YEAR]
-        found, before = case_files.page(view, "complaint", where, before, STEP)
+        found, before = case_files.page(view, ROOM, where, before, STEP)
         for file in found:
-            month = datetime.fromtimestamp(file.opened_at // SECOND, UTC).strftime("%Y-%m")
+            month = f"{day_of(file.opened_at):%Y-%m}"
             groups.setdefault((month, file.body["kind"], file.body["outcome"]), []).append(file)
     return [_count(key, files, view.now_us) for key, files in sorted(groups.items())]
 
 
 def overdue(file: File, now_us: int) -> bool:
     """Whether it should have been answered by now."""
-    return file.state != "closed" and file.due_at < now_us
+    return file.state != State.CLOSED and file.due_at < now_us
 
 
 def _count(key: tuple[str, str, str], files: list[File], now_us: int) -> Count:
-    days = [(file.body["closed_at"] - file.opened_at) // DAY_US for file in files if "closed_at" in file.body]
+    days = [(file.body["closed_at"] - file.opened_at) // DAY for file in files if "closed_at" in file.body]
     late = sum(overdue(file, now_us) for file in files)
     return Count(*key, len(files), late, median_low(days) if days else 0)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from broker.desk import Change
 
 ROOM: Final = "compromise"
+REASON: Final = "reported as compromised"
+"""What the ledger says of a certificate or a key that is cut off."""
 NOTICE_US: Final = 72 * 3_600 * SECOND
 """Within this time from awareness the authority is notified (GDPR Art. 33(1))."""
 
@@ -52,7 +54,7 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
     name = change.principal.name
     said = repr((new.subject, new.spki, new.principal, new.person, new.suspect_from, new.how))
     digest = person_rows.request_body(change.snapshot.vault, "compromise", said)
-    known = requests.find_one(change.connection, name, request_id, digest)
+    known = requests.find_one(change, request_id, digest)
     if known is not None:
         return case_files.load(change, ROOM, known.reply.decode("ascii")), known.first_entry
     principal = _principal(change.connection, new)
@@ -83,8 +85,7 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
         locks.lock(change.connection, new.person, file.id, change.now_us)
         queue(change, new.person, "credential_reset", {"report": file.id})
     index = case_files.log(change, file, "reported", "")
-    reply = requests.Known(digest, index, 1, file.id.encode("ascii"))
-    requests.remember(change.connection, [((name, request_id), reply)], change.now_us)
+    requests.remember_one(change, request_id, requests.Known(digest, index, 1, file.id.encode("ascii")))
     return file, index
 
 
@@ -159,16 +160,15 @@ def _revoke(change: Change, new: NewReport, principal: str) -> int:
     if new.subject not in ("certificate", "principal"):
         return 0
     which = CERTIFICATE.c.spki == new.spki if new.subject == "certificate" else CERTIFICATE.c.principal == principal
-    reason = "reported as compromised"
     good = change.connection.execute(
         select(CERTIFICATE.c.spki).where(which, CERTIFICATE.c.revoked_at == 0).order_by(CERTIFICATE.c.spki)
     ).scalars().all()  # fmt: skip
     for spki in good:
         change.connection.execute(
-            update(CERTIFICATE).where(CERTIFICATE.c.spki == spki).values(revoked_at=change.now_us, reason=reason)
+            update(CERTIFICATE).where(CERTIFICATE.c.spki == spki).values(revoked_at=change.now_us, reason=REASON)
         )
         change.tx.append(
-            entry.certificate(change.now_us, "revoked", principal, bytes(spki), change.principal.name, reason)
+            entry.certificate(change.now_us, "revoked", principal, bytes(spki), change.principal.name, REASON)
         )
     return len(good)
 
@@ -181,9 +181,8 @@ def _retire(change: Change, principal: str) -> bool:
     if row is None:
         return False
     change.connection.execute(update(KEY).where(KEY.c.id == row.id).values(retired_at=change.now_us))
-    by = change.principal.name
     change.tx.append(
-        entry.key(change.now_us, "retired", principal, bytes(row.id), row.suite, by, "reported as compromised")
+        entry.key(change.now_us, "retired", principal, bytes(row.id), row.suite, change.principal.name, REASON)
     )
     return True
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from broker.clock import SECOND
+from broker.clock import start_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,8 +53,7 @@ def ends_at(until: str) -> int:
     """The moment at which a hold with this last day ends: the end of that day, UTC."""
     if not until:
         return NEVER
-    following = date.fromisoformat(until) + timedelta(days=1)
-    return int(datetime.combine(following, datetime.min.time(), UTC).timestamp()) * SECOND
+    return start_of(date.fromisoformat(until) + timedelta(days=1))
 
 
 def is_over(end_us: int, now_us: int) -> bool:

@@ -10,19 +10,18 @@ without any more: else a privacy team that sees no hold would know that there is
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import func, insert, select, update
 
 from broker import requests
-from broker.clock import SECOND, rfc3339
+from broker.clock import day_of, rfc3339
 from broker.erasure.hold_rules import HOLD_ID, NEVER, Hold, HoldState, ends_at, in_force
 from broker.errors import Reason, SlussError
 from broker.keeping import CaseKeys
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
+from broker.ledger.rows import read_entry
 from broker.ledger.standing import differs
 from broker.legal.naming import cases_that_need
 from broker.persons import rows
@@ -56,12 +55,12 @@ def place(change: Change, request_id: bytes, person: int, reason: str, until: da
     """
     by, last = change.principal.name, until.isoformat() if until else ""
     body = rows.request_body(change.snapshot.vault, "place hold", person, reason, last)
-    known = requests.find_one(change.connection, by, request_id, body)
+    known = requests.find_one(change, request_id, body)
     if known is not None:
         return load(change, known.reply.decode("ascii"))
     row = rows.active(change.connection, person)
     number = (change.connection.execute(select(func.max(HOLD.c.number))).scalar_one() or 0) + 1
-    hold_id = f"H-{datetime.fromtimestamp(change.now_us // SECOND, UTC).year}-{number:04d}"
+    hold_id = f"H-{day_of(change.now_us).year}-{number:04d}"
     keys, wrapped = CaseKeys.new(change.snapshot.vault, hold_id)
     index = _append(change, keys, row, "placed", hold_id, reason, last)
     hold = Hold(hold_id, person, reason, last, by, change.now_us, index)
@@ -78,7 +77,7 @@ def place(change: Change, request_id: bytes, person: int, reason: str, until: da
             body=_sealed(keys, hold),
         )
     )
-    _remember(change, request_id, body, index, hold_id)
+    requests.remember_one(change, request_id, requests.Known(body, index, 1, hold_id.encode("ascii")))
     return hold
 
 
@@ -89,7 +88,7 @@ def lift(change: Change, request_id: bytes, hold_id: str, reason: str) -> tuple[
         SlussError: HOLD_UNKNOWN, REQUEST_ID_REUSED; LEDGER_INCONSISTENT.
     """
     body = rows.request_body(change.snapshot.vault, "lift hold", hold_id, reason)
-    known = requests.find_one(change.connection, change.principal.name, request_id, body)
+    known = requests.find_one(change, request_id, body)
     if known is not None:
         return load(change, hold_id), known.first_entry
     stored = _row(change.connection, hold_id)
@@ -103,7 +102,7 @@ def lift(change: Change, request_id: bytes, hold_id: str, reason: str) -> tuple[
     change.connection.execute(
         update(HOLD).where(HOLD.c.id == hold_id).values(lifted_at=change.now_us, body=_sealed(keys, lifted))
     )
-    _remember(change, request_id, body, index, hold_id)
+    requests.remember_one(change, request_id, requests.Known(body, index, 1, hold_id.encode("ascii")))
     return lifted, index
 
 
@@ -176,11 +175,6 @@ def _append(change: Change, keys: CaseKeys, person: Row[Any], event: str, hold_i
     return change.tx.append(made, persons=[person.id])
 
 
-def _remember(change: Change, request_id: bytes, body: bytes, index: int, hold_id: str) -> None:
-    answered = requests.Known(body, index, 1, hold_id.encode("ascii"))
-    requests.remember(change.connection, [((change.principal.name, request_id), answered)], change.now_us)
-
-
 def _sealed(keys: CaseKeys, hold: Hold) -> bytes:
     written = {
         "reason": hold.reason,
@@ -216,9 +210,7 @@ def _hold(view: View, row: Row[Any]) -> Hold:
         row.lifted_at,
         written["lift_reason"],
     )
-    found = read_entries(view.connection, row.entry, 1)
-    view.snapshot.standing.prove(view.connection, found)
-    said = entry.parse(found[0].entry) if found else {}
+    said = entry.parse(view.snapshot.standing.entry(view.connection, row.entry, differs("hold", hold=hold.id)).entry)
     text = entry.base64url(keys.commit_text(rfc3339(hold.placed_at), hold.reason))
     told = (said.get("type"), said.get("event"), said.get("hold"), said.get("text"), said.get("until"), said.get("by"))
     if told != ("hold", "placed", hold.id, text, hold.until, hold.placed_by) or row.until != ends_at(hold.until):
@@ -235,7 +227,7 @@ def _said(view: View, person: int) -> Sequence[EntryRow]:
         .order_by(ENTRY.c.id)
     )
     indexes = view.connection.execute(query).scalars().all()
-    found = [row for index in indexes for row in read_entries(view.connection, index, 1)]
+    found = [row for index in indexes if (row := read_entry(view.connection, index))]
     view.snapshot.standing.prove(view.connection, found)
     return found
 

@@ -13,7 +13,7 @@ A line is on the disk before the erasure counts as done. What a crash leaves of 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 from sqlalchemy import bindparam, select
@@ -22,15 +22,14 @@ from broker.errors import Reason, SlussError
 from broker.ids import parse_person, person_text
 from broker.keys.secret_file import refuse_wide, sole_writer
 from broker.persons.model import ERASED_STATE
+from broker.store.driver import parts
 from broker.store.queries import PERSON
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from sqlalchemy import Connection
-
-_IN: Final = 500
 
 
 class Erased(NamedTuple):
@@ -107,7 +106,7 @@ def come_back(connection: Connection, register: ErasureRegister) -> list[Erased]
     erased = {each.person: each for each in register.all()}
     query = select(PERSON.c.id).where(PERSON.c.id.in_(bindparam("ids", expanding=True)), PERSON.c.state != ERASED_STATE)
     found: list[Erased] = []
-    for ids in _parts(sorted(erased)):
+    for ids in parts(sorted(erased)):
         found += [erased[person] for person in connection.execute(query, {"ids": ids}).scalars()]
     return sorted(found)
 
@@ -122,11 +121,6 @@ def require_applied(connection: Connection, register: ErasureRegister) -> None:
     if count:
         told = f"{count} persons who were erased are on record again: the database comes from an older backup"
         raise SlussError(Reason.LEDGER_INCONSISTENT, f"{told}; run sluss restore --erase-again", persons=str(count))
-
-
-def _parts(ids: list[int]) -> Iterator[list[int]]:
-    for start in range(0, len(ids), _IN):
-        yield ids[start : start + _IN]
 
 
 def _format(erased: Erased) -> bytes:

@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 
 ERASURE = tables.core(tables.Erasure)
 REQUEST = tables.core(tables.Request)
-EVENT = tables.core(tables.PersonRequestEvent)
+REQUEST_EVENT = tables.core(tables.PersonRequestEvent)
 FILE_EVENT = tables.core(tables.CaseFileEvent)
-TOUCHED: Final = frozenset({PERSON, REQUEST, EVENT, FILE_EVENT})
+TOUCHED: Final = frozenset({PERSON, REQUEST, REQUEST_EVENT, FILE_EVENT})
 """Tables without a column `person` in which an erasure destroys something."""
 PATIENCE_S: Final = 2.0
 """How long readers may keep SQLite's log, or PostgreSQL's dead rows, before a later run takes over."""

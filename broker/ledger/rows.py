@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.errors import Reason, SlussError
-from broker.store.driver import change, fetch
+from broker.store.driver import change, fetch, parts
 from broker.store.engine import reading
 from broker.store.tables import RIGHTS
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from broker.ledger.tiles import TileKey
 
 MAX_READ = 100
-"""Tiles asked for in one statement."""
+"""Tiles, or entries, asked for in one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,7 @@ def write_tiles(connection: Connection, tiles: Mapping[TileKey, bytes]) -> None:
 def read_tiles(connection: Connection, keys: Sequence[TileKey]) -> dict[TileKey, bytes]:
     """The tiles asked for; absent ones are left out."""
     found: dict[TileKey, bytes] = {}
-    for start in range(0, len(keys), MAX_READ):
-        part = keys[start : start + MAX_READ]
+    for part in parts(keys, MAX_READ):
         where = " OR ".join(["level = ? AND id = ?"] * len(part))
         text = f"SELECT level, id, hashes FROM ledger_tile WHERE {where}"  # noqa: S608 - holds marks only
         flat = [number for key in part for number in key]
@@ -153,11 +152,16 @@ def read_entries(
     return [EntryRow(index, bytes(entry), *rest) for index, entry, *rest in rows]
 
 
+def read_entry(connection: Connection, index: int) -> EntryRow | None:
+    """The entry at an index, if there is one."""
+    found = read_entries(connection, index, 1)
+    return found[0] if found and found[0].index == index else None
+
+
 def stored_entries(connection: Connection, indexes: Sequence[int]) -> list[EntryRow]:
     """Those of the entries with these indexes that exist, in no particular order."""
     found: list[EntryRow] = []
-    for start in range(0, len(indexes), MAX_READ):
-        part = indexes[start : start + MAX_READ]
+    for part in parts(indexes, MAX_READ):
         marks = ", ".join("?" * len(part))
         text = f"SELECT id, entry, type, contract, recipient, at FROM ledger_entry WHERE id IN ({marks})"  # noqa: S608 - marks only
         found += [EntryRow(index, bytes(entry), *rest) for index, entry, *rest in fetch(connection, text, part)]

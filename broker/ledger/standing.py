@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from broker.errors import Reason, SlussError
 from broker.ledger.entry import parse
 from broker.ledger.merkle import leaf_hash, verify_inclusion
-from broker.ledger.rows import ConnectionTiles, existing, read_head, read_standing
+from broker.ledger.rows import ConnectionTiles, existing, read_entry, read_head, read_standing
 from broker.ledger.tiles import Tree
 
 if TYPE_CHECKING:
@@ -72,6 +72,23 @@ class Standing:
         """
         found = read_standing(connection, type, contract, recipient, last=last)
         self.prove(connection, found)
+        return found
+
+    def entry(self, connection: Connection, index: int | None, otherwise: SlussError) -> EntryRow:
+        """The entry at an index that the store names.
+
+        Args:
+            connection: of a transaction that has not appended to the ledger.
+            index: None if the store names none.
+            otherwise: the refusal if there is no such entry (`differs`).
+
+        Raises:
+            SlussError: `otherwise`; LEDGER_INCONSISTENT if the entry is not in the tree.
+        """
+        found = None if index is None else read_entry(connection, index)
+        if found is None:
+            raise otherwise
+        self.prove(connection, [found])
         return found
 
     def prove(self, connection: Connection, found: Sequence[EntryRow]) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 import orjson
 from sqlalchemy import func, insert, select, update
 
 from broker import requests
-from broker.clock import SECOND, rfc3339
-from broker.errors import Reason, SlussError
+from broker.clock import SECOND, day_of, rfc3339, start_of
+from broker.errors import Reason, SlussError, invalid
 from broker.keeping import CaseKeys
 from broker.ledger import entry
 from broker.legal import hiding, rules
@@ -115,13 +115,13 @@ class Cases:
             editors=(by,),
         )
         digest = _digest(change, "open case", new.ground, canonical(body), new.handler, new.note)
-        known = requests.find_one(change.connection, by, request_id, digest)
+        known = requests.find_one(change, request_id, digest)
         if known is not None:
             return load(change, known.reply.decode("ascii"))
         rules.check_scope(new.scope, new.ground, change.snapshot.catalogue)
         _require_persons(change.connection, new.listed)
         number = (change.connection.execute(select(func.max(LEGAL_CASE.c.number))).scalar_one() or 0) + 1
-        case_id = f"L-{datetime.fromtimestamp(change.now_us // SECOND, UTC).year}-{number:04d}"
+        case_id = f"L-{day_of(change.now_us).year}-{number:04d}"
         keys, wrapped = CaseKeys.new(change.snapshot.vault, case_id)
         case = Case(
             case_id,
@@ -140,8 +140,7 @@ class Cases:
         )  # fmt: skip
         held = HeldCase(case, keys)
         index = log(change, held, "opened", new.note)
-        reply = requests.Known(digest, index, 1, case_id.encode("ascii"))
-        requests.remember(change.connection, [((by, request_id), reply)], change.now_us)
+        requests.remember_one(change, request_id, requests.Known(digest, index, 1, case_id.encode("ascii")))
         return held
 
     def step(self, change: Change, case_id: str, step: CaseStep, reason: str, etag: str) -> tuple[HeldCase, int]:
@@ -170,12 +169,12 @@ class Cases:
             case = _edited(change, case, changes, by)
         if changes.deadline is not None:
             if changes.deadline < case.body.received:
-                raise _invalid("deadline", "before the request was received")
+                raise invalid("deadline", "before the request was received")
             case = replace(case, body=replace(case.body, deadline=changes.deadline))
         if changes.handler:
             case = replace(case, handler=changes.handler)
         if case == held.case and not changes.note:
-            raise _invalid("note", "nothing is changed and nothing is noted")
+            raise invalid("note", "nothing is changed and nothing is noted")
         return write(change, held, case, "noted" if case == held.case else "changed", changes.note)
 
     def set_secrecy(
@@ -197,7 +196,7 @@ class Cases:
         else:
             found = _secrecy(until, reason, now_us, "until")
             if found is None or (was_hidden and found.ends_at <= case.hidden_until):
-                raise _invalid("until", "a later day than the one so far; or lift the secrecy")
+                raise invalid("until", "a later day than the one so far; or lift the secrecy")
             secrecy, event = found, "prolonged" if was_hidden else "hidden"
         return write(change, held, replace(case, body=replace(case.body, secrecy=secrecy)), event, reason)
 
@@ -213,7 +212,7 @@ class Cases:
         by = change.principal.name
         said = orjson.dumps([made.released_on, sorted(made.persons), sorted(made.fields)])
         digest = _digest(change, "release elsewhere", case_id, said, made.medium, made.reason)
-        known = requests.find_one(change.connection, by, request_id, digest)
+        known = requests.find_one(change, request_id, digest)
         if known is not None:
             return load(change, case_id), known.first_entry
         held = _based_on(load(change, case_id), etag)
@@ -235,8 +234,7 @@ class Cases:
         index, _ = hiding.append(change.tx, case_id, held.keys, data, hidden=hidden, persons=made.persons)
         case = replace(held.case, body=replace(held.case.body, elsewhere=True))
         moved, _ = write(change, held, case, "release_recorded", made.reason)
-        known = requests.Known(digest, index, 1, case_id.encode("ascii"))
-        requests.remember(change.connection, [((by, request_id), known)], change.now_us)
+        requests.remember_one(change, request_id, requests.Known(digest, index, 1, case_id.encode("ascii")))
         return moved, index
 
     def begin_release(self, change: Change, case_id: str, package_key: Key | None) -> HeldCase:
@@ -253,7 +251,7 @@ class Cases:
         if case.body.begun is not None:
             rules.decide_release(case, change.snapshot.catalogue)
             if key != case.body.begun.key:
-                raise _invalid("package_key", "another key than the one that the release began with")
+                raise invalid("package_key", "another key than the one that the release began with")
             return held
         if case.state not in (CaseState.APPROVED, CaseState.RELEASED):
             raise SlussError(Reason.CASE_WRONG_STATE, "nobody has approved a release", case=case_id, state=case.state)
@@ -291,9 +289,9 @@ def _edited(change: Change, case: Case, changes: Changes, by: str) -> Case:
         rules.require_narrower(changes.scope, body.scope)
         body = body.edited(by, scope=changes.scope)
     if changes.delivery is not None:
-        today = datetime.fromtimestamp(change.now_us // SECOND, UTC).date()
+        today = day_of(change.now_us)
         if changes.delivery.retain_until < today:
-            raise _invalid("delivery.retain_until", "in the past")
+            raise invalid("delivery.retain_until", "in the past")
         body = body.edited(by, delivery=changes.delivery)
     state = CaseState.UNDER_REVIEW if case.state is CaseState.APPROVED else case.state
     return replace(case, state=state, body=body)
@@ -307,13 +305,12 @@ def _secrecy(until: date | None, reason: str, now_us: int, field: str) -> Secrec
     """
     if until is None:
         return None
-    today = datetime.fromtimestamp(now_us // SECOND, UTC).date()
+    today = day_of(now_us)
     if not reason:
-        raise _invalid("secrecy_reason", "secrecy needs a reason")
+        raise invalid("secrecy_reason", "secrecy needs a reason")
     if not today <= until <= today + MAX_SECRECY:
-        raise _invalid(field, "a day from today to five years ahead")
-    after = datetime.combine(until + timedelta(days=1), datetime.min.time(), UTC)
-    return Secrecy(until, int(after.timestamp()) * SECOND, reason)
+        raise invalid(field, "a day from today to five years ahead")
+    return Secrecy(until, start_of(until + timedelta(days=1)), reason)
 
 
 def _release_key(case: Case, package_key: Key | None) -> Key:
@@ -322,10 +319,10 @@ def _release_key(case: Case, package_key: Key | None) -> Key:
         raise SlussError(Reason.CASE_WRONG_STATE, "say first how it is delivered", case=case.id, state=case.state)
     if delivery.key is not None:
         if package_key is not None:
-            raise _invalid("package_key", "the release is sealed to the authority's own key")
+            raise invalid("package_key", "the release is sealed to the authority's own key")
         return delivery.key
     if package_key is None:
-        raise _invalid("package_key", "a package needs a key of its own")
+        raise invalid("package_key", "a package needs a key of its own")
     return package_key
 
 
@@ -361,7 +358,3 @@ def _commitments(change: Change, persons: Sequence[int]) -> list[bytes]:
 def _digest(change: Change, kind: str, *said: str | bytes) -> bytes:
     texts = [each.decode() if isinstance(each, bytes) else str(each) for each in said]
     return request_body(change.snapshot.vault, kind, *texts)
-
-
-def _invalid(field: str, why: str) -> SlussError:
-    return SlussError(Reason.INVALID_REQUEST, f"{field}: {why}", field=field)

@@ -11,7 +11,6 @@ from sqlalchemy import func, insert, select
 
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
 from broker.ledger.standing import differs
 from broker.legal import hiding, rules
 from broker.legal.model import CaseState
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from broker.desk import Change, View
-    from broker.legal.rows import Event
+    from broker.timelines import Event
 
 DOCUMENT: Final = tables.core(tables.LegalDocument)
 MAX_DOCUMENTS: Final = 200
@@ -111,11 +110,8 @@ def document(view: View, case_id: str, number: int) -> tuple[Document, bytes]:
 
 def _require_said(view: View, held: HeldCase, document: Document) -> None:
     """The document's entry is of this case, and has its digest."""
-    found = read_entries(view.connection, document.index, 1)
-    if not found or found[0].index != document.index:
-        raise differs("document", case=held.case.id)
-    view.snapshot.standing.prove(view.connection, found)
-    said = entry.parse(hiding.opened(view.connection, held.case.id, held.keys, found[0])[0])
+    found = view.snapshot.standing.entry(view.connection, document.index, differs("document", case=held.case.id))
+    said = hiding.said(view.connection, held.case.id, held.keys, found)
     if (said.get("case"), said.get("document")) != (held.case.id, entry.base64url(document.sha256)):
         raise differs("document", case=held.case.id)
 

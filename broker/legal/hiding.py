@@ -68,10 +68,19 @@ def opened(connection: Connection, case: str, keys: CaseKeys, found: EntryRow) -
         raise differs("case", case=case)
     kept = keys.open(_place(found.index), row.opening)
     opening = Opening(found.entry, kept[:SALT_BYTES], kept[SALT_BYTES:])
-    said = entry.base64url(entry.sealed_commitment(opening.salt, opening.entry))
-    if not hmac.compare_digest(said, _commitment(found.entry)):
+    committed = entry.base64url(entry.sealed_commitment(opening.salt, opening.entry))
+    if not hmac.compare_digest(committed, _commitment(found.entry)):
         raise differs("case", case=case)
     return opening.entry, opening
+
+
+def said(connection: Connection, case: str, keys: CaseKeys, found: EntryRow) -> dict[str, Any]:
+    """The members of an entry of a case as it was written.
+
+    Raises:
+        SlussError: as `opened`.
+    """
+    return entry.parse(opened(connection, case, keys, found)[0])
 
 
 def _commitment(sealed: bytes) -> str:

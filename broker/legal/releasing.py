@@ -8,13 +8,14 @@ are there already as they are, and each person is released once. On ground (d) e
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sluss.v1 import legal_pb2
 from sqlalchemy import update
 
 from broker.asks import CHUNK, Ask, Named, Page, ReleasePart
+from broker.clock import SECOND, start_of
 from broker.contracts import ContractFacts, State
 from broker.handles import handles_of
 from broker.ids import person_text
@@ -237,11 +238,7 @@ def period(scope: Scope) -> tuple[int, int] | None:
     """The days of collection as seconds, the end not included; None without a limit."""
     if scope.collected_from is None and scope.collected_until is None:
         return None
-    first = _start_of(scope.collected_from) if scope.collected_from else 0
+    first = start_of(scope.collected_from) // SECOND if scope.collected_from else 0
     last = scope.collected_until
-    end = _start_of(last + timedelta(days=1)) if last and last < date.max else FOREVER
+    end = start_of(last + timedelta(days=1)) // SECOND if last and last < date.max else FOREVER
     return first, end
-
-
-def _start_of(day: date) -> int:
-    return int(datetime.combine(day, datetime.min.time(), UTC).timestamp())

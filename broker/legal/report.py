@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import func, select
 
 from broker.keeping import CaseKeys
-from broker.ledger import entry
 from broker.ledger.standing import differs
 from broker.legal import hiding
 from broker.legal.model import Ground
@@ -133,7 +132,7 @@ def _tally(view: View, row: Row[Any], end: int) -> _Tally:
     for found in _entries(view, row.id, releases=not counted):
         if found.at >= end:
             break
-        tally.take(entry.parse(hiding.opened(view.connection, row.id, keys, hiding.stored(found))[0]), found.at)
+        tally.take(hiding.said(view.connection, row.id, keys, hiding.stored(found)), found.at)
     if counted:
         tally.persons += _merged(view, row.id, end)
     return tally

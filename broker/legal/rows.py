@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import exists, func, insert, literal_column, select, update
 
+from broker import timelines
 from broker.clock import rfc3339
 from broker.errors import Reason, SlussError
 from broker.keeping import CaseKeys
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
+from broker.ledger.rows import read_entry
 from broker.ledger.standing import differs
 from broker.legal import hiding
 from broker.legal.model import CASE_ID, Case, CaseState, Ground, Progress, canonical, parse
@@ -43,18 +44,6 @@ class HeldCase:
 
     case: Case
     keys: CaseKeys
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A line of the timeline. `proven`: the text is the one that the entry commits to."""
-
-    at: str
-    by: str
-    event: str
-    text: str
-    index: int
-    proven: bool
 
 
 def load(view: View, case_id: str) -> HeldCase:
@@ -108,7 +97,7 @@ def list_cases(
     return found, 0
 
 
-def timeline(view: View, held: HeldCase) -> list[Event]:
+def timeline(view: View, held: HeldCase) -> list[timelines.Event]:
     """What happened, oldest first, each text checked against its entry.
 
     Raises:
@@ -149,12 +138,10 @@ def require_said(connection: Connection, snapshot: Snapshot, held: HeldCase) -> 
     """The ledger's last entry of the case says this state, and commits to this body."""
     case = held.case
     query = select(func.max(EVENT.c.entry)).where(EVENT.c.case == case.id)
-    index = connection.execute(query).scalar_one()
-    found = [] if index is None else read_entries(connection, index, 1)
-    if not found or found[0].index != index or _goes_on(connection, held, index):
+    found = snapshot.standing.entry(connection, connection.execute(query).scalar_one(), differs("case", case=case.id))
+    if _goes_on(connection, held, found.index):
         raise differs("case", case=case.id)
-    snapshot.standing.prove(connection, found)
-    said = entry.parse(hiding.opened(connection, case.id, held.keys, found[0])[0])
+    said = hiding.said(connection, case.id, held.keys, found)
     body = entry.base64url(held.keys.commit_body(canonical(case.body)))
     expected = ("case", case.id, case.state, case.ground, body)
     if (said["type"], said.get("case"), said.get("state"), said.get("ground"), said.get("body")) != expected:
@@ -180,11 +167,8 @@ def _goes_on(connection: Connection, held: HeldCase, index: int) -> bool:
 
 def _is_step(connection: Connection, held: HeldCase, index: int) -> bool:
     """Whether a hidden entry of the case is a step; one that is missing counts as one."""
-    found = read_entries(connection, index, 1)
-    if not found or found[0].index != index:
-        return True
-    said = entry.parse(hiding.opened(connection, held.case.id, held.keys, found[0])[0])
-    return bool(said["type"] == "case")
+    found = read_entry(connection, index)
+    return found is None or hiding.said(connection, held.case.id, held.keys, found)["type"] == "case"
 
 
 def write(
@@ -214,18 +198,12 @@ def log(change: Change, held: HeldCase, event: str, text: str, document: bytes =
         document=document,
     )
     index, _ = hiding.append(change.tx, case.id, keys, data, hidden=case.hidden(change.now_us))
-    change.connection.execute(
-        insert(EVENT).values(case=case.id, entry=index, text=keys.seal(f"event {index}", text.encode()))
-    )
+    change.connection.execute(insert(EVENT).values(case=case.id, entry=index, text=timelines.seal(keys, index, text)))
     change.tx.bump_rights()
     return index
 
 
-def _event(view: View, held: HeldCase, row: Row[Any]) -> Event:
-    found = read_entries(view.connection, row.entry, 1)
-    if not found or found[0].index != row.entry:
-        raise differs("case", case=held.case.id)
-    said = entry.parse(hiding.opened(view.connection, held.case.id, held.keys, found[0])[0])
-    text = held.keys.open(f"event {row.entry}", row.text).decode()
-    proven = said["text"] == entry.base64url(held.keys.commit_text(said["at"], text))
-    return Event(said["at"], said["by"], said["event"], text, row.entry, proven)
+def _event(view: View, held: HeldCase, row: Row[Any]) -> timelines.Event:
+    found = view.snapshot.standing.entry(view.connection, row.entry, differs("case", case=held.case.id))
+    said = hiding.said(view.connection, held.case.id, held.keys, found)
+    return timelines.event(said, row.entry, held.keys, row.text)

@@ -7,13 +7,13 @@ Only for danger to life (ground c) may one release at once, and a second person 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from broker import transforms
 from broker.choices.rule import NOTHING_ASKED
+from broker.clock import day_of
 from broker.contracts import Decision, Grant, Population
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.legal.model import Case, CaseState, CaseStep, Emergency, Ground
 
 if TYPE_CHECKING:
@@ -229,18 +229,18 @@ def check_scope(scope: Scope, ground: Ground, catalogue: Catalogue) -> None:
         SlussError: INVALID_REQUEST with the place, FIELD_UNKNOWN, INVALID_TERMS for a transform.
     """
     if (scope.population is None) == (not scope.persons):
-        raise _invalid("scope.persons", "name persons, or on ground (d) a population")
+        raise invalid("scope.persons", "name persons, or on ground (d) a population")
     if scope.population is not None:
         _check_population(scope.population, ground, catalogue)
     if not 1 <= len(scope.fields) <= MAX_FIELDS:
-        raise _invalid("scope.fields", f"1 to {MAX_FIELDS} fields")
+        raise invalid("scope.fields", f"1 to {MAX_FIELDS} fields")
     if len({granted.field for granted in scope.fields}) != len(scope.fields):
-        raise _invalid("scope.fields", "a field stands there twice")
+        raise invalid("scope.fields", "a field stands there twice")
     for granted in scope.fields:
         _check_form(granted, catalogue.field(granted.field).type)
     first, last = scope.collected_from, scope.collected_until
     if first and last and last < first:
-        raise _invalid("scope.collected_until", "before the first day")
+        raise invalid("scope.collected_until", "before the first day")
 
 
 def _check_form(granted: FieldGrant, type: str) -> None:  # noqa: A002 - the catalogue's word
@@ -252,19 +252,19 @@ def _check_form(granted: FieldGrant, type: str) -> None:  # noqa: A002 - the cat
 
 def _check_population(population: Population, ground: Ground, catalogue: Catalogue) -> None:
     if ground is not Ground.MERGER:
-        raise _invalid("scope.population", "a population is released on ground (d) only")
+        raise invalid("scope.population", "a population is released on ground (d) only")
     if population.persons:
-        raise _invalid("scope.population", "everyone, or predicates; persons are listed beside it")
+        raise invalid("scope.population", "everyone, or predicates; persons are listed beside it")
     predicates = population.predicates
     if population.everyone == bool(predicates) or len(predicates) > MAX_PREDICATES:
-        raise _invalid("scope.population", f"everyone, or 1 to {MAX_PREDICATES} predicates")
+        raise invalid("scope.population", f"everyone, or 1 to {MAX_PREDICATES} predicates")
     if len({predicate.field for predicate in predicates}) != len(predicates):
-        raise _invalid("scope.population", "a field stands there twice")
+        raise invalid("scope.population", "a field stands there twice")
     for predicate in predicates:
         if catalogue.field(predicate.field).financial:
-            raise _invalid("scope.population", "no predicate on a financial field")
+            raise invalid("scope.population", "no predicate on a financial field")
         if not 1 <= len(predicate.values) <= MAX_VALUES:
-            raise _invalid("scope.population", f"1 to {MAX_VALUES} values")
+            raise invalid("scope.population", f"1 to {MAX_VALUES} values")
 
 
 def require_narrower(new: Scope, old: Scope) -> None:
@@ -326,7 +326,7 @@ def decide_release(case: Case, catalogue: Catalogue) -> Decision:
     catalogue.purpose(case.ground)
     fields = tuple(sorted(scope.fields, key=lambda granted: granted.field))
     population = scope.population or Population(persons=frozenset(scope.persons))
-    today = datetime.fromtimestamp(body.begun.at // 1_000_000, UTC).date()
+    today = day_of(body.begun.at)
     days = max((body.delivery.retain_until - today).days, 0)
     return Decision(
         contract=case.id,
@@ -346,10 +346,6 @@ def _words(state: CaseState) -> str:
 
 def _wrong(case: Case, step: CaseStep, why: str) -> SlussError:
     return SlussError(Reason.CASE_WRONG_STATE, why, case=case.id, state=case.state, step=step)
-
-
-def _invalid(field: str, why: str) -> SlussError:
-    return SlussError(Reason.INVALID_REQUEST, f"{field}: {why}", field=field)
 
 
 def _wider(what: str) -> SlussError:

@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from broker import free_text
-from broker.clock import SECOND, micros
+from broker.clock import SECOND, day_of, micros
 from broker.contracts import State as ContractState
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.obligations import retention, rows
 from broker.obligations.owing import day_after, disclosed
 from broker.obligations.rules import Kind, State
@@ -24,6 +24,7 @@ from broker.obligations.statement import ANSWERS, statement
 from broker.signatures import verify_signature
 
 if TYPE_CHECKING:
+    from broker.contracts import ContractFacts
     from broker.desk import Change, View
     from broker.obligations.rows import Held
     from broker.obligations.rules import Account
@@ -57,17 +58,17 @@ def seen(view: View, obligation: str) -> Held:
     return held
 
 
-def is_over(view: View, contract: str) -> bool:
+def is_over(contract: ContractFacts, now_us: int) -> bool:
     """Whether nothing can be fetched under a contract any more."""
-    facts = view.snapshot.contract(view.connection, contract).facts
-    ended = facts.terms is None or facts.terms.valid_until.isoformat() < day_after(view.now_us, 0)
-    return facts.state is ContractState.TERMINATED or ended
+    terms = contract.terms
+    return contract.state is ContractState.TERMINATED or terms is None or terms.valid_until < day_of(now_us)
 
 
 def instruction(view: View, account: Account) -> str:
     """What its recipient is to do, as the contract stands now."""
     if account.kind is Kind.CORRECT:
-        return "delete_fields" if is_over(view, account.contract) else "fetch_and_replace"
+        facts = view.snapshot.contract(view.connection, account.contract).facts
+        return "delete_fields" if is_over(facts, view.now_us) else "fetch_and_replace"
     return INSTRUCTIONS[account.kind]
 
 
@@ -95,7 +96,7 @@ def attest(change: Change, obligation: str, outcome: str, note: str, through: in
     held = seen(change, obligation)
     account = held.account
     if outcome not in ANSWERS[account.kind]:
-        raise _invalid("outcome", f"one of {', '.join(sorted(ANSWERS[account.kind]))}")
+        raise invalid("outcome", f"one of {', '.join(sorted(ANSWERS[account.kind]))}")
     if note:
         free_text.reason(note, most=MAX_REASON)
     said = _signed(change, account, "attested", signed, outcome=outcome, reason=note, through=through)
@@ -123,7 +124,7 @@ def ask_delay(change: Change, obligation: str, until: str, reason: str, signed: 
     free_text.reason(reason, most=MAX_REASON)
     latest = _latest(account)
     if not max(account.due, day_after(change.now_us, -1)) < until <= latest:
-        raise _invalid("until", f"a day after {account.due} and not before today, at the latest {latest}")
+        raise invalid("until", f"a day after {account.due} and not before today, at the latest {latest}")
     said = _signed(change, account, "delay_asked", signed, reason=reason, until=until)
     if account.delay == until:
         return held, account.delay_entry
@@ -188,9 +189,9 @@ def _signed(change: Change, account: Account, event: str, signed: Signed, **more
     try:
         ahead = micros(signed.time) > change.now_us + CLOCK_SKEW_US
     except SlussError as error:
-        raise _invalid("time", error.detail) from None
+        raise invalid("time", error.detail) from None
     if ahead:
-        raise _invalid("time", "in the future")
+        raise invalid("time", "in the future")
     said: dict[str, Any] = {"outcome": "", "reason": "", "through": 0, "until": "", "time": signed.time, **more}
     stated = {
         "contract": account.contract,
@@ -210,11 +211,11 @@ def _check_through(change: Change, held: Held, through: int) -> None:
     account = held.account
     if account.kind is not Kind.DELETE_BY:
         if through:
-            raise _invalid("through", "0, but for delete_by")
+            raise invalid("through", "0, but for delete_by")
         return
     last = retention.last_entry(change.connection, account.contract, account.until)
     if not held.first <= through <= last:
-        raise _invalid("through", f"an entry from {held.first} to {last}, as the obligation tells")
+        raise invalid("through", f"an entry from {held.first} to {last}, as the obligation tells")
 
 
 def _require_fetched(change: Change, held: Held) -> None:
@@ -245,7 +246,3 @@ def _require_open(account: Account) -> None:
 
 def _wrong_state(account: Account, why: str) -> SlussError:
     return SlussError(Reason.OBLIGATION_WRONG_STATE, why, obligation=account.id, state=account.state)
-
-
-def _invalid(field: str, why: str) -> SlussError:
-    return SlussError(Reason.INVALID_REQUEST, f"{field}: {why}", field=field)

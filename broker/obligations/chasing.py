@@ -15,8 +15,8 @@ from sqlalchemy import select
 from broker.errors import Reason, SlussError
 from broker.obligations import rows
 from broker.obligations.owing import day_after
+from broker.obligations.rows import OBLIGATION
 from broker.obligations.rules import BROKER, State
-from broker.store import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 TOGETHER: Final = 100
 """Obligations looked at in one transaction."""
-OBLIGATION: Final = tables.core(tables.Obligation)
 
 
 def events_due(

@@ -8,12 +8,12 @@ have a recipient without a contract; they make no obligation, and whether there 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
 from sqlalchemy import select, update
 
-from broker.clock import SECOND
+from broker.clock import day_of
 from broker.handles import handle_of
 from broker.held import held, terms_of
 from broker.ledger import entry
@@ -191,4 +191,4 @@ def _gone(connection: Connection, person: int, disclosures: Iterable[Disclosed],
 
 def day_after(now_us: int, days: int) -> str:
     """The day so many days after a time, UTC, YYYY-MM-DD."""
-    return (datetime.fromtimestamp(now_us // SECOND, UTC).date() + timedelta(days=days)).isoformat()
+    return (day_of(now_us) + timedelta(days=days)).isoformat()

@@ -11,11 +11,9 @@ from sqlalchemy import or_, select
 from broker.obligations import rows
 from broker.obligations.owing import day_after
 from broker.obligations.rows import OBLIGATION
-from broker.obligations.rules import State
+from broker.obligations.rules import SETTLED, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from broker.desk import View
     from broker.obligations.rows import Held
     from broker.obligations.rules import Account
@@ -90,7 +88,7 @@ def listed(view: View, wanted: Filter, after: int, limit: int) -> list[Held]:
     today = day_after(view.now_us, 0)
     if wanted.overdue:
         query = query.where(table.settled == 0, table.due < today)
-    elif wanted.states and not wanted.states & {State.ANSWERED, State.NOT_CONFIRMED}:
+    elif wanted.states and not wanted.states & SETTLED:
         query = query.where(table.settled == 0)
     found: list[Held] = []
     while len(found) < limit:
@@ -138,8 +136,3 @@ def by_recipient(view: View, since: str) -> list[RecipientReport]:
             break
         after = page[-1].number
     return sorted(found.values(), key=lambda each: (-each.worst_days, -each.overdue, each.recipient))
-
-
-def known_states() -> Collection[str]:
-    """The words of states."""
-    return frozenset(State)

@@ -60,9 +60,9 @@ def is_pending(connection: Connection, recipient: str = "") -> bool:
     return bool(_pending(connection, recipient, 1))
 
 
-def raise_pending(tx: Tx, recipient: str = "") -> int:
+def raise_pending(tx: Tx) -> int:
     """Raise what nobody was told of, up to 200; gives how many."""
-    found = _pending(tx.connection, recipient, MAX_RAISED)
+    found = _pending(tx.connection, "", MAX_RAISED)
     for contract, until, owes, first, raised in found:
         begins = first if raised == NONE_RAISED else raised + 1
         rows.add(tx, rows.New(Kind.DELETE_BY, contract, owes, until, begins), BROKER)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import func, insert, select, update
 
-from broker.clock import SECOND
+from broker.clock import day_of
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.ledger.rows import existing, read_head, stored_entries
@@ -24,6 +23,7 @@ from broker.obligations.rules import Account, replay, step
 from broker.obligations.statement import owed_digest
 from broker.slice_terms import unbase64
 from broker.store import tables
+from broker.store.driver import parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ class New:
 def add(tx: Tx, new: New, by: str) -> str:
     """Make an obligation; its id. Under the head's lock, which numbers them."""
     number = (tx.connection.execute(select(func.max(OBLIGATION.c.number))).scalar_one() or 0) + 1
-    name = f"O-{datetime.fromtimestamp(tx.at // SECOND, UTC).year}-{number:04d}"
+    name = f"O-{day_of(tx.at).year}-{number:04d}"
     salt = secrets.token_bytes(SALT_BYTES)
     digest = owed_digest(
         name,
@@ -151,22 +151,14 @@ def log(tx: Tx, held: Held, event: str, by: str, *, due: str = "", **said: Any) 
     )
     index = tx.append(body)
     after = step(before, index, entry.parse(body))
-    changed: dict[str, Any] = {"due": after.due, "settled": int(after.settled), "moved": index}
+    moved = replace(held, account=after)
     if after.settled:
-        changed |= {"handle": b"", "salt": b""}
-    tx.connection.execute(update(OBLIGATION).where(OBLIGATION.c.id == before.id).values(changed))
+        moved = replace(moved, handle=b"", salt=b"")
+    row = {"due": after.due, "settled": int(after.settled), "moved": index, "handle": moved.handle, "salt": moved.salt}
+    tx.connection.execute(update(OBLIGATION).where(OBLIGATION.c.id == before.id).values(row))
     tx.connection.execute(insert(EVENT).values(obligation=before.id, entry=index))
     tx.bump_rights()
-    gone = after.settled
-    return Held(
-        after,
-        held.number,
-        held.person,
-        b"" if gone else held.handle,
-        b"" if gone else held.salt,
-        held.first,
-        held.cause,
-    )
+    return moved
 
 
 def unknown(obligation: str) -> SlussError:
@@ -206,8 +198,7 @@ def replayed(connection: Connection, names: Sequence[str], standing: Standing) -
     """
     size = existing(read_head(connection)).size
     found: dict[str, list[int]] = {name: [] for name in names}
-    for start in range(0, len(names), 500):
-        part = names[start : start + 500]
+    for part in parts(names):
         query = select(EVENT).where(EVENT.c.obligation.in_(part), EVENT.c.entry < size)
         for row in connection.execute(query.order_by(EVENT.c.entry)):
             found[row.obligation].append(row.entry)

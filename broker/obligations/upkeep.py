@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
-from broker.clock import SECOND
-from broker.contracts import State
 from broker.ledger.standing import Standing
 from broker.obligations import chasing, retention
+from broker.obligations.answering import is_over
 from broker.rights import Rights
 from broker.store.engine import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
     from broker.clock import Clock
     from broker.ledger.log import Ledger, Tx
@@ -60,7 +59,7 @@ class Upkeep:
             pass
         standing, after = Standing(), ""
         while names := self._candidates(after):
-            self._ledger.run(lambda tx, names=names: self._chase(tx, names, standing))  # type: ignore[misc]
+            self._ledger.run(partial(self._chase, names=names, standing=standing))
             after = names[-1]
 
     def _is_pending(self) -> bool:
@@ -79,11 +78,5 @@ class Upkeep:
             standing,
             self._remind_days,
             self._escalate_days,
-            lambda contract: _is_over(rights, tx.connection, contract, tx.at),
+            lambda contract: is_over(rights.at(tx.connection).contract(tx.connection, contract).facts, tx.at),
         )
-
-
-def _is_over(rights: Rights, connection: Connection, contract: str, now_us: int) -> bool:
-    facts = rights.at(connection).contract(connection, contract).facts
-    today = datetime.fromtimestamp(now_us // SECOND, UTC).date()
-    return facts.state is State.TERMINATED or facts.terms is None or facts.terms.valid_until < today

@@ -204,7 +204,7 @@ def _read_manifest(folder: Path) -> Taken:
             raise ValueError  # noqa: TRY301 - one way out for every fault
         taken = Taken(**told)
         if any(type(getattr(taken, name)) is not str for name in ("at", "origin", "revision", "root", "checkpoint")):
-            raise ValueError  # noqa: TRY301
+            raise ValueError  # noqa: TRY301 - likewise
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
         raise SlussError(Reason.INVALID_REQUEST, f"{folder} holds no whole backup") from None
     return taken

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
-from broker.clock import SECOND
-from broker.errors import Reason, SlussError
+from broker.clock import DAY
+from broker.errors import Reason, SlussError, invalid
 from broker.outbox.kinds import CONSUMER, Failure, Kind, is_dead, wait_us
 from broker.outbox.queue import DELIVERY, ITEM
 from broker.policies import notices
@@ -31,16 +31,19 @@ DELIVERED: Final = "delivered"
 FAILED: Final = "failed"
 DEAD: Final = "dead"
 WAITING: Final = "waiting"
-LIFE_US: Final = 30 * 86_400 * SECOND
+LIFE_US: Final = 30 * DAY
 """How long a message waits for somebody to deliver it."""
-KEPT_US: Final = 90 * 86_400 * SECOND
+KEPT_US: Final = 90 * DAY
 """How long a settled message stays in the list, without its contents."""
 PART: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A consumer: the kinds that it takes, empty for all, and the first item that it gets."""
+    """A consumer: the kinds that it takes, empty for all, and the first item that it gets.
+
+    `at` is since when it is known, in microseconds since 1970 UTC.
+    """
 
     name: str
     principal: str
@@ -88,8 +91,7 @@ def check_name(name: str) -> None:
         SlussError: INVALID_REQUEST.
     """
     if not CONSUMER.fullmatch(name):
-        told = "consumer: a letter, then up to 31 of a-z 0-9 -"
-        raise SlussError(Reason.INVALID_REQUEST, told, field="consumer")
+        raise invalid("consumer", "a letter, then up to 31 of a-z 0-9 -")
 
 
 def require_own(consumer: Consumer, principal: str) -> None:
@@ -150,7 +152,7 @@ def acknowledge(
     check_name(name)
     consumer = find(change.connection, name)
     if consumer is None:
-        raise SlussError(Reason.INVALID_REQUEST, "consumer: it has never watched the outbox", field="consumer")
+        raise invalid("consumer", "it has never watched the outbox")
     require_own(consumer, change.principal.name)
     every = all_of_them(change.connection)
     return [_answer(change, consumer, every, answer, first_wait_us) for answer in answers]

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from broker.clock import SECOND
-from broker.errors import Reason, SlussError
-from broker.values import is_plain_text
+from broker.errors import invalid
+from broker.plain_text import is_plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ def check_references(references: Mapping[str, str]) -> None:
         SlussError: INVALID_REQUEST.
     """
     if len(references) > MAX_REFERENCES:
-        raise SlussError(Reason.INVALID_REQUEST, f"references: at most {MAX_REFERENCES}", field="references")
+        raise invalid("references", f"at most {MAX_REFERENCES}")
     for name, text in references.items():
         if not _NAME.fullmatch(name) or not is_plain_text(text, MAX_REFERENCE):
-            raise SlussError(Reason.INVALID_REQUEST, "references: short names and texts", field="references")
+            raise invalid("references", "short names and texts")

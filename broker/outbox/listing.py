@@ -37,7 +37,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An item in a list."""
+    """An item in a list; `at`, when it was queued, in microseconds since 1970 UTC."""
 
     id: int
     kind: Kind

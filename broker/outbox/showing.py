@@ -108,7 +108,7 @@ def confirm(
     *,
     at: int,
     policy: str,
-    accepted: str = "",
+    accepted: str,
 ) -> Confirmation:
     """The confirmation of a registration with these values, which are in normal form."""
     listed = tuple(_value(catalogue, name, text, source) for name, text in sorted(values.items()))

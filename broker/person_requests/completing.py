@@ -6,6 +6,7 @@ is told, where they still are on record. No call can say that a request is done.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import exists, select
@@ -17,19 +18,32 @@ from broker.obligations.rules import BROKER
 from broker.person_requests import rules
 from broker.person_requests.model import Kind, State
 from broker.person_requests.rows import ERASURE, REQUEST, load, write
+from broker.store.engine import reading
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Engine
 
-    from broker.ledger.log import Tx
-    from broker.rights import Snapshot
+    from broker.ledger.log import Ledger, Tx
+    from broker.rights import Rights
 
 TOGETHER: Final = 100
 NOBODY: Final = Principal("broker", "")
 """Stands where a caller does: no call is behind this step."""
 
 
-def candidates(connection: Connection, after: int) -> list[tuple[int, str]]:
+def run(engine: Engine, ledger: Ledger, rights: Rights) -> None:
+    """Record all that are done, up to 100 in a transaction.
+
+    Raises:
+        SlussError: LEDGER_UNAVAILABLE, LEDGER_INCONSISTENT.
+    """
+    after = 0
+    while found := _candidates(engine, after):
+        after = found[-1][0]
+        ledger.run(partial(_complete, rights=rights, requests=[name for _, name in found]))
+
+
+def _candidates(engine: Engine, after: int) -> list[tuple[int, str]]:
     """Up to 100 waiting requests with numbers above `after` for which nobody seems to owe any more, by number."""
     owing = exists().where(OBLIGATION.c.cause == REQUEST.c.id, OBLIGATION.c.settled == 0)
     unclean = exists().where(ERASURE.c.cause == REQUEST.c.id, ERASURE.c.scrubbed_at == 0)
@@ -40,20 +54,13 @@ def candidates(connection: Connection, after: int) -> list[tuple[int, str]]:
         .order_by(REQUEST.c.number)
         .limit(TOGETHER)
     )
-    return [(row.number, row.id) for row in connection.execute(query)]
+    with reading(engine) as connection:
+        return [(row.number, row.id) for row in connection.execute(query)]
 
 
-def complete(tx: Tx, snapshot: Snapshot, requests: list[str]) -> int:
-    """Record those of these requests that are done; gives how many.
-
-    Raises:
-        SlussError: LEDGER_INCONSISTENT.
-    """
-    change = Change(tx.connection, snapshot, NOBODY, tx.at, tx)
-    done = 0
+def _complete(tx: Tx, rights: Rights, requests: list[str]) -> None:
+    change = Change(tx.connection, rights.at(tx.connection), NOBODY, tx.at, tx)
     for name in requests:
         held = load(change, name)
         if held.state is State.DONE and held.facts.completed is None:
             write(change, held, rules.Step.COMPLETE, "", by=BROKER)
-            done += 1
-    return done

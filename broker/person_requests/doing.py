@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 from broker.choices import recording
 from broker.choices.model import ChoiceMade, Recording
 from broker.choices.rule import OPTED_OUT
+from broker.clock import day_of
 from broker.erasure import erasing
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
+from broker.ledger.rows import stored_entries
 from broker.obligations.owing import progress
 from broker.person_requests import rules
-from broker.person_requests.rows import forgotten, of_person, timeline, today, write
+from broker.person_requests.rows import forgotten, of_person, timeline, write
 from broker.person_requests.tracking import Call, based_on, once, require
 from broker.persons import rows as persons
 from broker.persons.model import Correction
@@ -64,7 +65,7 @@ def hand_over(change: Change, call: Call, digest: bytes, how: str) -> Done:
     def work() -> Done:
         held = based_on(change, call, rules.Step.HAND_OVER)
         left = [event.index for event in timeline(change, held) if event.event == rules.Step.EXPORT]
-        known = {entry.parse(read_entries(change.connection, index, 1)[0].entry)["document"] for index in left}
+        known = {entry.parse(row.entry)["document"] for row in stored_entries(change.connection, left)}
         if entry.base64url(digest) not in known:
             raise SlussError(Reason.INVALID_REQUEST, "sha256: no export of this request", field="sha256")
         return write(change, _fulfilled(change, held), rules.Step.HAND_OVER, how)
@@ -94,7 +95,7 @@ def rectify(
         held = based_on(change, call, rules.Step.RECTIFY)
         asked = Correction(held.person, values, remove, SOURCE, record, rectification=True, cause=held.id)
         update(change, asked)
-        facts = replace(held.facts, begun=True, fulfilled=today(change.now_us) if last else None)
+        facts = replace(held.facts, begun=True, fulfilled=day_of(change.now_us) if last else None)
         moved = replace(held, facts=facts, owed=progress(change.connection, held.id))
         return write(change, moved, rules.Step.RECTIFY, note)
 
@@ -136,7 +137,7 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
     def work() -> Done:
         held = based_on(change, call, rules.Step.OBJECT)
         if not held.person:
-            raise SlussError(Reason.INVALID_REQUEST, "person_id: whose request is it?", field="person_id")
+            raise invalid("person_id", "whose request is it?")
         for purpose in purposes:
             made = ChoiceMade(purpose, OPTED_OUT, (), channel)
             own_id = persons.request_body(change.snapshot.vault, "objection", call.request, purpose)[:16]
@@ -156,4 +157,4 @@ def exportable(view: View, held: Held) -> None:
 
 
 def _fulfilled(change: Change, held: Held) -> Held:
-    return replace(held, facts=replace(held.facts, begun=True, fulfilled=today(change.now_us)))
+    return replace(held, facts=replace(held.facts, begun=True, fulfilled=day_of(change.now_us)))

@@ -15,7 +15,9 @@ from broker.aggregates import recording
 from broker.choices import history
 from broker.clock import rfc3339
 from broker.complaints import handling
+from broker.complaints.rules import ROOM as COMPLAINT
 from broker.compromise.locks import LOCK
+from broker.compromise.reports import ROOM as COMPROMISE
 from broker.tracing.former import FORMER, KEPT_US
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def complaints(view: View, person: int) -> list[dict[str, Any]]:
             "told": handling.told(view, file),
             "closed": rfc3339(file.body["closed_at"]) if "closed_at" in file.body else "",
         }
-        for file in _files(view, handling.ROOM, person)
+        for file in _files(view, COMPLAINT, person)
     ]
 
 
@@ -88,7 +90,7 @@ def compromises(view: View, person: int) -> list[dict[str, Any]]:
     locked = set(view.connection.execute(select(LOCK.c.report).where(LOCK.c.person == person)).scalars())
     return [
         {"report": file.id, "opened": rfc3339(file.opened_at), "state": file.state, "locked": file.id in locked}
-        for file in _files(view, "compromise", person)
+        for file in _files(view, COMPROMISE, person)
     ]
 
 

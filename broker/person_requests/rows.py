@@ -11,17 +11,16 @@ finds it and `completing.py` records it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, insert, select, update
 
-from broker.clock import SECOND, rfc3339
+from broker import timelines
+from broker.clock import day_of, rfc3339
 from broker.errors import Reason, SlussError
 from broker.keeping import CaseKeys
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
 from broker.ledger.standing import differs
 from broker.obligations.owing import Progress, progress
 from broker.outbox.queue import queue
@@ -40,13 +39,16 @@ from broker.person_requests.model import (
 from broker.store import tables
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from sqlalchemy import Connection, Row
 
     from broker.desk import Change, View
 
 REQUEST: Final = tables.core(tables.PersonRequest)
 EVENT: Final = tables.core(tables.PersonRequestEvent)
-ENTRY: Final = tables.core(tables.LedgerEntry)
+TYPE: Final = "person_request"
+"""Of a request's entries."""
 ERASURE: Final = tables.core(tables.Erasure)
 NOBODY: Final = Progress(0, 0)
 ANSWERED: Final = frozenset({State.DONE, State.REFUSED})
@@ -88,23 +90,6 @@ class Held:
         return self.words.person if self.words else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A line of the timeline. `proven`: the text is the one that the entry commits to."""
-
-    at: str
-    by: str
-    event: str
-    text: str
-    index: int
-    proven: bool
-
-
-def today(now_us: int) -> date:
-    """The day of a time, UTC."""
-    return datetime.fromtimestamp(now_us // SECOND, UTC).date()
-
-
 def load(view: View, request_id: str) -> Held:
     """A request, proven by the ledger.
 
@@ -129,7 +114,7 @@ def list_requests(
     view: View, kinds: list[Kind], person: int, before: int, size: int, *, only_open: bool, only_overdue: bool
 ) -> tuple[list[Held], int]:
     """A page of requests with numbers below `before` (0 for all), newest first; and the number to go on below."""
-    now = today(view.now_us)
+    now = day_of(view.now_us)
     query = select(REQUEST).order_by(REQUEST.c.number.desc())
     if kinds:
         query = query.where(REQUEST.c.kind.in_([str(kind) for kind in kinds]))
@@ -156,17 +141,14 @@ def list_requests(
     return found, before
 
 
-def timeline(view: View, held: Held) -> list[Event]:
+def timeline(view: View, held: Held) -> list[timelines.Event]:
     """What happened, oldest first, each text checked against its entry.
 
     Raises:
         SlussError: LEDGER_INCONSISTENT if the ledger knows of a step that is missing.
     """
-    kept = view.connection.execute(select(EVENT).where(EVENT.c.request == held.id).order_by(EVENT.c.entry)).all()
-    query = select(ENTRY.c.id).where(ENTRY.c.contract == held.id, ENTRY.c.type == "person_request")
-    if set(view.connection.execute(query).scalars()) != {row.entry for row in kept}:
-        raise differs("timeline", request=held.id)
-    return [_event(view, held, row) for row in kept]
+    kept = select(EVENT.c.entry, EVENT.c.text).where(EVENT.c.request == held.id).order_by(EVENT.c.entry)
+    return timelines.timeline(view, held.id, TYPE, held.keys, kept, differs("timeline", request=held.id))
 
 
 def write(change: Change, held: Held, event: str, text: str, document: bytes = b"", by: str = "") -> tuple[Held, int]:
@@ -180,7 +162,7 @@ def write(change: Change, held: Held, event: str, text: str, document: bytes = b
         document: the digest of an export that leaves.
         by: who takes the step, if not the caller.
     """
-    moved = _dated(replace(held, etag=held.etag + 1), today(change.now_us))
+    moved = _dated(replace(held, etag=held.etag + 1), day_of(change.now_us))
     values = {
         "number": held.number,
         "person": moved.person,
@@ -207,7 +189,7 @@ def _dated(held: Held, day: date) -> Held:
 def create(change: Change, facts: Facts, words: Words, text: str) -> tuple[Held, int]:
     """A new request and its first entry."""
     number = (change.connection.execute(select(func.max(REQUEST.c.number))).scalar_one() or 0) + 1
-    request_id = f"R-{today(change.now_us).year}-{number:04d}"
+    request_id = f"R-{day_of(change.now_us).year}-{number:04d}"
     keys, wrapped = CaseKeys.new(change.snapshot.vault, request_id)
     held = Held(request_id, number, facts, words, keys, 0)
     change.connection.execute(
@@ -252,7 +234,7 @@ def _log(change: Change, held: Held, event: str, text: str, document: bytes, by:
         document=document,
     )
     index = change.tx.append(data)
-    sealed = keys.seal(f"event {index}", text.encode()) if keys else b""
+    sealed = timelines.seal(keys, index, text) if keys else b""
     change.connection.execute(insert(EVENT).values(request=held.id, entry=index, text=sealed))
     return index
 
@@ -281,14 +263,7 @@ def _scrubbed(connection: Connection, request_id: str, facts: Facts) -> bool:
 
 def _require_said(view: View, held: Held, state: str, deadline: str) -> None:
     """The ledger's last entry of the request says this state and deadline, and commits to facts and words."""
-    connection = view.connection
-    query = select(func.max(ENTRY.c.id)).where(ENTRY.c.contract == held.id, ENTRY.c.type == "person_request")
-    index = connection.execute(query).scalar_one()
-    found = [] if index is None else read_entries(connection, index, 1)
-    if not found or found[0].index != index:
-        raise differs("person's request", request=held.id)
-    view.snapshot.standing.prove(connection, found)
-    said = entry.parse(found[0].entry)
+    said = timelines.last_said(view, held.id, TYPE, differs("person's request", request=held.id))
     facts = entry.base64url(sha256(facts_json(held.facts)).digest())
     if (said["state"], said["deadline"], said["facts"]) != (state, deadline, facts):
         raise differs("person's request", request=held.id)
@@ -296,15 +271,3 @@ def _require_said(view: View, held: Held, state: str, deadline: str) -> None:
         body = entry.base64url(held.keys.commit_body(words_json(held.words)))
         if said["body"] != body:
             raise differs("person's request", request=held.id)
-
-
-def _event(view: View, held: Held, row: Row[Any]) -> Event:
-    found = read_entries(view.connection, row.entry, 1)
-    if not found or found[0].index != row.entry:
-        raise differs("timeline", request=held.id)
-    said = entry.parse(found[0].entry)
-    text, proven = "", False
-    if held.keys and row.text:
-        text = held.keys.open(f"event {row.entry}", row.text).decode()
-        proven = said["text"] == entry.base64url(held.keys.commit_text(said["at"], text))
-    return Event(said["at"], said["by"], said["event"], text, row.entry, proven)

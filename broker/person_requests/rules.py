@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.person_requests.model import Identity, Kind, State
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def extended(facts: Facts, months: int, today: date, request: str) -> Facts:
         SlussError: INVALID_REQUEST; PERSON_REQUEST_WRONG_STATE, when it is too late or too much.
     """
     if not 1 <= months <= MAX_FURTHER_MONTHS:
-        raise SlussError(Reason.INVALID_REQUEST, "months: 1 or 2", field="months")
+        raise invalid("months", "1 or 2")
     if facts.months + months > MAX_FURTHER_MONTHS:
         raise _wrong(facts, request, "at most two further months in all")
     if today > deadline(replace(facts, months=0)):
@@ -171,7 +171,7 @@ def refused(facts: Facts, ground: str) -> Facts:
     """
     if facts.kind not in GROUNDS.get(ground, ()):
         known = ", ".join(sorted(name for name, kinds in GROUNDS.items() if facts.kind in kinds))
-        raise SlussError(Reason.INVALID_REQUEST, f"ground: one of {known}", field="ground")
+        raise invalid("ground", f"one of {known}")
     return replace(facts, ground=ground)
 
 

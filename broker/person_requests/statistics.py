@@ -6,9 +6,10 @@ import statistics as numbers
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from broker.clock import day_of
 from broker.person_requests import rules
 from broker.person_requests.model import Kind, State
-from broker.person_requests.rows import list_requests, today
+from broker.person_requests.rows import list_requests
 
 if TYPE_CHECKING:
     from datetime import date
@@ -53,7 +54,7 @@ def statistics(view: View, first: date, last: date) -> dict[Kind, Count]:
             count.refused += held.state is State.REFUSED
             count.withdrawn += held.state is State.WITHDRAWN
             count.open += held.state not in rules.FINAL
-            count.overdue += rules.overdue(held.facts, held.state, today(view.now_us))
+            count.overdue += rules.overdue(held.facts, held.state, day_of(view.now_us))
             count.extended += held.facts.months > 0
             if held.facts.completed is not None:
                 count.days.append((held.facts.completed - held.facts.received).days)

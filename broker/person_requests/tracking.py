@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from broker import requests
+from broker.clock import day_of
 from broker.compromise import locks
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.outbox.queue import queue
 from broker.person_requests import rules
 from broker.person_requests.model import Facts, Identity, Kind, Words
-from broker.person_requests.rows import Held, create, load, today, write
+from broker.person_requests.rows import Held, create, load, write
 from broker.persons import rows as persons
 from broker.persons.rows import request_body
 
@@ -85,12 +86,11 @@ def once(change: Change, request_id: bytes, call: str, said: tuple[object, ...],
         SlussError: REQUEST_ID_REUSED.
     """
     digest = request_body(change.snapshot.vault, f"person request: {call}", *said)
-    known = requests.find_one(change.connection, change.principal.name, request_id, digest)
+    known = requests.find_one(change, request_id, digest)
     if known is not None:
         return load(change, known.reply.decode("ascii")), known.first_entry
     held, index = work()
-    answer = requests.Known(digest, index, 1, held.id.encode("ascii"))
-    requests.remember(change.connection, [((change.principal.name, request_id), answer)], change.now_us)
+    requests.remember_one(change, request_id, requests.Known(digest, index, 1, held.id.encode("ascii")))
     return held, index
 
 
@@ -131,7 +131,7 @@ def note_identity(change: Change, call: Call, method: str, result: Identity, per
         held = based_on(change, call, rules.Step.CHECK)
         words = held.words
         if words is None or (person and words.person not in (0, person)):
-            raise SlussError(Reason.INVALID_REQUEST, "person_id: the request is another person's", field="person_id")
+            raise invalid("person_id", "the request is another person's")
         if person:
             persons.active(change.connection, person)
             if rules.needs_unlocked(held.facts.kind, rules.Step.CHECK):
@@ -140,8 +140,8 @@ def note_identity(change: Change, call: Call, method: str, result: Identity, per
             if not known:
                 _confirm(change, replace(held, words=words))
         if result is Identity.PASSED and not words.person:
-            raise SlussError(Reason.INVALID_REQUEST, "person_id: whose request is it?", field="person_id")
-        facts = rules.checked(held.facts, result, method, today(change.now_us))
+            raise invalid("person_id", "whose request is it?")
+        facts = rules.checked(held.facts, result, method, day_of(change.now_us))
         return write(change, replace(held, facts=facts, words=words), rules.Step.CHECK, "")
 
     return once(change, call.request_id, "identity", (call.request, method, result, person), work)
@@ -170,7 +170,7 @@ def extend(change: Change, call: Call, months: int, reason: str) -> Done:
 
     def work() -> Done:
         held = based_on(change, call, rules.Step.EXTEND)
-        facts = rules.extended(held.facts, months, today(change.now_us), held.id)
+        facts = rules.extended(held.facts, months, day_of(change.now_us), held.id)
         return write(change, replace(held, facts=facts), rules.Step.EXTEND, reason)
 
     return once(change, call.request_id, "extend", (call.request, months, reason), work)

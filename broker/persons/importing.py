@@ -262,7 +262,9 @@ class _Plan:
         texts = {person.id: person.texts for person in self.persons}
         for new in self.new:
             values, source = texts[new.id], self.batch.source
-            received = showing.confirm(self.catalogue, new.id, values, source, (), at=change.now_us, policy=policy)
+            received = showing.confirm(
+                self.catalogue, new.id, values, source, (), at=change.now_us, policy=policy, accepted=""
+            )
             queue_confirmation(change, new, received)
 
     def results(self) -> list[Result]:

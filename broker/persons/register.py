@@ -37,8 +37,7 @@ def register(change: Change, asked: Registration) -> Registered:
     """
     # 1. a retry gives the first answer
     body = _body(change, asked)
-    name = change.principal.name
-    known = requests.find_one(change.connection, name, asked.request_id, body)
+    known = requests.find_one(change, asked.request_id, body)
     if known is not None:
         return _again(change, asked, known.reply.decode())
     # 2. nothing is stored unless all of it is good
@@ -67,8 +66,7 @@ def register(change: Change, asked: Registration) -> Registered:
     # 6. remember the answer
     first = entries[0] if entries else 0
     reply = f"{person_text(person.id)} {rfc3339(change.now_us)} {policy}"
-    answered = requests.Known(body, first, len(entries), reply.encode())
-    requests.remember(change.connection, [((name, asked.request_id), answered)], change.now_us)
+    requests.remember_one(change, asked.request_id, requests.Known(body, first, len(entries), reply.encode()))
     return Registered(person.id, str(rows.FIRST_VERSION), confirmation)
 
 
@@ -90,10 +88,16 @@ def _again(change: Change, asked: Registration, reply: str) -> Registered:
 def _confirmation(
     change: Change, asked: Registration, person: int, values: dict[str, str], at: int, policy: str
 ) -> Confirmation:
-    given = showing.confirm(
-        change.snapshot.catalogue, person, values, asked.source, asked.choices, at=at, policy=policy
+    return showing.confirm(
+        change.snapshot.catalogue,
+        person,
+        values,
+        asked.source,
+        asked.choices,
+        at=at,
+        policy=policy,
+        accepted=asked.accepted,
     )
-    return replace(given, accepted=asked.accepted)
 
 
 def _body(change: Change, asked: Registration) -> bytes:

@@ -16,7 +16,7 @@ from broker.errors import Reason, SlussError
 from broker.own_keys import choices_text
 from broker.persons.checking import NUMBER
 from broker.persons.model import ACTIVE
-from broker.store.driver import change, fetch
+from broker.store.driver import change, fetch, parts
 from broker.store.queries import BLIND_INDEX, PERSON, UNIQUE_NUMBER, WHOLE, read_persons
 from broker.tracing.former import keep as keep_former
 from broker.values import index_form
@@ -44,7 +44,6 @@ _COLUMNS: Final = (
     "updated_at", "accepted",
 )  # fmt: skip
 _INSERT_PERSON: Final = f"INSERT INTO person ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - constants
-_IN: Final = 500
 
 
 class Kept(NamedTuple):
@@ -202,8 +201,8 @@ def by_numbers(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, 
     joined = UNIQUE_NUMBER.join(PERSON, PERSON.c.id == UNIQUE_NUMBER.c.person)
     query = select(UNIQUE_NUMBER.c.digest, *WHOLE).select_from(joined)
     query = query.where(UNIQUE_NUMBER.c.digest.in_(bindparam("digests", expanding=True)))
-    for start in range(0, len(digests), _IN):
-        for row in connection.execute(query, {"digests": list(digests[start : start + _IN])}):
+    for some in parts(digests):
+        for row in connection.execute(query, {"digests": list(some)}):
             found[row.digest] = row
     return found
 
@@ -218,8 +217,8 @@ def _claim(connection: Connection, claims: Sequence[tuple[bytes, int]]) -> bool:
     wanted = dict(claims)
     query = select(UNIQUE_NUMBER).where(UNIQUE_NUMBER.c.digest.in_(bindparam("digests", expanding=True)))
     digests = list(wanted)
-    for start in range(0, len(digests), _IN):
-        for row in connection.execute(query, {"digests": digests[start : start + _IN]}):
+    for some in parts(digests):
+        for row in connection.execute(query, {"digests": some}):
             if row.person != wanted.pop(row.digest):
                 return False
     return not wanted
@@ -233,8 +232,8 @@ def _move_indexes(connection: Connection, persons: Sequence[ChangedPerson]) -> b
         return False
     if gone:
         key = tuple_(BLIND_INDEX.c.kind, BLIND_INDEX.c.digest, BLIND_INDEX.c.person)
-        for start in range(0, len(gone), _IN):
-            connection.execute(delete(BLIND_INDEX).where(key.in_(gone[start : start + _IN])))
+        for some in parts(gone):
+            connection.execute(delete(BLIND_INDEX).where(key.in_(some)))
         numbers = [digest for kind, digest, _ in gone if kind == NUMBER]
         connection.execute(delete(UNIQUE_NUMBER).where(UNIQUE_NUMBER.c.digest.in_(numbers)))
     change(connection, _INSERT_INDEX, added)
@@ -244,8 +243,7 @@ def _move_indexes(connection: Connection, persons: Sequence[ChangedPerson]) -> b
 def _present(connection: Connection, persons: Sequence[int]) -> set[tuple[str, bytes, int]]:
     columns = BLIND_INDEX.c.kind, BLIND_INDEX.c.digest, BLIND_INDEX.c.person
     rows: set[tuple[str, bytes, int]] = set()
-    for start in range(0, len(persons), _IN):
-        part = persons[start : start + _IN]
+    for part in parts(persons):
         found = connection.execute(select(*columns).where(BLIND_INDEX.c.person.in_(part)))
         rows.update((row.kind, bytes(row.digest), row.person) for row in found)
     return rows
@@ -254,8 +252,7 @@ def _present(connection: Connection, persons: Sequence[int]) -> set[tuple[str, b
 def versions(connection: Connection, persons: Sequence[int]) -> dict[int, int]:
     """The versions of those of the persons who are active."""
     found = {}
-    for start in range(0, len(persons), _IN):
-        part = persons[start : start + _IN]
+    for part in parts(persons):
         query = select(PERSON.c.id, PERSON.c.version).where(PERSON.c.id.in_(part), PERSON.c.state == ACTIVE)
         found.update({row.id: row.version for row in connection.execute(query)})
     return found

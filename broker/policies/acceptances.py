@@ -19,7 +19,6 @@ from broker.clock import rfc3339
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.ledger.entry import base64url
-from broker.ledger.rows import read_entries
 from broker.ledger.standing import differs
 from broker.persons import checking, rows
 from broker.policies import notices
@@ -50,8 +49,7 @@ def record(change: Change, asked: Accepting) -> Accepted:
     vault = change.snapshot.vault
     said = (asked.person, asked.version, asked.source, asked.evidence)
     body = rows.request_body(vault, "acceptance", *said)
-    name = change.principal.name
-    known = requests.find_one(change.connection, name, asked.request_id, body)
+    known = requests.find_one(change, asked.request_id, body)
     if known is not None:
         return Accepted(known.first_entry, known.reply.decode())
     # 2. whether it can be accepted so
@@ -67,8 +65,7 @@ def record(change: Change, asked: Accepting) -> Accepted:
     change.connection.execute(update(PERSON).where(PERSON.c.id == row.id).values(accepted=text))
     change.tx.bump_rights()
     # 4. remember the answer
-    answered = requests.Known(body, index, 1, newest.encode())
-    requests.remember(change.connection, [((name, asked.request_id), answered)], change.now_us)
+    requests.remember_one(change, asked.request_id, requests.Known(body, index, 1, newest.encode()))
     return Accepted(index, newest)
 
 
@@ -141,9 +138,7 @@ def _proven(view: View, row: Row[Any], line: Row[Any]) -> AcceptanceShown:
     evidence = ""
     if line.evidence:
         evidence = own_keys.open_note(vault, row, f"{PLACE} {line.entry}", line.evidence).decode()
-    found = read_entries(view.connection, line.entry, 1)
-    view.snapshot.standing.prove(view.connection, found)
-    said = entry.parse(found[0].entry) if found and found[0].index == line.entry else {}
+    said = entry.parse(view.snapshot.standing.entry(view.connection, line.entry, differs("acceptance")).entry)
     shown = own_keys.evidence_commitment(secret, at, evidence) if evidence else b""
     expected = (at, base64url(commitment(secret, at)), line.version, line.source, base64url(shown))
     if tuple(said.get(name) for name in ("at", "person", "version", "source", "evidence")) != expected:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.catalogue.model import VERSION
-from broker.clock import SECOND, micros
-from broker.errors import Reason, SlussError
+from broker.clock import DAY, micros
+from broker.errors import Reason, SlussError, invalid
 from broker.ledger.entry import base64url, canonical
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MAX_TEXTS: Final = 32
 MAX_TEXT: Final = 200_000
 MAX_CHANGES: Final = 20_000
 MAX_EVIDENCE: Final = 2_000
-FURTHEST_US: Final = 5 * 366 * 86_400 * SECOND
+FURTHEST_US: Final = 5 * 366 * DAY
 """How far ahead a version may take effect: further is a slip, and nothing that was published is taken back."""
 CONTINUED_USE: Final = "continued_use"
 ENGLISH: Final = "en"
@@ -135,7 +135,7 @@ def check_version(version: str) -> str:
         SlussError: INVALID_REQUEST.
     """
     if not VERSION.fullmatch(version):
-        raise SlussError(Reason.INVALID_REQUEST, "version: letters, digits and . _ -, at most 32", field="version")
+        raise invalid("version", "letters, digits and . _ -, at most 32")
     return version
 
 

@@ -32,7 +32,7 @@ PART: Final = 1000
 
 
 def begin(change: Change, version: str) -> None:
-    """Tell everybody on record of a version, once: the first persons with this transaction, the others by and by."""
+    """Have everybody on record told of a version, once; `go_on` tells them."""
     known = select(FAN_OUT.c.version).where(FAN_OUT.c.version == version)
     if change.connection.execute(known).one_or_none() is None:
         row = {"version": version, "published_at": change.now_us, "person": 0, "done": 0}

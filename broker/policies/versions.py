@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import insert, select, update
 
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.ledger import entry
 from broker.ledger.entry import base64url
 from broker.ledger.standing import differs
@@ -44,7 +44,7 @@ def publish(change: Change, asked: Publication) -> tuple[Standing, int]:
     effective_at = _effective(change, asked, known)
     texts = merged(asked.version, before, asked.texts)
     if not texts:
-        raise SlussError(Reason.INVALID_REQUEST, "texts: at least one is needed", field="texts")
+        raise invalid("texts", "at least one is needed")
     # 3. only what is new is written
     if known is None or texts != before:
         index = _write(change, asked.version, effective_at, texts, before, is_new=known is None)
@@ -124,7 +124,7 @@ def _effective(change: Change, asked: Publication, known: Version | None) -> int
 
 
 def _wrong_time(why: str) -> SlussError:
-    return SlussError(Reason.INVALID_REQUEST, f"effective: {why}", field="effective")
+    return invalid("effective", why)
 
 
 def _write(

@@ -50,9 +50,9 @@ class Choices:
         def work(view: View) -> choice_pb2.ListChoicesResponse:
             person, binding = parse_person(request.person_id), ("ListChoices", request.person_id)
             size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             found = showing.listed(view, person, before, size)
-            return wire.listed(found, self._cursors.seal(str(found.before), *binding) if found.before else "")
+            return wire.listed(found, self._cursors.following(found.before, *binding))
 
         return await self._call(self._desk.read, caller, work)
 
@@ -91,7 +91,7 @@ class Choices:
             if first and request.resume_after:
                 start = int(self._cursors.open(request.resume_after, *binding, field="resume_after"))
             found, last = exporting.page(view, start, wire.export_key(request.key), request.purpose)
-            return wire.exported(found, self._cursors.seal(str(last), *binding) if last else ""), last
+            return wire.exported(found, self._cursors.following(last, *binding)), last
 
         while first or after:
             reply, after = await self._call(self._desk.read, caller, work)

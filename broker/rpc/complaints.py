@@ -9,7 +9,8 @@ from sluss.v1 import complaint_pb2 as pb
 from broker import case_files
 from broker.case_files import FILE
 from broker.complaints import handling, links, remedies, rules, statistics
-from broker.complaints.handling import ROOM
+from broker.complaints.rules import ROOM, State
+from broker.errors import invalid
 from broker.ids import parse_request_id
 from broker.pages import page_size
 from broker.wire import checks
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from broker.pages import Cursors
     from broker.rpc.threads import Threads
 
+DEFAULT_ROWS = 50
+MAX_ROWS = 100
 MAX_YEAR = 9_000
 
 
@@ -124,15 +127,15 @@ class Complaints:
         """List."""
 
         def work(view: View) -> pb.ListComplaintsResponse:
-            size = page_size(request.page_size, 50, 100)
+            size = page_size(request.page_size, DEFAULT_ROWS, MAX_ROWS)
             state, handler = wire.complaint_state(request.state), wire.handler(request.handler)
             where = [FILE.c.state == state] if state else []
             where += [FILE.c.handler == handler] if handler else []
-            where += [FILE.c.state != "closed", FILE.c.due_at < view.now_us] if request.overdue else []
+            where += [FILE.c.state != State.CLOSED, FILE.c.due_at < view.now_us] if request.overdue else []
             binding = ("complaints", state, handler, request.overdue)
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             found, last = case_files.page(view, ROOM, where, before, size)
-            token = self._cursors.seal(str(last), *binding) if last else ""
+            token = self._cursors.following(last, *binding)
             shown = [_opened(view, file) for file in found]
             return pb.ListComplaintsResponse(complaints=shown, next_page_token=token)
 
@@ -145,7 +148,7 @@ class Complaints:
 
         def work(view: View) -> pb.GetComplaintStatisticsResponse:
             if not 1 <= request.year <= MAX_YEAR:
-                raise checks.invalid("year", "such as 2026")
+                raise invalid("year", "such as 2026")
             return pb.GetComplaintStatisticsResponse(counts=map(wire.count, statistics.statistics(view, request.year)))
 
         return await self._call(self._desk.read, caller, work)

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from broker.pages import Cursors
     from broker.rpc.threads import Threads
 
+DEFAULT_ROWS = 50
+MAX_ROWS = 100
+DEFAULT_ENTRIES = 100
+MAX_ENTRIES = 500
+
 
 class Compromises:
     """The servicer; see compromise.proto for what each method does."""
@@ -85,11 +90,11 @@ class Compromises:
         """List."""
 
         def work(view: View) -> pb.ListReportsResponse:
-            size, state = page_size(request.page_size, 50, 100), wire.report_state(request.state)
+            size, state = page_size(request.page_size, DEFAULT_ROWS, MAX_ROWS), wire.report_state(request.state)
             binding = ("reports", state)
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             found, last = case_files.page(view, ROOM, [FILE.c.state == state] if state else [], before, size)
-            token = self._cursors.seal(str(last), *binding) if last else ""
+            token = self._cursors.following(last, *binding)
             return pb.ListReportsResponse(reports=map(wire.report, found), next_page_token=token)
 
         return await self._call(self._desk.read, caller, work)
@@ -100,10 +105,10 @@ class Compromises:
         """List the suspect window."""
 
         def work(view: View) -> pb.ListSuspectDisclosuresResponse:
-            size = page_size(request.page_size, 100, 500)
+            size = page_size(request.page_size, DEFAULT_ENTRIES, MAX_ENTRIES)
             file = case_files.load(view, ROOM, request.report_id)
             binding = ("suspects", file.id)
-            after = int(self._cursors.open(request.page_token, *binding)) if request.page_token else -1
+            after = self._cursors.number(request.page_token, *binding, first=-1)
             found = window.suspects(view, file, after, size + 1)
             token = self._cursors.seal(str(found[size - 1].index), *binding) if len(found) > size else ""
             return pb.ListSuspectDisclosuresResponse(entries=map(wire.suspect, found[:size]), next_page_token=token)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sluss.v1 import erasure_pb2 as pb
 
 from broker.erasure import holds
+from broker.errors import invalid
 from broker.ids import parse_person, parse_request_id
 from broker.legal.naming import cases_that_need
 from broker.pages import page_size
@@ -64,10 +65,10 @@ class Erasures:
             is_legal = view.principal.kind == "legal"
             size = page_size(request.page_size, DEFAULT_HOLDS, MAX_HOLDS)
             if not (request.person_id or is_legal):
-                raise checks.invalid("person_id", "name a person: only the legal team lists all holds")
+                raise invalid("person_id", "name a person: only the legal team lists all holds")
             person = parse_person(request.person_id) if request.person_id else None
             binding = ("holds", view.principal.name, request.person_id, request.include_ended)
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             reply = pb.ListHoldsResponse()
             if person is not None:
                 rows.active(view.connection, person)
@@ -76,7 +77,7 @@ class Erasures:
                 found, last = holds.listed(view, person, before, size, include_ended=request.include_ended)
                 reply.holds.extend(wire.hold(each, view.now_us) for each in found)
                 reply.case_ids.extend(cases_that_need(view, person) if person is not None else ())
-                reply.next_page_token = self._cursors.seal(str(last), *binding) if last else ""
+                reply.next_page_token = self._cursors.following(last, *binding)
             return reply
 
         return await self._call(self._desk.read, caller, work)

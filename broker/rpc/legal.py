@@ -10,7 +10,7 @@ from sqlalchemy import select
 from broker.asks import ReleasePart
 from broker.errors import Reason, SlussError
 from broker.ids import parse_person, parse_request_id
-from broker.ledger.rows import read_entries
+from broker.ledger.rows import read_entry
 from broker.legal import documents, finding, hiding, recipients, releasing, report, rows
 from broker.legal.rows import load
 from broker.pages import page_size
@@ -90,9 +90,9 @@ class Legal:
             ground = wire.ground(request.ground) if request.ground else None
             handler = wire.handler(request.handler)
             binding = ("cases", sorted(states), handler, request.ground)
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             found, last = rows.list_cases(view, states, handler, ground, before, size)
-            token = self._cursors.seal(str(last), *binding) if last else ""
+            token = self._cursors.following(last, *binding)
             return legal_pb2.ListCasesResponse(cases=[self._shown(view, held) for held in found], next_page_token=token)
 
         return await self._call(self._desk.read, caller, work)
@@ -223,7 +223,7 @@ class Legal:
             person = parse_person(request.person_id)
             period = checks.period(request.first_day, request.last_day, view.now_us, open_ended=True)
             binding = ("recipients", request.person_id, request.first_day, request.last_day)
-            after = int(self._cursors.open(request.page_token, *binding)) if request.page_token else -1
+            after = self._cursors.number(request.page_token, *binding, first=-1)
             found = recipients.received(view, person, period, after, size + 1)
             token = self._cursors.seal(str(found[size - 1].index), *binding) if len(found) > size else ""
             return found[:size], token
@@ -309,8 +309,8 @@ def _opening(view: View, index: int) -> Opening:
     held = load(view, case)
     if held.case.hidden(view.now_us) and view.principal.kind != "legal":
         raise unknown
-    found = read_entries(view.connection, index, 1)
-    opening = hiding.opened(view.connection, case, held.keys, found[0])[1] if found else None
+    found = read_entry(view.connection, index)
+    opening = hiding.opened(view.connection, case, held.keys, found)[1] if found else None
     if opening is None:
         raise unknown
     return opening

@@ -65,8 +65,7 @@ class Obligations:
                 wanted.cause,
                 wanted.overdue,
             )
-            token = request.page_token
-            after = int(self._cursors.open(token, *binding)) if token else BEFORE_ALL
+            after = self._cursors.number(request.page_token, *binding, first=BEFORE_ALL)
             found = report.listed(view, wanted, after, size + 1)
             more = len(found) > size
             return pb.ListObligationsResponse(
@@ -107,7 +106,7 @@ class Obligations:
                     binding = ("watch obligations", view.principal.name)
                     if after is None:
                         token = request.resume_token
-                        after = int(self._cursors.open(token, *binding, field="resume_token")) if token else BEFORE_ALL
+                        after = self._cursors.number(token, *binding, first=BEFORE_ALL, field="resume_token")
                     found = report.waiting(view, view.principal.name, after, STREAMED)
                     messages = [
                         pb.WatchObligationsResponse(

@@ -107,12 +107,12 @@ class Outbox:
         def work(view: View) -> outbox_pb2.ListOutboxResponse:
             size, states = page_size(request.page_size, DEFAULT_ROWS, MAX_ROWS), wire.states(request.states)
             binding = ("outbox", sorted(states))
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             found, last = listing.page(view, states, before, size)
             every = [] if before else consumers.all_of_them(view.connection)
             return outbox_pb2.ListOutboxResponse(
                 items=map(wire.listed, found),
-                next_page_token=self._cursors.seal(str(last), *binding) if last else "",
+                next_page_token=self._cursors.following(last, *binding),
                 consumers=[wire.consumer(each, consumers.waiting(view.connection, each)) for each in every],
             )
 

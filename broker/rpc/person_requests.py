@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluss.v1 import person_request_pb2 as pb
 
+from broker.errors import invalid
 from broker.ids import parse_request_id
 from broker.pages import page_size
 from broker.person_requests import access, doing, rows, statistics, tracking
@@ -185,11 +186,11 @@ class PersonRequests:
             size = page_size(request.page_size, DEFAULT_REQUESTS, MAX_REQUESTS)
             kinds, person = wire.kinds(request.kinds), wire.person(request.person_id)
             binding = ("requests", kinds, person, request.only_open, request.only_overdue)
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             found, last = rows.list_requests(
                 view, kinds, person, before, size, only_open=request.only_open, only_overdue=request.only_overdue
             )
-            token = self._cursors.seal(str(last), *binding) if last else ""
+            token = self._cursors.following(last, *binding)
             shown = [wire.request(held, view.now_us) for held in found]
             return pb.ListRequestsResponse(requests=shown, next_page_token=token)
 
@@ -215,7 +216,7 @@ class PersonRequests:
         def work(view: View) -> pb.GetRequestStatisticsResponse:
             first, last = checks.day(request.first_day, "first_day"), checks.day(request.last_day, "last_day")
             if last < first:
-                raise checks.invalid("last_day", "before the first day")
+                raise invalid("last_day", "before the first day")
             counts = statistics.statistics(view, first, last)
             return pb.GetRequestStatisticsResponse(counts=[wire.count(kind, each) for kind, each in counts.items()])
 

@@ -77,12 +77,12 @@ class Policies:
             person = parse_person(request.person_id)
             size = page_size(request.page_size, DEFAULT_ROWS, MAX_ROWS)
             binding = ("acceptances", person)
-            before = int(self._cursors.open(request.page_token, *binding)) if request.page_token else 0
+            before = self._cursors.number(request.page_token, *binding)
             found, last = acceptances.history(view, person, before, size)
             told = [] if before else notices.told(view.connection, person)
             return policy_pb2.ListAcceptancesResponse(
                 acceptances=map(wire.acceptance, found),
-                next_page_token=self._cursors.seal(str(last), *binding) if last else "",
+                next_page_token=self._cursors.following(last, *binding),
                 notices=wire.notices(told),
             )
 

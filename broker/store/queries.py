@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Text, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from broker.contracts import PERSON_ACTIVE, canary_state
+from broker.keeping import PRIVATE
 from broker.store import tables
 from broker.store.engine import reading, writing
 from broker.store.options import BULK
@@ -28,6 +29,16 @@ CONTRACT: Final = tables.core(tables.Contract)
 EPOCH: Final = tables.core(tables.Epoch)
 LEGAL_CASE: Final = tables.core(tables.LegalCase)
 CANARY: Final = tables.core(tables.Canary)
+CASE_FILE: Final = tables.core(tables.CaseFile)
+
+CASE_KEYS: Final = (
+    (LEGAL_CASE, "keys", ""),
+    (tables.core(tables.LegalHold), "keys", ""),
+    (tables.core(tables.PersonRequest), "keys", ""),
+    (CASE_FILE, "keys", ""),
+    (CASE_FILE, "private_keys", PRIVATE),
+)
+"""Where keys of cases are kept, and what follows the row's id in the name that they are bound to (keeping.py)."""
 
 Columns = tuple["Column[Any]", ...]
 
@@ -67,9 +78,7 @@ def _by_ids(columns: Columns, *, is_sqlite: bool) -> Select[Any]:
     return select(*columns).where(among).execution_options(**{BULK: True})
 
 
-def persons_after(
-    connection: Connection, last_id: int, limit: int, contract: str = "", columns: Columns = FOR_DISCLOSURE
-) -> list[Row[Any]]:
+def persons_after(connection: Connection, last_id: int, limit: int, contract: str = "") -> list[Row[Any]]:
     """The next `limit` active persons by id; start with 0, go on with the last row's id.
 
     Args:
@@ -77,13 +86,12 @@ def persons_after(
         last_id: the id before the first.
         limit: at most so many.
         contract: whose canaries are among them; without one, none is.
-        columns: of the rows.
 
     Raises:
         SQLAlchemyError: inside `reading` or `writing` it leaves as LEDGER_UNAVAILABLE.
     """
     wanted = {"last": last_id, "limit": limit, "canary": canary_state(contract)}
-    return list(connection.execute(_page(columns), wanted))
+    return list(connection.execute(_page(), wanted))
 
 
 def count_persons(connection: Connection, contract: str = "") -> int:
@@ -95,9 +103,9 @@ def count_persons(connection: Connection, contract: str = "") -> int:
 
 
 @lru_cache
-def _page(columns: Columns) -> Select[Any]:
+def _page() -> Select[Any]:
     seen = PERSON.c.state.in_([PERSON_ACTIVE, bindparam("canary", type_=Text)])
-    after = select(*columns).where(PERSON.c.id > bindparam("last"), seen)
+    after = select(*FOR_DISCLOSURE).where(PERSON.c.id > bindparam("last"), seen)
     return after.order_by(PERSON.c.id).limit(bindparam("limit")).execution_options(**{BULK: True})
 
 
@@ -109,16 +117,6 @@ def find_persons(connection: Connection, kind: str, digest: bytes) -> list[int]:
     """
     found = select(BLIND_INDEX.c.person).where(BLIND_INDEX.c.kind == kind, BLIND_INDEX.c.digest == digest)
     return list(connection.execute(found.order_by(BLIND_INDEX.c.person)).scalars())
-
-
-def person_with_number(connection: Connection, digest: bytes) -> int | None:
-    """The id of the person registered under a customer number, by the number's blind-index digest.
-
-    Raises:
-        SQLAlchemyError: inside `reading` or `writing` it leaves as LEDGER_UNAVAILABLE.
-    """
-    found = select(UNIQUE_NUMBER.c.person).where(UNIQUE_NUMBER.c.digest == digest)
-    return connection.execute(found).scalar_one_or_none()
 
 
 def rewrap_all(engine: Engine, vault: Vault) -> int:
@@ -136,8 +134,11 @@ def rewrap_all(engine: Engine, vault: Vault) -> int:
         for row in connection.execute(select(CONTRACT.c.id, CONTRACT.c.handle_key)).all():
             fresh = vault.rewrap_handle_key(row.id, row.handle_key)
             changed += _replace(connection, CONTRACT, row, {"handle_key": fresh})
-        for row in connection.execute(select(LEGAL_CASE.c.id, LEGAL_CASE.c["keys"])).all():
-            changed += _replace(connection, LEGAL_CASE, row, {"keys": vault.rewrap_case_keys(row.id, row.keys)})
+        for table, column, suffix in CASE_KEYS:
+            kept = select(table.c.id, table.c[column]).where(table.c[column] != b"")
+            for row in connection.execute(kept).all():
+                fresh = vault.rewrap_case_keys(f"{row.id}{suffix}", getattr(row, column))
+                changed += _replace(connection, table, row, {column: fresh})
         for row in connection.execute(select(EPOCH.c.id, EPOCH.c.secret)).all():
             changed += _replace(connection, EPOCH, row, {"secret": vault.rewrap_epoch(row.id, row.secret)})
     return changed

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hmac
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -22,13 +21,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import exists, func, insert, select, update
 
 from broker import requests
-from broker.clock import SECOND, rfc3339
+from broker.clock import SECOND, day_of, rfc3339
 from broker.contracts import State, canary_state, safe_contract
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.handles import handles_of
 from broker.ids import new_person_id
 from broker.ledger import entry
-from broker.ledger.rows import read_entries
+from broker.ledger.rows import read_entry
 from broker.ledger.standing import differs
 from broker.obligations.owing import owe
 from broker.own_keys import NO_CHOICES
@@ -122,7 +121,7 @@ def plant(change: Change, asked: Planting) -> tuple[list[Shown], int, list[str]]
         template.customer_number_pattern, template.country, asked.reason,
     )  # fmt: skip
     name = change.principal.name
-    known = requests.find_one(change.connection, name, asked.request_id, body)
+    known = requests.find_one(change, asked.request_id, body)
     if known is not None:
         return _planted_by(change, known.first_entry), known.first_entry, lacking
     _check_reason(asked.reason)
@@ -137,8 +136,7 @@ def plant(change: Change, asked: Planting) -> tuple[list[Shown], int, list[str]]
     index = change.tx.append(entry.canary(change.now_us, "planted", asked.count, committed, name, asked.reason))
     # 3. the rows
     _insert(change, asked.contract, dict(zip(numbers, made, strict=True)), index)
-    answered = requests.Known(body, index, 1, b"")
-    requests.remember(change.connection, [((name, asked.request_id), answered)], change.now_us)
+    requests.remember_one(change, asked.request_id, requests.Known(body, index, 1, b""))
     # The entry is written with the commit, so there is nothing yet to compare it with.
     planted = [replace(each, intact=True) for each in _planted_by(change, index)]
     return planted, index, lacking
@@ -162,8 +160,7 @@ def _terms(held: HeldContract) -> Terms:
 
 def _check_reason(reason: str) -> None:
     if _NAMES_A_CONTRACT.search(reason):
-        why = "reason: names a contract; the entry is for all to read, so that would tell where canaries are"
-        raise SlussError(Reason.INVALID_REQUEST, why, field="reason")
+        raise invalid("reason", "names a contract; the entry is for all to read, so that would tell where canaries are")
 
 
 def _telling(change: Change, terms: Terms, template: Template) -> frozenset[str]:
@@ -183,8 +180,7 @@ def _telling(change: Change, terms: Terms, template: Template) -> frozenset[str]
         )
         raise SlussError(Reason.INVALID_REQUEST, why, field="template")
     if all(grant.population.persons for grant in terms.grants):
-        why = "contract_id: its grants list their persons, and nobody can be added to them"
-        raise SlussError(Reason.INVALID_REQUEST, why, field="contract_id")
+        raise invalid("contract_id", "its grants list their persons, and nobody can be added to them")
     return telling
 
 
@@ -200,7 +196,7 @@ def _invent(change: Change, terms: Terms, asked: Planting, telling: frozenset[st
         taken.add(key)
         return True
 
-    key, today = vault.canary_key(asked.contract), datetime.fromtimestamp(change.now_us // SECOND, UTC).date()
+    key, today = vault.canary_key(asked.contract), day_of(change.now_us)
     models = _models(change, terms, telling)
     made = []
     for number in range(first, first + asked.count):
@@ -300,7 +296,7 @@ def retire(change: Change, asked: Retiring) -> tuple[int, int]:
     vault, name = change.snapshot.vault, change.principal.name
     _contract(change, asked.contract)
     body = person_rows.request_body(vault, "retire", asked.contract, list(asked.numbers), asked.reason)
-    known = requests.find_one(change.connection, name, asked.request_id, body)
+    known = requests.find_one(change, asked.request_id, body)
     if known is not None:
         return int.from_bytes(known.reply, "big"), known.first_entry
     _check_reason(asked.reason)
@@ -308,7 +304,7 @@ def retire(change: Change, asked: Retiring) -> tuple[int, int]:
     found = {row.number: row for row in change.connection.execute(query.order_by(CANARY.c.number))}
     numbers = sorted(asked.numbers) if asked.numbers else sorted(found)[:MAX_PLANTED]
     if any(number not in found for number in numbers):
-        raise SlussError(Reason.INVALID_REQUEST, "numbers: one is no canary of this contract in use", field="numbers")
+        raise invalid("numbers", "one is no canary of this contract in use")
     if not numbers:
         return 0, 0
     committed = _commitment(vault, asked.contract, "retired", numbers, rfc3339(change.now_us))
@@ -323,8 +319,7 @@ def retire(change: Change, asked: Retiring) -> tuple[int, int]:
     gone = {"state": RETIRED, "choices": NO_CHOICES, "updated_at": change.now_us, **ERASED._asdict()}
     change.connection.execute(update(PERSON).where(PERSON.c.id.in_(persons)).values(**gone))
     change.tx.bump_rights()
-    answered = requests.Known(body, index, 1, len(numbers).to_bytes(8, "big"))
-    requests.remember(change.connection, [((name, asked.request_id), answered)], change.now_us)
+    requests.remember_one(change, asked.request_id, requests.Known(body, index, 1, len(numbers).to_bytes(8, "big")))
     return len(numbers), index
 
 
@@ -396,11 +391,12 @@ def _is_said(view: View, contract: str, event: str, index: int) -> bool:
     numbers = view.connection.execute(
         select(CANARY.c.number).where(CANARY.c.contract == contract, column == index).order_by(CANARY.c.number)
     ).scalars()
-    for found in read_entries(view.connection, index, 1):
-        said = entry.parse(found.entry)
-        committed = _commitment(view.snapshot.vault, contract, event, list(numbers), said["at"])
-        return bool(said["type"] == "canary" and said["commitment"] == entry.base64url(committed))
-    return False
+    found = read_entry(view.connection, index)
+    if found is None:
+        return False
+    said = entry.parse(found.entry)
+    committed = _commitment(view.snapshot.vault, contract, event, list(numbers), said["at"])
+    return bool(said["type"] == "canary" and said["commitment"] == entry.base64url(committed))
 
 
 # --- what is kept ---------------------------------------------------------------------------------

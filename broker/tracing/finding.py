@@ -14,8 +14,9 @@ from sqlalchemy import bindparam, select
 
 from broker.clock import SECOND
 from broker.contracts import PERSON_ACTIVE
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.ids import person_text
+from broker.store.driver import parts
 from broker.store.queries import BLIND_INDEX, read_persons
 from broker.tracing import canaries, forms
 from broker.tracing.canaries import CANARY_INDEX
@@ -38,7 +39,6 @@ Key = tuple[str, bytes]
 """Kind and digest of an address or a number."""
 MAX_SAME: Final = 20
 """Persons of whom one row can speak: a switchboard's number is of many."""
-_IN: Final = 500
 
 
 class _Read:
@@ -91,8 +91,7 @@ def find(view: View, rows: Sequence[Leaked]) -> list[FoundRow]:
 def _read(view: View, catalogue: Catalogue, row: Leaked) -> list[_Read]:
     read = [_Read(view, catalogue.field(name), text) for name, text in row.values]
     if not any(each.field.index for each in read):
-        told = f"rows: row {row.row} has no value of a field that persons are looked up by, such as email"
-        raise SlussError(Reason.INVALID_REQUEST, told, field="rows")
+        raise invalid("rows", f"row {row.row} has no value of a field that persons are looked up by, such as email")
     return read
 
 
@@ -100,8 +99,8 @@ def _by_digest(connection: Connection, table: Table, keys: Iterable[Key]) -> dic
     query = select(table).where(table.c.digest.in_(bindparam("digests", expanding=True)))
     digests = sorted({digest for _, digest in keys})
     found: dict[Key, list[Row[Any]]] = {}
-    for start in range(0, len(digests), _IN):
-        for row in connection.execute(query, {"digests": digests[start : start + _IN]}):
+    for some in parts(digests):
+        for row in connection.execute(query, {"digests": some}):
             found.setdefault((row.kind, bytes(row.digest)), []).append(row)
     return found
 

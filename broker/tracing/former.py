@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import delete
 
-from broker.clock import SECOND
+from broker.clock import DAY, SECOND
 from broker.store import tables
 from broker.store.driver import change
 from broker.values import index_form
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from broker.vault import Value, Vault
 
 FORMER: Final = tables.core(tables.FormerIndex)
-KEPT_US: Final = 6 * 366 * 86_400 * SECOND
+KEPT_US: Final = 6 * 366 * DAY
 """45 CFR 164.528 has recipients accounted for over six years."""
 
 _KEEP: Final = (

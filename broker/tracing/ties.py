@@ -20,6 +20,7 @@ from broker.legal.recipients import ENTRY, TIES, TYPES
 from broker.legal.releasing import FOREVER, period
 from broker.legal.rows import load
 from broker.slices import HASHED_KEY_LABEL
+from broker.store.driver import parts
 from broker.store.queries import LEGAL_CASE, read_persons
 from broker.tracing import forms
 from broker.tracing.model import Source
@@ -39,7 +40,8 @@ Place = tuple[int, int]
 START: Final[Place] = (0, -1)
 KEPT: Final = 200_000
 """Entries that are kept in memory, without their bytes, and persons in them of whom a field was missing."""
-_IN: Final = 200
+READ: Final = 200
+"""Entries in one statement: each may be 64 KiB."""
 _CASE: Final = func.coalesce(hiding.SEALED_ENTRY.c.case, ENTRY.c.contract)
 
 
@@ -148,8 +150,7 @@ class Ties:
         query = select(ENTRY, hiding.SEALED_ENTRY.c.case.label("case")).select_from(
             ENTRY.outerjoin(hiding.SEALED_ENTRY, hiding.SEALED_ENTRY.c.entry == ENTRY.c.id)
         )
-        for start in range(0, len(entries), _IN):
-            some = entries[start : start + _IN]
+        for some in parts(entries, READ):
             for row in view.connection.execute(query.where(ENTRY.c.id.in_(some))):
                 got = self._got[row.id] = self._read(view, row)
                 self._weight += 1 + len(got.others)
@@ -167,7 +168,7 @@ class Ties:
         if case not in self._cases:
             self._cases[case] = load(view, case)
         held = self._cases[case]
-        said = entry.parse(hiding.opened(view.connection, case, held.keys, hiding.stored(row))[0])
+        said = hiding.said(view.connection, case, held.keys, hiding.stored(row))
         bit = self._bits.get(case)
         if bit is None:
             bit = self._add(case, Source("", case, "", held.case.body.requester.name))

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from broker.errors import Reason, SlussError
+from broker.errors import invalid
 from broker.ids import PERSON_BITS
 from broker.ledger import entry
 from broker.store.queries import count_persons
@@ -76,7 +76,7 @@ class Trace:
             SlussError: as `find`; INVALID_REQUEST beyond the longest list.
         """
         if len(self.rows) + len(rows) > MAX_ROWS:
-            raise SlussError(Reason.INVALID_REQUEST, f"rows: at most {MAX_ROWS:,}", field="rows")
+            raise invalid("rows", f"at most {MAX_ROWS:,}")
         self._part = find(view, rows)
         self._claimed, self._place = {}, START
         for row in self._part:
@@ -171,11 +171,11 @@ class Trace:
             SlussError: INVALID_REQUEST for an empty list.
         """
         if not self.rows:
-            raise SlussError(Reason.INVALID_REQUEST, "rows: none came", field="rows")
+            raise invalid("rows", "none came")
         self._hold_all()
         persons = count_persons(change.connection)
         sources = self._ties.sources
-        once = [Pattern(*key[:1], count, key[1], key[2]) for key, count in self._once.items()]
+        once = [Pattern(mask, count, canary, known) for (mask, canary, known), count in self._once.items()]
         found, elsewhere = posterior(once, [source.held for source in sources], max(persons, 1), self.asked.assumed)
         for source, likelihood in zip(sources, found, strict=True):
             source.likelihood = likelihood

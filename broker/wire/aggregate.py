@@ -13,10 +13,10 @@ from broker.aggregates.recording import Used
 from broker.catalogue.usage import Noise
 from broker.clock import SECOND, micros, rfc3339
 from broker.contracts import CODE
-from broker.errors import Reason, SlussError
+from broker.errors import Reason, SlussError, invalid
 from broker.ids import parse_person
 from broker.values import validate
-from broker.wire.checks import day, invalid
+from broker.wire.checks import day
 
 if TYPE_CHECKING:
     from broker.aggregates.answering import Reply

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
-from broker.clock import SECOND
-from broker.errors import Reason, SlussError
+from broker.clock import day_of, start_of
+from broker.errors import SlussError, invalid
 from broker.ids import parse_person
-from broker.values import is_plain_text
+from broker.plain_text import is_plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +30,9 @@ def period(first: str, last: str, now_us: int, *, open_ended: bool) -> tuple[int
     Raises:
         SlussError: INVALID_REQUEST with the field.
     """
-    begin = 0 if open_ended and not first else _start_us(day(first, "first_day"))
-    final = today(now_us) if open_ended and not last else day(last, "last_day")
-    end = _start_us(final + timedelta(days=1)) if final < date.max else 1 << 62
+    begin = 0 if open_ended and not first else start_of(day(first, "first_day"))
+    final = day_of(now_us) if open_ended and not last else day(last, "last_day")
+    end = start_of(final + timedelta(days=1)) if final < date.max else 1 << 62
     if end <= begin:
         raise invalid("last_day", "before the first day")
     return begin, end
@@ -91,20 +91,6 @@ def day(text: str, field: str) -> date:
 def past(text: str, field: str, now_us: int) -> date:
     """A date that is not in the future (UTC)."""
     found = day(text, field)
-    if found > today(now_us):
+    if found > day_of(now_us):
         raise invalid(field, "in the future")
     return found
-
-
-def today(now_us: int) -> date:
-    """The day of a moment, UTC."""
-    return datetime.fromtimestamp(now_us // SECOND, UTC).date()
-
-
-def _start_us(day: date) -> int:
-    return int(datetime.combine(day, datetime.min.time(), UTC).timestamp()) * SECOND
-
-
-def invalid(field: str, why: str) -> SlussError:
-    """The refusal of a field."""
-    return SlussError(Reason.INVALID_REQUEST, f"{field}: {why}", field=field)

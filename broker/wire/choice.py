@@ -10,7 +10,7 @@ from broker.choices.checking import parse_moment
 from broker.choices.model import MAX_ROWS, Batch, ChoiceMade, ListRow, Outcome, Recording
 from broker.choices.rule import OPTED_IN, OPTED_OUT
 from broker.clock import rfc3339
-from broker.errors import Reason, SlussError
+from broker.errors import invalid
 from broker.ids import parse_person, parse_request_id, person_text
 from broker.persons.checking import NUMBER
 
@@ -44,7 +44,7 @@ def choice_made(message: choice_pb2.ChoiceMade) -> ChoiceMade:
         SlussError: INVALID_REQUEST for more channels than there are.
     """
     if len(message.channels) > _MAX_CHANNELS:
-        raise SlussError(Reason.INVALID_REQUEST, f"channels: at most {_MAX_CHANNELS} of them", field="channels")
+        raise invalid("channels", f"at most {_MAX_CHANNELS} of them")
     return ChoiceMade(message.purpose, _STATES.get(message.state, ""), tuple(message.channels), message.medium)
 
 
@@ -106,7 +106,7 @@ def batch(message: choice_pb2.ImportChoicesRequest, start: int, size: int) -> Ba
         SlussError: INVALID_REQUEST.
     """
     if not 1 <= len(message.rows) <= MAX_ROWS:
-        raise SlussError(Reason.INVALID_REQUEST, f"rows: 1 to {MAX_ROWS:,} of them", field="rows")
+        raise invalid("rows", f"1 to {MAX_ROWS:,} of them")
     as_of = parse_moment(message.as_of, "as_of") if message.as_of else 0
     return Batch([_row(row) for row in message.rows[start : start + size]], as_of, message.dry_run)
 
@@ -153,7 +153,7 @@ def export_key(key: choice_pb2.ExportChoicesRequest.Key.ValueType) -> str:
         SlussError: INVALID_REQUEST for a key that this broker does not know.
     """
     if key not in _KEYS:
-        raise SlussError(Reason.INVALID_REQUEST, "key: person, customer number or e-mail", field="key")
+        raise invalid("key", "person, customer number or e-mail")
     return _KEYS[key]
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from sluss.v1 import erasure_pb2 as pb
 
-from broker.clock import rfc3339
+from broker.clock import day_of, rfc3339
 from broker.erasure.hold_rules import LAST_DAY, HoldState
+from broker.errors import invalid
 from broker.ids import person_text
 from broker.wire import checks
 
@@ -32,10 +33,10 @@ def until(text: str, now_us: int) -> date | None:
     if not text:
         return None
     found = checks.day(text, "until")
-    if found < checks.today(now_us):
-        raise checks.invalid("until", "in the past")
+    if found < day_of(now_us):
+        raise invalid("until", "in the past")
     if found > LAST_DAY:
-        raise checks.invalid("until", f"at most {LAST_DAY.isoformat()}")
+        raise invalid("until", f"at most {LAST_DAY.isoformat()}")
     return found
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sluss.v1 import complaint_pb2, compromise_pb2
 
-from broker.clock import SECOND, micros, rfc3339
+from broker.clock import DAY, micros, rfc3339, start_of
 from broker.complaints import rules
 from broker.complaints.handling import Changes, NewComplaint
 from broker.complaints.statistics import overdue
 from broker.compromise.reports import NOTICE_US, NewReport
-from broker.errors import SlussError
+from broker.errors import SlussError, invalid
 from broker.identity import parse_principal
 from broker.ids import parse_person, person_text
 from broker.values import validate
@@ -20,14 +20,14 @@ from broker.wire import checks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broker.case_files import Event, File
+    from broker.case_files import File
     from broker.complaints.remedies import Standing
     from broker.complaints.statistics import Count
     from broker.compromise.window import Facts, Suspect
+    from broker.timelines import Event
 
 SPKI_BYTES: Final = 32
 STATES: Final = frozenset({"open", "closed"})
-END_OF_DAY_US: Final = 86_400 * SECOND - 1
 
 
 def new_report(request: compromise_pb2.ReportCompromiseRequest, now_us: int) -> NewReport:
@@ -40,14 +40,14 @@ def new_report(request: compromise_pb2.ReportCompromiseRequest, now_us: int) -> 
         request.WhichOneof("subject") or "", ""
     )
     if not subject:
-        raise checks.invalid("subject", "a certificate, a principal, a key or a person")
+        raise invalid("subject", "a certificate, a principal, a key or a person")
     if subject == "certificate" and len(request.spki) != SPKI_BYTES:
-        raise checks.invalid("spki", "32 bytes")
+        raise invalid("spki", "32 bytes")
     principal = request.principal or request.key_of
     begin = _moment(request.suspect_from, "suspect_from", now_us)
     end = _moment(request.suspect_until, "suspect_until", now_us) if request.suspect_until else now_us
     if end < begin:
-        raise checks.invalid("suspect_until", "before suspect_from")
+        raise invalid("suspect_until", "before suspect_from")
     noticed = _moment(request.noticed_at, "noticed_at", now_us) if request.noticed_at else now_us
     return NewReport(
         subject,
@@ -126,7 +126,7 @@ def new_complaint(request: complaint_pb2.OpenComplaintRequest) -> NewComplaint:
         SlussError: INVALID_REQUEST with the field.
     """
     if bool(request.person_id) == bool(request.complainant):
-        raise checks.invalid("complainant", "a person on record, or in words who complains")
+        raise invalid("complainant", "a person on record, or in words who complains")
     return NewComplaint(
         parse_person(request.person_id) if request.person_id else 0,
         checks.optional(request.complainant, "complainant"),
@@ -141,8 +141,7 @@ def changes(request: complaint_pb2.ChangeComplaintRequest) -> Changes:
     """What is to change."""
     due = 0
     if request.due_on:
-        day = checks.day(request.due_on, "due_on")
-        due = micros(f"{day.isoformat()}T00:00:00.000000Z") + END_OF_DAY_US
+        due = start_of(checks.day(request.due_on, "due_on")) + DAY - 1
     return Changes(checks.optional(request.note, "note"), tuple(request.links), handler(request.handler), due)
 
 
@@ -156,7 +155,7 @@ def handler(text: str) -> str:
         return ""
     found = parse_principal(text)
     if found.kind not in ("privacy", "legal"):
-        raise checks.invalid("handler", "somebody of the privacy or the legal team")
+        raise invalid("handler", "somebody of the privacy or the legal team")
     return found.name
 
 
@@ -219,7 +218,7 @@ def _moment(text: str, field: str, now_us: int) -> int:
     try:
         found = micros(validate("datetime", text))
     except SlussError:
-        raise checks.invalid(field, "an RFC 3339 time such as 2026-11-23T22:33:57Z") from None
+        raise invalid(field, "an RFC 3339 time such as 2026-11-23T22:33:57Z") from None
     if found > now_us:
-        raise checks.invalid(field, "in the future")
+        raise invalid(field, "in the future")
     return found

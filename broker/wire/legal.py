@@ -8,7 +8,7 @@ from sluss.v1 import contract_pb2, disclosure_pb2, legal_pb2
 
 from broker.clock import rfc3339
 from broker.contracts import FieldGrant
-from broker.errors import SlussError
+from broker.errors import SlussError, invalid
 from broker.identity import parse_principal
 from broker.ids import person_text
 from broker.ledger.shapes import MEDIA
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from broker.legal.model import Body, Case
     from broker.legal.recipients import Received
     from broker.legal.report import Count, Line
-    from broker.legal.rows import Event
+    from broker.timelines import Event
 
 GROUNDS: Final = {
     Ground.PROCESS: legal_pb2.GROUND_LAW_OR_PROCESS,
@@ -78,10 +78,10 @@ def new_case(request: legal_pb2.OpenCaseRequest, catalogue: Catalogue, now_us: i
     received = checks.past(request.received, "received", now_us)
     deadline = checks.day(request.deadline, "deadline")
     if deadline < received:
-        raise checks.invalid("deadline", "before the request was received")
+        raise invalid("deadline", "before the request was received")
     hidden, asked, listed = request.hidden_until, scope(request.scope, catalogue), request.scope.listed.person_ids
     if request.secrecy_reason and not hidden:
-        raise checks.invalid("hidden_until", "secrecy needs an end")
+        raise invalid("hidden_until", "secrecy needs an end")
     return NewCase(
         ground=ground(request.ground),
         requester=_requester(request.requester),
@@ -124,7 +124,7 @@ def elsewhere(request: legal_pb2.RecordReleaseRequest, now_us: int) -> Elsewhere
     """
     fields = tuple(request.fields)
     if not 1 <= len(fields) <= rules.MAX_FIELDS or len(set(fields)) != len(fields):
-        raise checks.invalid("fields", f"1 to {rules.MAX_FIELDS} different fields")
+        raise invalid("fields", f"1 to {rules.MAX_FIELDS} different fields")
     return Elsewhere(
         released_on=checks.past(request.released_on, "released_on", now_us),
         persons=checks.persons(request.person_ids, "person_ids", MAX_ELSEWHERE),
@@ -142,7 +142,7 @@ def scope(message: legal_pb2.Scope, catalogue: Catalogue) -> Scope:
     """
     kind = message.WhichOneof("persons")
     if kind is None:
-        raise checks.invalid("scope.persons", "name persons, or on ground (d) a population")
+        raise invalid("scope.persons", "name persons, or on ground (d) a population")
     first, last = message.collected_from, message.collected_until
     fields = [FieldGrant(granted.field, granted.transform) for granted in message.fields]
     return Scope(
@@ -165,7 +165,7 @@ def key(message: legal_pb2.RecipientKey, field: str) -> Key:
     try:
         checked = RecipientPublicKey(int(message.suite), message.public_key)
     except SlussError as error:
-        raise checks.invalid(field, error.detail) from None
+        raise invalid(field, error.detail) from None
     return Key(checked.suite, checked.data)
 
 
@@ -177,7 +177,7 @@ def ground(value: int) -> Ground:
     """
     found = _GROUNDS.get(value)
     if found is None:
-        raise checks.invalid("ground", "one of the four grounds of the policy")
+        raise invalid("ground", "one of the four grounds of the policy")
     return found
 
 
@@ -189,7 +189,7 @@ def step(value: int) -> CaseStep:
     """
     found = _STEPS.get(value)
     if found is None:
-        raise checks.invalid("step", "unknown")
+        raise invalid("step", "unknown")
     return found
 
 
@@ -206,7 +206,7 @@ def handler(text: str) -> str:
     except SlussError:
         principal = None
     if principal is None or principal.kind != "legal":
-        raise checks.invalid("handler", "one of the legal team, such as legal/anna")
+        raise invalid("handler", "one of the legal team, such as legal/anna")
     return principal.name
 
 
@@ -218,7 +218,7 @@ def states(values: Sequence[int]) -> list[CaseState]:
     """
     found = [state for value in values if (state := _STATES.get(value)) is not None]
     if len(found) != len(values):
-        raise checks.invalid("states", "unknown")
+        raise invalid("states", "unknown")
     return found
 
 
@@ -248,10 +248,10 @@ def document_name(request: legal_pb2.AddDocumentRequest) -> tuple[str, str]:
     """
     name = checks.text(request.name, "name", MAX_FILE_NAME)
     if "/" in name or "\\" in name or name in (".", ".."):
-        raise checks.invalid("name", "a file's name, without slashes")
+        raise invalid("name", "a file's name, without slashes")
     media_type = checks.media_type(request.media_type, "media_type")
     if not 1 <= len(request.content) <= MAX_DOCUMENT:
-        raise checks.invalid("content", "1 byte to 16 MiB")
+        raise invalid("content", "1 byte to 16 MiB")
     return name, media_type
 
 
@@ -261,7 +261,7 @@ def _requester(message: legal_pb2.Requester) -> Requester:
     except SlussError:
         country = ""
     if country != message.country or not country:
-        raise checks.invalid("requester.country", "a country's two letters (ISO 3166-1)")
+        raise invalid("requester.country", "a country's two letters (ISO 3166-1)")
     return Requester(
         checks.text(message.name, "requester.name", MAX_NAME),
         checks.text(message.address, "requester.address", MAX_NAME),
@@ -273,7 +273,7 @@ def _requester(message: legal_pb2.Requester) -> Requester:
 def _delivery(message: legal_pb2.Delivery) -> Delivery:
     kind = message.WhichOneof("kind")
     if kind is None or (kind == "package" and not message.package):
-        raise checks.invalid("delivery", "a key of the authority's, or a package")
+        raise invalid("delivery", "a key of the authority's, or a package")
     return Delivery(
         key(message.key, "delivery.key") if kind == "key" else None,
         checks.day(message.retain_until, "delivery.retain_until"),

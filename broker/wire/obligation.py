@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from sluss.v1 import obligation_pb2 as pb
 
+from broker.errors import invalid
 from broker.obligations import answering, retention
 from broker.obligations.answering import Signed
 from broker.obligations.owing import day_after
-from broker.obligations.report import Filter, RecipientReport, days_overdue, known_states
+from broker.obligations.report import Filter, RecipientReport, days_overdue
 from broker.obligations.rows import DIGEST_BYTES
-from broker.obligations.rules import Kind
+from broker.obligations.rules import Kind, State
 from broker.slice_terms import unbase64
 from broker.watching import check_principal
 from broker.wire import checks
@@ -68,18 +69,18 @@ def wanted(view: View, request: pb.ListObligationsRequest) -> Filter:
     """The filter asked for.
 
     Raises:
-        SlussError: INVALID_REQUEST; ROLE_NOT_ALLOWED is not: a subcontractor that asks for others sees none.
+        SlussError: INVALID_REQUEST, of a subcontractor that asks for another's or by a cause too.
     """
     for state in request.states:
-        checks.among(state, frozenset(known_states()), "states")
+        checks.among(state, frozenset(State), "states")
     recipient, cause = request.recipient, request.cause
     if recipient:
         check_principal(recipient, "recipient")
     if view.principal.kind == "subcontractor":
         if recipient not in ("", view.principal.name):
-            raise checks.invalid("recipient", "leave it empty: you see your own")
+            raise invalid("recipient", "leave it empty: you see your own")
         if cause:
-            raise checks.invalid("cause", "not for subcontractors")
+            raise invalid("cause", "not for subcontractors")
         recipient = view.principal.name
     if cause:
         checks.text(cause, "cause", MAX_ID)
@@ -96,7 +97,7 @@ def signed(
         SlussError: INVALID_REQUEST.
     """
     if not 1 <= len(request.signature) <= MAX_SIGNATURE:
-        raise checks.invalid("signature", f"1 to {MAX_SIGNATURE} bytes")
+        raise invalid("signature", f"1 to {MAX_SIGNATURE} bytes")
     return Signed(request.time, request.signature, caller.evidence.certificate_der)
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from sluss.v1 import outbox_pb2
 
 from broker.clock import rfc3339
+from broker.errors import invalid
 from broker.ids import person_text
 from broker.outbox.kinds import Failure, Kind
-from broker.wire import checks
 from broker.wire import person as persons
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def kinds(numbers: Sequence[outbox_pb2.OutboxKind.ValueType]) -> tuple[Kind, ...
         SlussError: INVALID_REQUEST.
     """
     if any(number not in _KINDS for number in numbers):
-        raise checks.invalid("kinds", "not a kind of message")
+        raise invalid("kinds", "not a kind of message")
     return tuple(kind for number, kind in _KINDS.items() if number in set(numbers))
 
 
@@ -53,7 +53,7 @@ def window(asked: int) -> int:
         SlussError: INVALID_REQUEST.
     """
     if asked > MAX_WINDOW:
-        raise checks.invalid("window", f"at most {MAX_WINDOW:,}")
+        raise invalid("window", f"at most {MAX_WINDOW:,}")
     return asked or DEFAULT_WINDOW
 
 
@@ -65,9 +65,9 @@ def answers(message: outbox_pb2.AcknowledgeOutboxRequest) -> list[tuple[int, Fai
     """
     given = message.acknowledgements
     if not 1 <= len(given) <= MAX_ANSWERS:
-        raise checks.invalid("acknowledgements", f"1 to {MAX_ANSWERS:,} of them")
+        raise invalid("acknowledgements", f"1 to {MAX_ANSWERS:,} of them")
     if len({each.id for each in given}) < len(given):
-        raise checks.invalid("acknowledgements", "a message stands there twice")
+        raise invalid("acknowledgements", "a message stands there twice")
     return [(_id(each.id), _failure(each.failure)) for each in given]
 
 
@@ -78,7 +78,7 @@ def states(numbers: Sequence[outbox_pb2.OutboxState.ValueType]) -> frozenset[str
         SlussError: INVALID_REQUEST.
     """
     if any(number not in _STATES for number in numbers):
-        raise checks.invalid("states", "not a state of a message")
+        raise invalid("states", "not a state of a message")
     return frozenset(_STATES[number] for number in numbers)
 
 
@@ -143,7 +143,7 @@ def _standing(found: Standing) -> outbox_pb2.OutboxStanding:
 
 def _id(number: int) -> int:
     if number >> 63:
-        raise checks.invalid("acknowledgements.id", "not a message's")
+        raise invalid("acknowledgements.id", "not a message's")
     return number
 
 
@@ -152,5 +152,5 @@ def _failure(number: outbox_pb2.OutboxFailure.ValueType) -> Failure | None:
         return None
     found = _FAILURES.get(number)
     if found is None or found is Failure.EXPIRED:
-        raise checks.invalid("acknowledgements.failure", "not a failure that a consumer can tell")
+        raise invalid("acknowledgements.failure", "not a failure that a consumer can tell")
     return found

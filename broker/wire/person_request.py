@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sluss.v1 import person_request_pb2 as pb
 
+from broker.clock import day_of
+from broker.errors import invalid
 from broker.ids import parse_person, parse_request_id, person_text
 from broker.person_requests import rules
 from broker.person_requests.model import CHANNELS, METHODS, Identity, Kind, State
-from broker.person_requests.rows import today
 from broker.person_requests.tracking import Call, Opening
 from broker.wire import checks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broker.person_requests.rows import Event, Held
+    from broker.person_requests.rows import Held
     from broker.person_requests.statistics import Count
+    from broker.timelines import Event
 
 KINDS: Final = {
     Kind.ACCESS: pb.PERSON_REQUEST_KIND_ACCESS,
@@ -53,7 +55,7 @@ def kind(number: int) -> Kind:
         SlussError: INVALID_REQUEST.
     """
     if number not in _KIND_OF:
-        raise checks.invalid("kind", "access, rectification, erasure or objection")
+        raise invalid("kind", "access, rectification, erasure or objection")
     return _KIND_OF[pb.PersonRequestKind.ValueType(number)]
 
 
@@ -75,11 +77,11 @@ def opening(message: pb.OpenRequestRequest, now_us: int) -> Opening:
     """
     whose = person(message.person_id)
     if not whose and not message.requester:
-        raise checks.invalid("requester", "who asks, and where to reach them, if not whose request it is")
+        raise invalid("requester", "who asks, and where to reach them, if not whose request it is")
     return Opening(
         kind(message.kind),
         checks.among(message.channel, CHANNELS, "channel"),
-        checks.past(message.received, "received", now_us) if message.received else today(now_us),
+        checks.past(message.received, "received", now_us) if message.received else day_of(now_us),
         whose,
         checks.text(message.asked, "asked"),
         checks.optional(message.requester, "requester"),
@@ -103,7 +105,7 @@ def identity(message: pb.NoteIdentityCheckRequest) -> tuple[str, Identity, int]:
         SlussError: INVALID_REQUEST.
     """
     if message.result not in _RESULTS:
-        raise checks.invalid("result", "passed, failed or more needed")
+        raise invalid("result", "passed, failed or more needed")
     return checks.among(message.method, METHODS, "method"), _RESULTS[message.result], person(message.person_id)
 
 
@@ -114,7 +116,7 @@ def digest(data: bytes) -> bytes:
         SlussError: INVALID_REQUEST.
     """
     if len(data) != DIGEST_BYTES:
-        raise checks.invalid("sha256", "32 bytes")
+        raise invalid("sha256", "32 bytes")
     return data
 
 
@@ -125,7 +127,7 @@ def correction(message: pb.RectifyRequest) -> tuple[list[tuple[str, str]], list[
         SlussError: INVALID_REQUEST.
     """
     if len(message.values) > MAX_FIELDS or len(message.remove) > MAX_FIELDS:
-        raise checks.invalid("values", f"at most {MAX_FIELDS}")
+        raise invalid("values", f"at most {MAX_FIELDS}")
     return [(each.field, each.value) for each in message.values], list(message.remove)
 
 
@@ -136,7 +138,7 @@ def purposes(texts: Sequence[str]) -> list[str]:
         SlussError: INVALID_REQUEST.
     """
     if not 1 <= len(texts) <= MAX_PURPOSES or len(set(texts)) != len(texts):
-        raise checks.invalid("purposes", f"1 to {MAX_PURPOSES}, each once")
+        raise invalid("purposes", f"1 to {MAX_PURPOSES}, each once")
     return list(texts)
 
 
@@ -153,7 +155,7 @@ def request(held: Held, now_us: int) -> pb.PersonRequest:
         deadline=rules.deadline(facts).isoformat(),
         extended_months=facts.months,
         paused_since=facts.paused_since.isoformat() if facts.paused_since else "",
-        overdue=rules.overdue(facts, held.state, today(now_us)),
+        overdue=rules.overdue(facts, held.state, day_of(now_us)),
         identity=facts.identity,
         identity_method=facts.method,
         asked=words.asked if words else "",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sluss.v1 import policy_pb2
 
 from broker.clock import SECOND, rfc3339
-from broker.errors import SlussError
+from broker.errors import SlussError, invalid
 from broker.free_text import personal
 from broker.ids import parse_person, parse_request_id
 from broker.policies.model import (
@@ -43,14 +43,14 @@ def publication(message: policy_pb2.PublishPolicyVersionRequest) -> Publication:
         SlussError: INVALID_REQUEST.
     """
     if len(message.texts) > MAX_TEXTS:
-        raise checks.invalid("texts", f"at most {MAX_TEXTS}")
+        raise invalid("texts", f"at most {MAX_TEXTS}")
     texts = [_text(text) for text in message.texts]
     if len({text.language for text in texts}) < len(texts):
-        raise checks.invalid("texts", "two in one language")
+        raise invalid("texts", "two in one language")
     effective_at = moment(message.effective, "effective") if message.effective else 0
     found = personal(check_version(message.version))
     if found:
-        raise checks.invalid("version", f"it looks like {found}, and the ledger never forgets")
+        raise invalid("version", f"it looks like {found}, and the ledger never forgets")
     return Publication(message.version, effective_at, texts, message.notify)
 
 
@@ -78,7 +78,7 @@ def language(text: str, field: str) -> str:
     try:
         return validate("language", text)
     except SlussError as error:
-        raise checks.invalid(field, error.detail) from None
+        raise invalid(field, error.detail) from None
 
 
 def moment(text: str, field: str) -> int:
@@ -90,7 +90,7 @@ def moment(text: str, field: str) -> int:
     try:
         found = datetime.fromisoformat(validate("datetime", text))
     except (SlussError, ValueError):
-        raise checks.invalid(field, "a time such as 2027-01-01T00:00:00Z is needed") from None
+        raise invalid(field, "a time such as 2027-01-01T00:00:00Z is needed") from None
     return round(found.timestamp() * SECOND)
 
 
@@ -129,9 +129,9 @@ def notices(told: Iterable[tuple[str, int]]) -> list[policy_pb2.PolicyNotice]:
 def _text(message: policy_pb2.PolicyText) -> Text:
     tag = language(message.language, "texts.language")
     if tag != message.language:
-        raise checks.invalid("texts.language", f"written as {tag}")
+        raise invalid("texts.language", f"written as {tag}")
     if not message.text.strip():
-        raise checks.invalid("texts.text", "empty")
+        raise invalid("texts.text", "empty")
     _check_body(message.text, "texts.text", MAX_TEXT)
     _check_body(message.changes, "texts.changes", MAX_CHANGES)
     return Text(tag, message.text, message.changes)
@@ -139,6 +139,6 @@ def _text(message: policy_pb2.PolicyText) -> Text:
 
 def _check_body(body: str, field: str, most: int) -> None:
     if len(body) > most:
-        raise checks.invalid(field, f"at most {most:,} characters")
+        raise invalid(field, f"at most {most:,} characters")
     if _NO_TEXT.search(body):
-        raise checks.invalid(field, "has a control character; lines end with a line feed alone")
+        raise invalid(field, "has a control character; lines end with a line feed alone")

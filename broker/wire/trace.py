@@ -9,13 +9,12 @@ from sluss.v1 import person_pb2, trace_pb2
 
 from broker import free_text
 from broker.clock import micros, rfc3339
-from broker.errors import Reason, SlussError
+from broker.errors import SlussError, invalid
 from broker.ids import parse_request_id, person_text
 from broker.tracing.canaries import MAX_PLANTED, Planting, Retiring
 from broker.tracing.invention import Template
 from broker.tracing.likelihood import ELSEWHERE_PPM, MILLION, NOISE_PPM, Assumptions
 from broker.tracing.model import FOREVER_US, MAX_ROWS_SENT, MAX_VALUES, Leaked, Status, Tracing
-from broker.wire.checks import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -244,9 +243,9 @@ def traced(row: Traced, places: Places) -> trace_pb2.TracedRow:
 
 def header_missing() -> SlussError:
     """The refusal of a trace that does not begin with its header."""
-    return SlussError(Reason.INVALID_REQUEST, "header: needed in the first message", field="header")
+    return invalid("header", "needed in the first message")
 
 
 def header_again() -> SlussError:
     """The refusal of a second header."""
-    return SlussError(Reason.INVALID_REQUEST, "header: in the first message only", field="header")
+    return invalid("header", "in the first message only")

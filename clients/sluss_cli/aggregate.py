@@ -38,6 +38,29 @@ ContractOption = Annotated[
 OptionalContract = Annotated[
     str, typer.Argument(help="The contract; left out for the company's own analysis.", metavar="CONTRACT")
 ]
+MeasureOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--measure",
+        help="persons, events, seconds or mean_seconds; repeatable; default: persons.",
+        metavar="MEASURE",
+        autocompletion=lambda: list(MEASURES),
+    ),
+]
+ByOption = Annotated[
+    list[str] | None,
+    typer.Option("--by", help="Group by a dimension, day or month; repeatable.", metavar="DIMENSION"),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Look at these values only; repeatable.", metavar="DIMENSION=VALUES"),
+]
+NoiseOption = Annotated[
+    str, typer.Option("--noise", help="laplace or gaussian; default: as the catalogue says.", metavar="NOISE")
+]
+ChartOption = Annotated[
+    Path | None, typer.Option("--chart", help="Draw the cells into FILE.svg or FILE.png.", metavar="FILE")
+]
 COUNT_S = 60.0
 """Seconds that a question may take."""
 _BATCH = 1_000
@@ -111,11 +134,7 @@ def _delta(nano: int) -> str:
     return f"{nano / 1_000_000_000:g}"
 
 
-@verb(
-    app,
-    "query",
-    examples=_QUESTIONS,
-)
+@verb(app, "query", examples=_QUESTIONS)
 def query(
     session: Session,
     purpose: Annotated[str, typer.Argument(help="The purpose, of class anonymous.", metavar="PURPOSE")],
@@ -124,30 +143,12 @@ def query(
     first: Annotated[str, typer.Option("--from", help="The first day.", metavar="DAY")],
     last: Annotated[str, typer.Option("--until", help="The last day; it must be over and closed.", metavar="DAY")],
     contract: ContractOption = "",
-    measure: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--measure",
-            help="persons, events, seconds or mean_seconds; repeatable; default: persons.",
-            metavar="MEASURE",
-            autocompletion=lambda: list(MEASURES),
-        ),
-    ] = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option("--by", help="Group by a dimension, day or month; repeatable.", metavar="DIMENSION"),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", help="Look at these values only; repeatable.", metavar="DIMENSION=VALUES"),
-    ] = None,
-    noise: Annotated[
-        str, typer.Option("--noise", help="laplace or gaussian; default: as the catalogue says.", metavar="NOISE")
-    ] = "",
+    measure: MeasureOption = None,
+    by: ByOption = None,
+    where: WhereOption = None,
+    noise: NoiseOption = "",
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the cells as CSV.")] = False,
-    chart_file: Annotated[
-        Path | None, typer.Option("--chart", help="Draw the cells into FILE.svg or FILE.png.", metavar="FILE")
-    ] = None,
+    chart_file: ChartOption = None,
 ) -> None:
     """Ask a question; the same question gets the same answer and costs once. What comes back is proven."""
     if as_csv and session.output.as_json:
@@ -170,19 +171,25 @@ def query(
         )
     except InvalidRequest as error:
         raise usage(str(error)) from None
-    reply = session.aggregates.QueryAggregate(asked, timeout=COUNT_S)
-    counted, _ = proven(reply, asked, session.profile.principal, session.profile.verifier())
-    note = parse_receipt(reply.receipt).note
-    Watch(session).meet([open_checkpoint(note, session.profile.verifier())])
+    counted, left = _counted(session, asked)
     if chart_file is not None:
         _draw(counted, chart_file)
     if as_csv:
         sys.stdout.write(_csv(counted))
         return
     session.output.result(_answer_document(counted))
-    _print_answer(session, counted, reply.budget)
+    _print_answer(session, counted, left)
     if chart_file is not None:
         session.output.line(f"Wrote {chart_file}.")
+
+
+def _counted(session: Session, asked: pb.QueryAggregateRequest) -> tuple[Counted, pb.Budget]:
+    """The answer, proven against the ledger as this machine has seen it; and what is left of the budget."""
+    reply = session.aggregates.QueryAggregate(asked, timeout=COUNT_S)
+    counted, _ = proven(reply, asked, session.profile.principal, session.profile.verifier())
+    note = parse_receipt(reply.receipt).note
+    Watch(session).meet([open_checkpoint(note, session.profile.verifier())])
+    return counted, reply.budget
 
 
 def _day(text: str, option: str) -> str:

@@ -31,7 +31,7 @@ from broker.intake.faults import Fault, FaultyRows, Record, Row
 from broker.intake.lines import Lines
 from sluss_cli.exits import Exit
 from sluss_cli.given_file import check_regular, own_files
-from sluss_cli.imports import SHOWN_FAULTS
+from sluss_cli.imports import SHOWN_FAULTS, FaultyFile
 from sluss_cli.problems import usage
 from sluss_cli.progress import progress
 from sluss_cli.row_file import create_private, spreadsheet_cell
@@ -57,13 +57,35 @@ _OUTCOMES = {
 }
 _STREAM_S = 3600.0
 _WORD = re.compile(r"[a-z][a-z0-9._:-]{0,63}", re.ASCII)
-_LIST = re.compile(r"[a-z]{1,16}([ ,]+[a-z]{1,16}){0,15}", re.ASCII)
-_TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_COUNTRY = re.compile(r"[A-Za-z]{2}", re.ASCII)
+_FORMS = {
+    "purpose": CODE,
+    "channels": re.compile(r"[a-z]{1,16}([ ,]+[a-z]{1,16}){0,15}", re.ASCII),
+    "medium": _WORD,
+    "source": _WORD,
+    "evidence": re.compile(r"[^\x00-\x1f\x7f]{1,200}"),
+    "as-of": re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII),
+    "country": re.compile(r"[A-Za-z]{2}", re.ASCII),
+}
+"""What an option's text looks like."""
 _TRIES = 5
 
 ListFile = Annotated[Path, typer.Argument(help="CSV with a header, or one key a line with --key.", metavar="FILE")]
+KeyOption = Annotated[
+    str,
+    typer.Option(help="The file has no header and one column: person, customer_number, email or phone.", metavar="KEY"),
+]
+ChannelsOption = Annotated[
+    str, typer.Option(help="For rows that name none, such as email,sms; by default all.", metavar="LIST")
+]
+MediumOption = Annotated[str, typer.Option(help="For rows that do not say how the choice was made.", metavar="NAME")]
+SourceOption = Annotated[str, typer.Option(help="For rows that do not say where they come from.", metavar="NAME")]
+AsOfOption = Annotated[
+    str,
+    typer.Option(help="When the list was true, RFC 3339; by default when the file was last written.", metavar="TIME"),
+]
+CountryOption = Annotated[
+    str, typer.Option(help="Of telephone numbers without a country code, such as SE.", metavar="CODE")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -150,36 +172,16 @@ def import_(
     session: Session,
     file: ListFile,
     *,
-    key: Annotated[
-        str,
-        typer.Option(
-            help="The file has no header and one column: person, customer_number, email or phone.", metavar="KEY"
-        ),
-    ] = "",
+    key: KeyOption = "",
     purpose: Annotated[str, typer.Option(help="For rows that name no purpose.", metavar="PURPOSE")] = "",
     state: Annotated[str, typer.Option(help="For rows that say neither: `in` or `out`.", metavar="in|out")] = "",
-    channels: Annotated[
-        str, typer.Option(help="For rows that name none, such as email,sms; by default all.", metavar="LIST")
-    ] = "",
-    medium: Annotated[str, typer.Option(help="For rows that do not say how the choice was made.", metavar="NAME")] = (
-        "list"
-    ),
-    source: Annotated[str, typer.Option(help="For rows that do not say where they come from.", metavar="NAME")] = (
-        "import"
-    ),
+    channels: ChannelsOption = "",
+    medium: MediumOption = "list",
+    source: SourceOption = "import",
     evidence: Annotated[str, typer.Option(help="For rows without one.", metavar="TEXT")] = "",
-    as_of: Annotated[
-        str,
-        typer.Option(
-            help="When the list was true, RFC 3339; by default when the file was last written.", metavar="TIME"
-        ),
-    ] = "",
-    country: Annotated[
-        str, typer.Option(help="Of telephone numbers without a country code, such as SE.", metavar="CODE")
-    ] = "",
-    faulty: Annotated[
-        Path | None, typer.Option(help="Where faulty rows go; default: FILE.faulty.EXT.", metavar="FILE")
-    ] = None,
+    as_of: AsOfOption = "",
+    country: CountryOption = "",
+    faulty: FaultyFile = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask the broker what it would do, and record nothing.")
     ] = False,
@@ -192,20 +194,12 @@ def import_(
         raise usage(f"--key is one of {', '.join(KEYS)}", key=key)
     if state and state not in CHOICES:
         raise usage("a choice is `in` or `out`", state=state)
-    for name, text, shape in (
-        ("purpose", purpose, CODE),
-        ("channels", channels, _LIST),
-        ("medium", medium, _WORD),
-        ("source", source, _WORD),
-        ("evidence", evidence, _TEXT),
-        ("as-of", as_of, _MOMENT),
-        ("country", country, _COUNTRY),
-    ):
-        if text and not shape.fullmatch(text):
-            raise usage(f"--{name} is not of its form")
+    said = {"purpose": purpose, "channels": channels, "medium": medium, "source": source, "evidence": evidence}
+    for option, text in {**said, "as-of": as_of, "country": country}.items():
+        if text and not _FORMS[option].fullmatch(text):
+            raise usage(f"--{option} is not of its form")
     check_regular(file)
-    said = {"purpose": purpose, "state": state, "channels": channels, "medium": medium}
-    given = Given({**said, "source": source, "evidence": evidence}, country.upper())
+    given = Given({**said, "state": state}, country.upper())
     with own_files():
         run = _Import(given, as_of or _written(file), dry_run=dry_run)
         run.run(session, file, key, faulty or file.with_name(f"{file.stem}.faulty{file.suffix}"))

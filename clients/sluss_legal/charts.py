@@ -85,7 +85,12 @@ class Chart:
         return f"{self.title}: " + ", ".join(f"{bar.label} {bar.total}" for bar in self.bars)
 
 
-def chart(id: str, title: str, series: Sequence[str], rows: Sequence[tuple[str, Sequence[int]]]) -> Chart:  # noqa: A002
+def chart(
+    id: str,  # noqa: A002 - as in `Chart`
+    title: str,
+    series: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[int]]],
+) -> Chart:
     """Stacked bars.
 
     Args:

@@ -51,7 +51,7 @@ class Stage:
         rows = [sendable(number, values, None) for number, values in enumerate(self.people, 1)]
         sender = Sender(self.broker.persons().ImportPersons, source="import", dry_run=False)
         begun = perf_counter()
-        sent = sender.send(rows, lambda _row, result: print(result, file=sys.stderr), lambda _done: None)  # noqa: T201
+        sent = sender.send(rows, lambda _row, result: print(result, file=sys.stderr), lambda _done: None)  # noqa: T201 - a fault
         took = perf_counter() - begun
         if sent.of(person_pb2.ImportResult.OUTCOME_CREATED) != self.count:
             raise AssertionError(sent.outcomes)

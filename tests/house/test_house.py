@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,7 @@ PURE = [
     "persons/checking",
     "persons/model",
     "pki",
+    "plain_text",
     "policies/model",
     "sealing",
     "signatures",
@@ -191,6 +193,13 @@ def test_no_module_grows_beyond_one_idea():
         if (lines := len(path.read_text().splitlines())) > 520
     }
     assert long == {}
+
+
+def test_every_exception_from_a_linter_says_why():
+    silent = re.compile(r"# (noqa|type: ignore)(?!(: [A-Z0-9, ]+ -|\[[a-z-]+\] #) \S)")
+    for path in files("broker", "clients", "tests"):
+        if path != Path(__file__):
+            assert not [line for line in path.read_text().splitlines() if silent.search(line)], path
 
 
 def test_no_mark_of_unfinished_work_is_left():

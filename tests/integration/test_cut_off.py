@@ -78,6 +78,35 @@ def test_a_call_in_progress_ends_when_its_certificate_is_revoked(tmp_path, begin
     asyncio.run(run())
 
 
+class Asking(threading.Thread):
+    """Asks for everybody, again and again, until it is refused or told to end; `codes` are the refusals."""
+
+    def __init__(self, profile, contract):
+        super().__init__()
+        self.begun, self.ended, self.codes = threading.Event(), threading.Event(), []
+        self._profile, self._contract = profile, contract
+
+    def run(self):
+        line = channel(self._profile)
+        stub = disclosure_pb2_grpc.DisclosureServiceStub(line)
+        try:
+            while not self.ended.is_set():
+                request = disclosure_pb2.DiscloseBulkRequest(
+                    request_id=str(uuid.uuid4()),
+                    contract_id=self._contract,
+                    purpose="billing",
+                    fields=["email"],
+                    everyone=True,
+                )
+                for _ in stub.DiscloseBulk(request, timeout=30):
+                    self.begun.set()
+                    time.sleep(0.05)
+        except grpc.RpcError as error:
+            self.codes.append(error.code())
+        finally:
+            line.close()
+
+
 def test_a_report_ends_a_bulk_stream_and_nothing_leaves_after_it(tmp_path):
     with (
         server_url() as server,
@@ -90,31 +119,9 @@ def test_a_report_ends_a_bulk_stream_and_nothing_leaves_after_it(tmp_path):
             one.register(email=f"m{number}@example.com")
         # The stream runs on a broker of its own over the same store; the report is made to the other one.
         profile = replace(Profile.load(one.profile("subcontractor/acme")), endpoint=stack.enter_context(beside(one)))
-        ended = threading.Event()
-        codes = []
-
-        def chat():
-            line = channel(profile)
-            stub = disclosure_pb2_grpc.DisclosureServiceStub(line)
-            try:
-                while not ended.is_set():
-                    request = disclosure_pb2.DiscloseBulkRequest(
-                        request_id=str(uuid.uuid4()),
-                        contract_id=contract,
-                        purpose="billing",
-                        fields=["email"],
-                        everyone=True,
-                    )
-                    for _ in stub.DiscloseBulk(request, timeout=30):
-                        time.sleep(0.05)
-            except grpc.RpcError as error:
-                codes.append(error.code())
-            finally:
-                line.close()
-
-        worker = threading.Thread(target=chat)
-        worker.start()
-        time.sleep(1)
+        asking = Asking(profile, contract)
+        asking.start()
+        assert asking.begun.wait(PATIENCE_S)
         stub = compromise_pb2_grpc.CompromiseServiceStub(one.channel("privacy/team"))
         report = stub.ReportCompromise(
             compromise_pb2.ReportCompromiseRequest(
@@ -125,10 +132,10 @@ def test_a_report_ends_a_bulk_stream_and_nothing_leaves_after_it(tmp_path):
             ),
             timeout=10,
         )
-        worker.join(PATIENCE_S)
-        ended.set()
-        assert not worker.is_alive()
-        assert codes == [grpc.StatusCode.UNAUTHENTICATED]
+        asking.join(PATIENCE_S)
+        asking.ended.set()
+        assert not asking.is_alive()
+        assert asking.codes == [grpc.StatusCode.UNAUTHENTICATED]
         assert report.report.revoked == 1
         assert report.report.key_retired
         suspects = stub.ListSuspectDisclosures(

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from broker.codes import IBAN_LENGTHS
 from broker.errors import Reason, SlussError
 from broker.free_text import personal, reason
-from broker.values import is_plain_text, luhn
+from broker.plain_text import is_plain_text
+from broker.values import luhn
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyzåäö ,;:!?'", max_size=30).map(lambda words: f"{words} ")
 JOINS = st.sampled_from(["", " ", "-", ".", "/", "\u00a0", "\u2011", " - ", ") "])

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 from sqlalchemy import insert, select, update
+from sqlmodel import SQLModel
 
 from broker.choices.rule import Stand
 from broker.errors import Reason, SlussError
@@ -14,12 +15,11 @@ from broker.store import queries, tables
 from broker.store.engine import reading, writing
 from broker.store.queries import (
     BLIND_INDEX,
+    CASE_KEYS,
     CONTRACT,
     EPOCH,
     PERSON,
-    UNIQUE_NUMBER,
     find_persons,
-    person_with_number,
     persons_after,
     read_persons,
     rewrap_all,
@@ -98,12 +98,9 @@ def test_persons_are_found_by_digest_of_the_right_kind(store_engine):
             ("email", b"b" * 16, 8),
         ]
         connection.execute(insert(BLIND_INDEX), [dict(zip(("kind", "digest", "person"), r, strict=True)) for r in rows])
-        connection.execute(insert(UNIQUE_NUMBER).values(digest=b"n" * 16, person=3))
     with reading(store_engine) as connection:
         assert find_persons(connection, "email", b"a" * 16) == [2, 3]
         assert find_persons(connection, "email", b"c" * 16) == []
-        assert person_with_number(connection, b"n" * 16) == 3
-        assert person_with_number(connection, b"m" * 16) is None
 
 
 @pytest.fixture
@@ -151,6 +148,32 @@ def test_rewrap_brings_every_key_to_the_newest_version_and_ends(filled, vault, k
     assert (handle_key[:2], secret[:2]) == (b"\x00\x02", b"\x00\x02")
     assert vault.unwrap_handle_key("C-2026-0001", handle_key) == b"h" * 32
     assert vault.unwrap_epoch(b"e" * 16, secret) == b"s" * 32
+
+
+@pytest.mark.parametrize(("table", "column", "suffix"), CASE_KEYS, ids=lambda given: getattr(given, "name", given))
+def test_rewrap_takes_the_keys_of_every_kind_of_case(store_engine, vault, key_provider, table, column, suffix):
+    blank = {each.name: each.type.python_type() for each in table.columns}
+    wrapped = vault.wrap_case_keys(f"X-2026-0001{suffix}", b"k" * 64)
+    with writing(store_engine) as connection:
+        connection.execute(insert(table).values({**blank, "id": "X-2026-0001", column: wrapped}))
+    key_provider.rotate("records")
+    assert rewrap_all(store_engine, vault) == 1
+    assert rewrap_all(store_engine, vault) == 0
+    with reading(store_engine) as connection:
+        fresh = connection.execute(select(table.c[column])).scalar_one()
+    assert fresh[:2] == b"\x00\x02"
+    assert vault.unwrap_case_keys(f"X-2026-0001{suffix}", fresh) == b"k" * 64
+
+
+def test_rewrap_forgets_no_column_with_wrapped_keys():
+    found = {
+        (table.name, column.name)
+        for table in SQLModel.metadata.tables.values()
+        for column in table.columns
+        if column.name.endswith("keys") or column.name in {"handle_key", "secret"}
+    }
+    others = {("person", "keys"), ("person", "financial_keys"), ("contract", "handle_key"), ("epoch", "secret")}
+    assert found == others | {(table.name, column) for table, column, _ in CASE_KEYS}
 
 
 def test_rewrap_never_brings_back_a_person_erased_meanwhile(filled, vault, key_provider, monkeypatch):

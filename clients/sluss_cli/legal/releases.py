@@ -213,6 +213,10 @@ def check(
     checked = checking.check(content, keys, key)
     if out:
         _write(out, content, checked)
+    _tell_checked(session, checked, out)
+
+
+def _tell_checked(session: Session, checked: "Checked", out: Path | None) -> None:
     facts = checked.facts
     session.output.result(
         {

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sluss_legal.dates import moment
+from sluss_legal.documents import writers
 from sluss_legal.documents.accounting import fields_text
 from sluss_legal.documents.model import Document, Facts, Heading, Table, Text
 from sluss_legal.tongue import tongue_of
-from sluss_legal.words import N_
+from sluss_legal.words import CATEGORIES, N_
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     from sluss_legal.tongue import Tongue
 
 VERSION = 1
-CATEGORIES = {
-    "identity": N_("Identity"),
-    "contact": N_("Contact"),
-    "account": N_("Account"),
-    "usage": N_("Usage"),
-    "financial": N_("Financial"),
-    "technical": N_("Technical"),
-}
 STATES = {"in": N_("yes"), "out": N_("no")}
 CHANNELS = {"email": N_("e-mail"), "phone": N_("phone"), "post": N_("post"), "sms": N_("SMS")}
 KINDS = {
@@ -105,51 +98,69 @@ def access(data: bytes, sha256: str) -> Access:
 
 def pdf_of(about: Access, language: str) -> bytes:
     """The export as PDF in a language."""
-    from sluss_legal.documents.pdf import pdf  # noqa: PLC0415 - typst is of the extra `legal`
-
     made = datetime.fromisoformat(about.said["made"]).astimezone(UTC)
-    return pdf(document(about, tongue_of(language)), made)
+    return writers.pdf(document(about, tongue_of(language)), made)
 
 
 def html_of(about: Access, language: str) -> bytes:
     """The export as a web page in a language."""
-    from sluss_legal.documents.html import html  # noqa: PLC0415 - jinja2 is of the extra `legal`
-
-    return html(document(about, tongue_of(language)))
+    return writers.html(document(about, tongue_of(language)))
 
 
 def document(about: Access, tongue: Tongue) -> Document:
     """The export to be read by the person."""
     said, say = about.said, tongue.say
-    blocks: list[Block] = [
-        Facts(
-            {
-                say(N_("Person")): said["person"],
-                say(N_("Your request")): said["request"],
-                say(N_("Registered")): f"{moment(said['registered'])} UTC",
-                say(N_("Made")): f"{moment(said['made'])} UTC",
-                say(N_("Policy version")): said["policy"],
-            }
-        ),
-        Heading(say(N_("What is held about you"))),
-        _fields(said, tongue),
-        Heading(say(N_("Who received what"))),
-        _received(said, tongue),
-        Heading(say(N_("Your choices"))),
-        _choices(said, tongue),
-        Heading(say(N_("Policy versions"))),
-        _policies(said, tongue),
-        Heading(say(N_("What you used"))),
-        _usage(said, tongue),
-        Heading(say(N_("Messages to you"))),
-        _messages(said, tongue),
-        Heading(say(N_("Your requests"))),
-        _requests(said, tongue),
-        Heading(say(N_("Your complaints"))),
-        _complaints(said, tongue),
-        *_compromises(said, tongue),
-        Heading(say(N_("What your data may be used for"))),
-        _purposes(said, tongue),
+    return Document(
+        language=tongue.language,
+        title=say(N_("Your personal data")),
+        lead=say(N_("A copy of everything that is held about you, where it came from, and who received it.")),
+        blocks=[
+            _facts(said, tongue),
+            *_tables(said, tongue),
+            *_how_long(said, tongue),
+            *_rights(said, tongue),
+            *_check(about, tongue),
+        ],
+        page=say(N_("Page")),
+        of=say(N_("of")),
+        note=f"{said['person']} · {said['made'][:10]}",
+        wide=True,
+    )
+
+
+def _facts(said: Mapping[str, Any], tongue: Tongue) -> Facts:
+    say = tongue.say
+    return Facts(
+        {
+            say(N_("Person")): said["person"],
+            say(N_("Your request")): said["request"],
+            say(N_("Registered")): f"{moment(said['registered'])} UTC",
+            say(N_("Made")): f"{moment(said['made'])} UTC",
+            say(N_("Policy version")): said["policy"],
+        }
+    )
+
+
+def _tables(said: Mapping[str, Any], tongue: Tongue) -> list[Block]:
+    """What is on record, each kind under its heading."""
+    tables = {
+        N_("What is held about you"): _fields(said, tongue),
+        N_("Who received what"): _received(said, tongue),
+        N_("Your choices"): _choices(said, tongue),
+        N_("Policy versions"): _policies(said, tongue),
+        N_("What you used"): _usage(said, tongue),
+        N_("Messages to you"): _messages(said, tongue),
+        N_("Your requests"): _requests(said, tongue),
+        N_("Your complaints"): _complaints(said, tongue),
+        N_("Reports that your password was stolen"): _compromises(said, tongue),
+        N_("What your data may be used for"): _purposes(said, tongue),
+    }
+    return [block for heading, table in tables.items() if table for block in (Heading(tongue.say(heading)), table)]
+
+
+def _how_long(said: Mapping[str, Any], tongue: Tongue) -> list[Block]:
+    say = tongue.say
+    return [
         Heading(say(N_("How long"))),
         Text(say(N_("Your data are kept until you ask for their erasure or the company no longer needs them."
                     " Each recipient has to delete them by the day that stands in its row."))),
@@ -158,34 +169,27 @@ def document(about: Access, tongue: Tongue) -> Document:
                     " everybody."))),
         _retention(said, tongue),
         *_former(said, tongue),
+    ]  # fmt: skip
+
+
+def _rights(said: Mapping[str, Any], tongue: Tongue) -> list[Block]:
+    say = tongue.say
+    told = N_("If you think that your data are handled wrongly, you may complain to {name}, {web}, or to the"
+              " authority where you live.")  # fmt: skip
+    return [
         Heading(say(N_("Your rights"))),
         *[Text(say(right)) for right in RIGHTS],
-        Text(
-            say(
-                N_("If you think that your data are handled wrongly, you may complain to {name}, {web}, or to the"
-                   " authority where you live."),
-                **said["supervisory_authority"],
-            )
-        ),
+        Text(say(told, **said["supervisory_authority"])),
+    ]
+
+
+def _check(about: Access, tongue: Tongue) -> list[Block]:
+    say = tongue.say
+    told = N_("That this left is in the ledger {ledger}, with the SHA-256 of the JSON file beside it: {digest}.")
+    return [
         Heading(say(N_("How to check it"))),
-        Text(
-            say(
-                N_("That this left is in the ledger {ledger}, with the SHA-256 of the JSON file beside it: {digest}."),
-                ledger=said["ledger"],
-                digest=about.sha256,
-            )
-        ),
-    ]  # fmt: skip
-    return Document(
-        language=tongue.language,
-        title=say(N_("Your personal data")),
-        lead=say(N_("A copy of everything that is held about you, where it came from, and who received it.")),
-        blocks=blocks,
-        page=say(N_("Page")),
-        of=say(N_("of")),
-        note=f"{said['person']} · {said['made'][:10]}",
-        wide=True,
-    )
+        Text(say(told, ledger=about.said["ledger"], digest=about.sha256)),
+    ]
 
 
 def _fields(said: Mapping[str, Any], tongue: Tongue) -> Table:
@@ -337,16 +341,15 @@ def _complaints(said: Mapping[str, Any], tongue: Tongue) -> Table:
     return Table(columns, rows, (13, 13, 13, 22, 13, 22, 13), say(N_("You have made no complaints.")))
 
 
-def _compromises(said: Mapping[str, Any], tongue: Tongue) -> list[Block]:
-    """Only where there are any: hardly anybody's password was stolen."""
+def _compromises(said: Mapping[str, Any], tongue: Tongue) -> Table | None:
+    """None where there are none: hardly anybody's password was stolen."""
     say = tongue.say
     rows = [
         (each["report"], moment(each["opened"]), say(N_("blocked")) if each["locked"] else say(N_("free")))
         for each in said["compromises"]
     ]
     heads = (N_("Number"), N_("Came in"), N_("Your password is"))
-    table = Table([say(head) for head in heads], rows, (25, 35, 40), "")
-    return [Heading(say(N_("Reports that your password was stolen"))), table] if rows else []
+    return Table([say(head) for head in heads], rows, (25, 35, 40), "") if rows else None
 
 
 def _retention(said: Mapping[str, Any], tongue: Tongue) -> Table:

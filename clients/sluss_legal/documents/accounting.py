@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sluss_legal import words
 from sluss_legal.cells import cell
 from sluss_legal.dates import moment
+from sluss_legal.documents import writers
 from sluss_legal.documents.model import Document, Facts, Heading, Table, Text
 from sluss_legal.fields import label_of, purpose_label
 from sluss_legal.tongue import tongue_of
@@ -92,15 +93,11 @@ def accounting(kind: str, language: str, about: Accounting) -> bytes:
 
 
 def _pdf(about: Accounting, tongue: Tongue) -> bytes:
-    from sluss_legal.documents.pdf import pdf  # noqa: PLC0415 - typst is of the extra `legal`
-
-    return pdf(document(about, tongue), about.made)
+    return writers.pdf(document(about, tongue), about.made)
 
 
 def _html(about: Accounting, tongue: Tongue) -> bytes:
-    from sluss_legal.documents.html import html  # noqa: PLC0415 - jinja2 is of the extra `legal`
-
-    return html(document(about, tongue))
+    return writers.html(document(about, tongue))
 
 
 def _csv(about: Accounting, tongue: Tongue) -> bytes:

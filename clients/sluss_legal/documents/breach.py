@@ -15,12 +15,12 @@ from google.protobuf.json_format import MessageToDict
 from broker.errors import SlussError
 from broker.ledger import entry
 from sluss_legal.dates import moment
-from sluss_legal.documents.access import CATEGORIES
+from sluss_legal.documents import writers
 from sluss_legal.documents.cover import ranges
 from sluss_legal.documents.model import Document, Facts, Heading, Table, Text
 from sluss_legal.fields import label_of, purpose_label
 from sluss_legal.tongue import tongue_of
-from sluss_legal.words import N_
+from sluss_legal.words import CATEGORIES, N_
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,14 +96,11 @@ class Breach:
 
 def files(about: Breach, language: str) -> dict[str, bytes]:
     """The sheet in all its forms, by the end of the file's name."""
-    from sluss_legal.documents.html import html  # noqa: PLC0415 - jinja2 is of the extra `legal`
-    from sluss_legal.documents.pdf import pdf  # noqa: PLC0415 - typst is of the extra `legal`
-
     said = document(about, tongue_of(language))
     return {
         "json": json.dumps(as_document(about), ensure_ascii=False, indent=2).encode(),
-        f"{language}.pdf": pdf(said, about.made),
-        f"{language}.html": html(said),
+        f"{language}.pdf": writers.pdf(said, about.made),
+        f"{language}.html": writers.html(said),
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sluss_legal import words
 from sluss_legal.cells import cell
 from sluss_legal.charts import Chart, chart
+from sluss_legal.documents import writers
 from sluss_legal.documents.model import Document, Facts, Heading, Table, Text
 from sluss_legal.tongue import tongue_of
 from sluss_legal.words import GROUNDS, N_, OUTCOMES
@@ -70,15 +71,11 @@ def report(kind: str, language: str, about: Report) -> bytes:
 
 
 def _pdf(about: Report, tongue: Tongue) -> bytes:
-    from sluss_legal.documents.pdf import pdf  # noqa: PLC0415 - typst is of the extra `legal`
-
-    return pdf(document(about, tongue), about.made)
+    return writers.pdf(document(about, tongue), about.made)
 
 
 def _html(about: Report, tongue: Tongue) -> bytes:
-    from sluss_legal.documents.html import html  # noqa: PLC0415 - jinja2 is of the extra `legal`
-
-    return html(document(about, tongue))
+    return writers.html(document(about, tongue))
 
 
 def _csv(about: Report, _: Tongue) -> bytes:

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from sluss_legal.web.jobs import Releaser
 
 LOOPBACK = "127.0.0.1"
+HTTPS = 443
 
 
 class PeerProtocol(H11Protocol):
     """HTTP/1.1 that puts the certificate of the connection into the state of each request (DER; absent without TLS)."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # TCP
         """Takes the certificate that TLS has verified."""
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.app_state = {**self.app_state, PEER: tls.getpeercert(binary_form=True) if tls else None}
@@ -73,7 +74,8 @@ def serve_team(
     names = pki.hosts_of(certificate.read_bytes())
     listener = _listen(*address)
     port = listener.getsockname()[1]
-    hosts = {f"{name.lower()}:{port}" for name in names} | ({n.lower() for n in names} if port == 443 else set())  # noqa: PLR2004
+    names_alone = {name.lower() for name in names} if port == HTTPS else set()  # browsers leave its port out
+    hosts = {f"{name.lower()}:{port}" for name in names} | names_alone
     app = build(TeamDoor(profiles), hosts, _releaser())
     announce(f"https://{names[0] if names else address[0]}:{port}/")
     _run(

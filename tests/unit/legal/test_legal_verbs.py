@@ -197,7 +197,10 @@ def test_a_wider_scope_is_refused_by_the_broker(sluss, opened, file):
 
 def test_cases_are_listed_by_state_handler_and_ground(sluss, team, opened):
     team.open_case(ground=pb.GROUND_RIGHTS_AND_PROPERTY)
-    listed = lambda *words: [c["case"] for c in document(sluss("legal", "list", *words, "--json"))["cases"]]  # noqa: E731
+
+    def listed(*words):
+        return [case["case"] for case in document(sluss("legal", "list", *words, "--json"))["cases"]]
+
     assert listed() == ["L-2026-0002", CASE]
     assert listed("--ground", "rights_and_property") == ["L-2026-0002"]
     assert listed("--handler", "legal/bo") == []
