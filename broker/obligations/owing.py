@@ -22,10 +22,12 @@ from broker.ledger.standing import Standing
 from broker.obligations import rows
 from broker.obligations.rules import DELETED, Disclosed, Gone, Kind, State, owing
 from broker.store import tables
+from broker.store.driver import parts
 from broker.store.queries import read_persons
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from typing import Any
 
     from sqlalchemy import Connection
 
@@ -86,7 +88,8 @@ def owe(
     """
     connection, tx, by = change.connection, change.tx, change.principal.name
     disclosures = list(disclosed(change, person))
-    gone = list(_gone(connection, person, disclosures, change.snapshot.standing))
+    days = {(each.contract, each.until) for each in disclosures}
+    gone = list(_gone(connection, days, [person], change.snapshot.standing))
     found = owing(disclosures, gone, None if kind == "erase" else fields)
     until = day_after(change.now_us, ANSWER_DAYS)
     made = []
@@ -170,11 +173,28 @@ def disclosed(view: View, person: int) -> Iterator[Disclosed]:
         yield Disclosed(row.id, terms["contract"], terms["recipient"], fields, terms["retain_until"], asked)
 
 
-def _gone(connection: Connection, person: int, disclosures: Iterable[Disclosed], standing: Standing) -> Iterator[Gone]:
-    """What recipients have attested that they no longer have, as far as it can concern the person."""
+def is_gone(
+    connection: Connection, standing: Standing, index: int, terms: Mapping[str, Any], persons: Sequence[int]
+) -> bool:
+    """Whether the recipient has attested that it no longer has a disclosure, or some of it of one of these persons.
+
+    What was attested to be gone can't be given again as if it had never been: nobody would owe for it.
+    """
+    contract, until = terms["contract"], terms["retain_until"]
+    fields = frozenset(each["name"] for each in terms["fields"])
+    given = Disclosed(index, contract, terms["recipient"], fields, until, fields)
+    found = _gone(connection, {(contract, until)}, persons, standing)
+    return any(each.covers(given) and (each.fields is None or each.fields & fields) for each in found)
+
+
+def _gone(
+    connection: Connection, days: Collection[tuple[str, str]], persons: Sequence[int], standing: Standing
+) -> Iterator[Gone]:
+    """What recipients have attested that they no longer have: of contracts' days of deletion, and of persons."""
     table = rows.OBLIGATION.c
-    days = {(each.contract, each.until) for each in disclosures}
-    names = set(connection.execute(select(table.id).where(table.person == person)).scalars())
+    names: set[str] = set()
+    for some in parts(persons):
+        names |= set(connection.execute(select(table.id).where(table.person.in_(some))).scalars())
     for contract in {contract for contract, _ in days}:
         query = select(table.id, table.until).where(
             table.contract == contract, table.kind == Kind.DELETE_BY, table.settled == 1

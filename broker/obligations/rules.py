@@ -49,6 +49,7 @@ class Account:
         through: the last entry that the answer covers.
         answer_entry: the entry of the answer.
         delay: the day asked for, while nobody has decided.
+        delays: how many delays have been asked for.
         reminders: the times of all reminders.
         proposed_by: who proposed to close it without an answer.
     """
@@ -76,6 +77,7 @@ class Account:
     delay_reason: str = ""
     delay_entry: int = 0
     delay_refused: str = ""
+    delays: int = 0
     reminders: tuple[tuple[str, str], ...] = ()
     escalated_at: str = ""
     proposed_by: str = ""
@@ -163,7 +165,13 @@ def _attested(now: Account, index: int, said: Mapping[str, Any]) -> Account:
 def _delay_asked(now: Account, index: int, said: Mapping[str, Any]) -> Account:
     state = State.ACKNOWLEDGED if now.state is State.OPEN else now.state
     return replace(
-        now, state=state, delay=said["until"], delay_reason=said["reason"], delay_entry=index, delay_refused=""
+        now,
+        state=state,
+        delay=said["until"],
+        delay_reason=said["reason"],
+        delay_entry=index,
+        delay_refused="",
+        delays=now.delays + 1,
     )
 
 
