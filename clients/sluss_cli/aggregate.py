@@ -12,11 +12,10 @@ from typing import Annotated, Any
 
 import typer
 from sluss.v1 import aggregate_pb2 as pb
-from sluss_client.aggregates import MEASURES, NOISES, Counted, proven, question
+from sluss_client.aggregates import MEASURES, NOISES, Counted, CountedCell, proven, question
 from sluss_client.errors import InvalidRequest
-from sluss_client.files import SECRET, write_atomic
 from sluss_legal.cells import cell
-from sluss_legal.charts import Chart, chart, svg
+from sluss_legal.charts import Chart, chart, sheet
 from sluss_legal.dates import is_day
 
 from broker.ledger.checkpoint import open_checkpoint
@@ -25,6 +24,7 @@ from sluss_cli.entry_text import moment
 from sluss_cli.exits import Exit
 from sluss_cli.given_file import LIST, read_text
 from sluss_cli.problems import usage
+from sluss_cli.row_file import check_new, write_private
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
 from sluss_cli.watching import Watch
@@ -52,6 +52,8 @@ _QUESTIONS = [
 ]
 _DIGITS, _DIGIT_WIDTH = 6, 10
 _CHARTS = (".svg", ".png")
+_MINUTES, _MEAN_SECONDS = 600, 10_000
+"""From where on seconds are drawn as minutes, and milliseconds as seconds."""
 
 
 @verb(app, "describe", examples=("sluss aggregate describe C-2026-0001", "sluss aggregate describe --json"))
@@ -130,7 +132,7 @@ def query(
     ] = "",
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the cells as CSV.")] = False,
     chart_file: Annotated[
-        Path | None, typer.Option("--chart", help="Draw the cells into FILE.svg or FILE.png.", metavar="FILE")
+        Path | None, typer.Option("--chart", help="Draw each measure into a new FILE.svg or FILE.png.", metavar="FILE")
     ] = None,
 ) -> None:
     """Ask a question; the same question gets the same answer and costs once. What comes back is proven."""
@@ -138,6 +140,8 @@ def query(
         raise usage("--csv or --json, not both")
     if chart_file is not None and chart_file.suffix.lower() not in _CHARTS:
         raise usage("a chart is a file that ends in .svg or .png")
+    if chart_file is not None:
+        check_new(chart_file.parent, [chart_file.name])
     if noise not in NOISES:
         raise usage("--noise is laplace or gaussian")
     try:
@@ -239,34 +243,43 @@ def _csv(counted: Counted) -> str:
 
 
 def _draw(counted: Counted, path: Path) -> None:
-    """The last measure of each published cell as a bar; durations in minutes."""
+    """Each measure of the published cells as a chart of its own, below each other."""
     names, values = _columns(counted)
-    measure = next(name for name in ("seconds", "events", "persons") if name in values)
-    shown = "minutes" if measure == "seconds" else measure
+    published = [each for each in counted.cells if not each.suppressed]
+    charts = [_measure_chart(counted, names, measure, published) for measure in values]
+    text = sheet(charts)
+    width = max(each.width for each in charts)
+    write_private(path, text.encode() if path.suffix.lower() == ".svg" else _png(width, text))
+
+
+def _measure_chart(counted: Counted, names: Sequence[str], measure: str, published: Sequence[CountedCell]) -> Chart:
+    shown, divisor = _unit(measure, max((each.values[measure] for each in published), default=0))
     rows = [
-        (", ".join(each.key[name] for name in names) or "all", [_bar(each.values[measure], measure)])
-        for each in counted.cells
-        if not each.suppressed
+        (", ".join(each.key[name] for name in names) or "all", [round(each.values[measure] / divisor)])
+        for each in published
     ]
     said = counted.question
-    drawn = chart("cells", f"{said['event']}: {shown}, {said['first_day']} to {said['last_day']}", [shown], rows)
+    drawn = chart(measure, f"{said['event']}: {shown}, {said['first_day']} to {said['last_day']}", [shown], rows)
     digits = max((len(str(bar.total)) for bar in drawn.bars), default=0)
-    drawn = replace(drawn, width=drawn.width + max(digits - _DIGITS, 0) * _DIGIT_WIDTH)
-    text = svg(drawn, heading=True)
-    write_atomic(path, text.encode() if path.suffix.lower() == ".svg" else _png(drawn, text), SECRET)
+    return replace(drawn, width=drawn.width + max(digits - _DIGITS, 0) * _DIGIT_WIDTH)
 
 
-def _bar(value: int, measure: str) -> int:
-    return round(value / 60) if measure == "seconds" else value
+def _unit(measure: str, largest: int) -> tuple[str, int]:
+    """In what a measure is drawn, and how many of what was answered make one: durations as large as they are read."""
+    if measure == "seconds":
+        return ("minutes", 60) if largest >= _MINUTES else ("seconds", 1)
+    if measure == "mean_milliseconds":
+        return ("mean seconds", 1000) if largest >= _MEAN_SECONDS else ("mean milliseconds", 1)
+    return measure, 1
 
 
-def _png(drawn: Chart, text: str) -> bytes:
+def _png(width: int, text: str) -> bytes:
     try:
         import typst  # noqa: PLC0415 - an extra
     except ImportError:
         raise usage("a chart as PNG needs typst: pip install 'sluss[legal]', or draw FILE.svg") from None
     source = (
-        f"#set page(width: {drawn.width + 24}pt, height: auto, margin: 12pt)\n"
+        f"#set page(width: {width + 24}pt, height: auto, margin: 12pt)\n"
         '#image(bytes(sys.inputs.chart), format: "svg", width: 100%)\n'
     )
     made = typst.compile(source.encode(), format="png", ppi=144.0, sys_inputs={"chart": text})

@@ -20,6 +20,7 @@ app = group("Complaints: open, list, show, note, link, assign, extend, outcome, 
 ComplaintId = Annotated[str, typer.Argument(help="The complaint, such as K-2026-0001.", metavar="COMPLAINT")]
 Words = Annotated[str, typer.Argument(help="What is noted; sealed.", metavar="TEXT")]
 Note = Annotated[str, typer.Option("--note", help="What is noted; sealed.", metavar="TEXT")]
+_LINKS = "An entry's index such as 31, or C-2026-0001, R-2026-0001, O-2026-0001; repeatable."
 
 
 @verb(
@@ -44,7 +45,7 @@ def open_(
     complainant: Annotated[str, typer.Option("--from", help="Who complains, if not on record.", metavar="TEXT")] = "",
     links: Annotated[
         list[str] | None,
-        typer.Option("--link", help="An entry, contract, request or obligation; again for more.", metavar="LINK"),
+        typer.Option("--link", help=_LINKS, metavar="LINK"),
     ] = None,
 ) -> None:
     """Open a complaint."""
@@ -151,11 +152,11 @@ def note(session: Session, complaint: ComplaintId, words: Words) -> None:
     _change(session, pb.ChangeComplaintRequest(complaint_id=complaint, note=words))
 
 
-@verb(app, "link", examples=("sluss complaint link K-2026-0001 12",))
+@verb(app, "link", examples=("sluss complaint link K-2026-0001 31 O-2026-0001",))
 def link(
     session: Session,
     complaint: ComplaintId,
-    links: Annotated[list[str], typer.Argument(help="Entries, contracts, requests, obligations.", metavar="LINK")],
+    links: Annotated[list[str], typer.Argument(help=_LINKS, metavar="LINK")],
 ) -> None:
     """Link ledger entries, contracts, persons' requests or obligations."""
     _change(session, pb.ChangeComplaintRequest(complaint_id=complaint, links=links))

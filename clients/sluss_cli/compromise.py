@@ -9,12 +9,12 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from sluss.v1 import compromise_pb2 as pb
-from sluss_client.files import SECRET, write_atomic
 from sluss_legal.documents import breach
 
 from sluss_cli.entry_text import moment, parse_entry, sentence
 from sluss_cli.legal.asking import Language, language_of, need
 from sluss_cli.problems import usage
+from sluss_cli.row_file import write_new
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
 
@@ -24,7 +24,6 @@ Report = Annotated[str, typer.Argument(help="The report, such as B-2026-0001.", 
 Why = Annotated[str, typer.Option("--reason", help="Why; the ledger commits to it.", metavar="TEXT")]
 HEX_DIGITS = 64
 SUSPECTS = 500
-FOLDER_MODE = 0o700
 
 
 def document(message: Message) -> dict[str, Any]:
@@ -236,13 +235,10 @@ def facts(
 
 
 def _write(session: Session, about: breach.Breach, out: Path, language: str) -> None:
-    """The sheet in all its forms, each file closed to others."""
-    out.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    """The sheet in all its forms, each file closed to others; an earlier one stays."""
     report = about.facts.report.report_id
-    paths = []
-    for end, content in breach.files(about, language).items():
-        paths.append(out / f"{report}.{end}")
-        write_atomic(paths[-1], content, SECRET)
+    made = breach.files(about, language)
+    paths = write_new(out, {f"{report}.{end}": content for end, content in made.items()})
     missing = breach.as_document(about)["to_be_written"]
     session.output.result({"files": [str(path) for path in paths], "to_be_written": missing})
     for path in paths:

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 from sluss.v1 import person_pb2
 from sluss.v1 import person_request_pb2 as pb
-from sluss_client.files import SECRET, write_atomic
 from sluss_legal.documents import access
 
 from sluss_cli.entry_text import moment
 from sluss_cli.exits import Exit
 from sluss_cli.legal.asking import Language, Yes, confirm, counted, language_of, need, period
 from sluss_cli.problems import Problem, usage
+from sluss_cli.row_file import check_new, write_new
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.values import parse_values, read_lines
 from sluss_cli.verb import group, verb
@@ -38,7 +38,6 @@ RESULTS = {
 }
 EXPORT_S = 300.0
 """Seconds that an export may take."""
-FOLDER_MODE = 0o700
 
 RequestId = Annotated[str, typer.Argument(help="The request, such as R-2026-0001.", metavar="REQUEST")]
 PersonOption = Annotated[str, typer.Option("--person", help="Whose request it is.", metavar="PERSON")]
@@ -212,21 +211,19 @@ def export(
     out: Annotated[Path, typer.Option(help="A folder for the files, made closed to others.", metavar="DIR")],
     language: Language = "sv",
 ) -> None:
-    """Export everything held on the person as JSON, PDF and web page; it is in the ledger before it arrives."""
+    """Export everything held on the person as JSON, PDF and web page; it is in the ledger before it arrives.
+
+    Each export has its own digest, and an earlier one is never written over: the next goes into another folder.
+    """
     language_of(language)
     need("typst", "jinja2")
+    names = [f"{request}.json", f"{request}.{language}.pdf", f"{request}.{language}.html", f"{request}.receipt"]
+    check_new(out, names)
     data, last = _received(session, request)
     sha256 = last.sha256.hex()
     about = access.access(data, sha256)
-    out.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    files = {
-        out / f"{request}.json": data,
-        out / f"{request}.{language}.pdf": access.pdf_of(about, language),
-        out / f"{request}.{language}.html": access.html_of(about, language),
-        out / f"{request}.receipt": last.receipt.encode(),
-    }
-    for path, content in files.items():
-        write_atomic(path, content, SECRET)
+    made = (data, access.pdf_of(about, language), access.html_of(about, language), last.receipt.encode())
+    files = write_new(out, dict(zip(names, made, strict=True)))
     session.output.result({"files": [str(path) for path in files], "sha256": sha256, "entry_index": last.entry_index})
     for path in files:
         session.output.line(f"Wrote {path}.")
@@ -295,7 +292,9 @@ def rectify(
 def erase(session: Session, request: RequestId, *, yes: Yes = False) -> None:
     """Erase the person; whoever received anything owes the erasure. There is no way back."""
     confirm(session, "Erase everything that is held on this person, for good?", yes=yes)
-    _step(session, "Erase", request)
+    erased = _step(session, "Erase", request)
+    if not erased.recipients:
+        session.output.line("Nobody had received anything that has to be deleted: no recipient owes an answer.")
 
 
 @verb(app, "object", examples=("sluss request object R-2026-0001 offers.email offers.phone --channel phone",))
@@ -371,15 +370,15 @@ def _stands_out(request: pb.PersonRequest) -> str:
     return ", ".join(marks)
 
 
-def _step(session: Session, method: str, request: str, /, **given: Any) -> None:
-    """One step on the request as it stands now."""
+def _step(session: Session, method: str, request: str, /, **given: Any) -> pb.PersonRequest:
+    """One step on the request as it stands now; the request after it."""
     shown = session.person_requests.GetRequest(pb.GetRequestRequest(id=request), timeout=DEADLINE_S).request
     message = getattr(pb, f"{method}Request")(id=request, etag=shown.etag, request_id=str(uuid.uuid4()), **given)
-    _tell(session, getattr(session.person_requests, method)(message, timeout=DEADLINE_S))
+    return _tell(session, getattr(session.person_requests, method)(message, timeout=DEADLINE_S))
 
 
-def _tell(session: Session, reply: Any) -> None:
-    request = reply.request
+def _tell(session: Session, reply: Any) -> pb.PersonRequest:
+    request: pb.PersonRequest = reply.request
     session.output.result({"request": _document(request), "entry_index": reply.entry_index})
     stands = _stands_out(request)
     more = f" ({stands})" if stands else ""
@@ -387,6 +386,10 @@ def _tell(session: Session, reply: Any) -> None:
         f"{request.id} is {_words(state_name(request.state))}, due by {request.deadline}{more}; ledger entry"
         f" {reply.entry_index}."
     )
+    if request.recipients > request.answered:
+        silent = counted(request.recipients - request.answered, "recipient still owes", "recipients still owe")
+        session.output.line(f"{silent} an answer; who: sluss obligation list --cause {request.id}")
+    return request
 
 
 def _document(request: pb.PersonRequest) -> dict[str, Any]:

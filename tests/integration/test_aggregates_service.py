@@ -382,6 +382,17 @@ def test_the_command_asks_and_draws(broker, run, tmp_path):
     for name, first in (("chart.svg", b"<svg"), ("chart.png", b"\x89PNG")):
         assert f"Wrote {tmp_path / name}." in run(*words, "--chart", tmp_path / name).stdout
         assert (tmp_path / name).read_bytes().startswith(first)
+        assert "not overwritten" in run(*words, "--chart", tmp_path / name).stderr
+    drawn = (tmp_path / "chart.svg").read_text()
+    (cell,) = [each for each in found["cells"] if each["key"]["advertisement"] == "spring_trial"]
+    most = {name: max(each.get(name, 0) for each in found["cells"]) for name in ("seconds", "mean_milliseconds")}
+    seconds = ("minutes", 60) if most["seconds"] >= 600 else ("seconds", 1)
+    mean = ("mean seconds", 1000) if most["mean_milliseconds"] >= 10_000 else ("mean milliseconds", 1)
+    measures = (("persons", 1, "persons"), ("events", 1, "events"), (*seconds, "seconds"), (*mean, "mean_milliseconds"))
+    for shown, divisor, name in measures:
+        assert f'font-weight="bold">{EVENT}: {shown}, {FIRST.isoformat()} to {LAST.isoformat()}<' in drawn
+        if cell[name]:
+            assert f"<title>spring_trial, {shown}: {round(cell[name] / divisor)}</title>" in drawn
     assert "cells" in run("describe", contract).stdout
     assert "left until" in run("budget", contract).stdout
     assert "everybody" in json.loads(run("budget", "--json", by="privacy/team").stdout)

@@ -79,6 +79,9 @@ def test_the_sheet_is_written_closed_to_others(broker, report, tmp_path, languag
     assert [(each["to"], each["records"], len(each["entries"])) for each in facts["left"]] == [
         ("subcontractor/acme", 3, 2)
     ]
+    # What somebody has written into a sheet is not lost by the next one.
+    sluss(broker, "compromise", "facts", report.report_id, "--out", str(out), "--language", language, code=2)
+    assert facts == json.loads((out / f"{report.report_id}.json").read_text())
     page = (out / f"{report.report_id}.{language}.html").read_text()
     say = tongue_of(language).say
     assert "dpo@example.com" in page
