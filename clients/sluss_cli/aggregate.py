@@ -4,8 +4,7 @@ import csv
 import hashlib
 import io
 import sys
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,11 +20,10 @@ from sluss_legal.dates import is_day
 from broker.ledger.checkpoint import open_checkpoint
 from broker.ledger.receipt import parse_receipt
 from sluss_cli.entry_text import moment
-from sluss_cli.exits import Exit
-from sluss_cli.given_file import LIST, read_text
 from sluss_cli.problems import usage
 from sluss_cli.row_file import check_new, write_private
 from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.usage_file import register
 from sluss_cli.verb import group, verb
 from sluss_cli.watching import Watch
 
@@ -39,8 +37,6 @@ OptionalContract = Annotated[
 ]
 COUNT_S = 60.0
 """Seconds that a question may take."""
-_BATCH = 1_000
-_COLUMNS = ("person", "event", "at", "seconds")
 _SHOWN = 12
 _QUESTIONS = [
     f"sluss aggregate query {line}"
@@ -353,67 +349,4 @@ def _scope_document(reply: pb.DescribeAggregatesResponse) -> dict[str, Any]:
     }
 
 
-@verb(app, "record", examples=("sluss aggregate record usage.csv",))
-def record(
-    session: Session,
-    file: Annotated[
-        Path,
-        typer.Argument(help="CSV: person, event, at, seconds, and a column for each attribute.", metavar="FILE"),
-    ],
-) -> None:
-    """Record usage events. The same file sent again within a day records nothing twice."""
-    text = read_text(file, LIST)
-    recorded, nobody, faults = 0, 0, []
-    for number, rows in enumerate(_batches(text)):
-        request = pb.RecordUsageRequest(request_id=_request_id(text, number), events=[_event(row) for _, row in rows])
-        reply = session.aggregates.RecordUsage(request, timeout=DEADLINE_S)
-        recorded, nobody = recorded + reply.recorded, nobody + reply.without_person
-        faults += [(rows[fault.index][0], fault.reason, fault.detail) for fault in reply.faults]
-    session.output.result(
-        {
-            "recorded": recorded,
-            "without_person": nobody,
-            "faults": [{"line": line, "reason": reason, "detail": detail} for line, reason, detail in faults],
-        }
-    )
-    session.output.line(f"{recorded} recorded, {nobody} of nobody known and not kept, {len(faults)} faulty.")
-    if faults:
-        session.output.table(("line", "reason", "what is wrong"), faults)
-        raise typer.Exit(int(Exit.FOUND_WRONG))
-
-
-def _batches(text: str) -> Iterator[list[tuple[int, Mapping[str, str]]]]:
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
-    try:
-        names = reader.fieldnames or []
-        missing = [name for name in _COLUMNS if name not in names]
-        if missing or len(set(names)) < len(names):
-            raise usage(f"the file needs the columns {', '.join(_COLUMNS)}, each once")
-        rows: list[tuple[int, Mapping[str, str]]] = []
-        for row in reader:
-            if None in row or None in row.values():
-                raise usage(f"line {reader.line_num} has not as many cells as the first line")
-            rows.append((reader.line_num, row))
-            if len(rows) == _BATCH:
-                yield rows
-                rows = []
-        if rows:
-            yield rows
-    except csv.Error:
-        raise usage(f"line {reader.line_num} is not CSV") from None
-
-
-def _event(row: Mapping[str, str]) -> pb.UsageEvent:
-    seconds = row["seconds"].strip() or "0"
-    if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 9):  # noqa: PLR2004 - fits 32 bits
-        raise usage("a cell under `seconds` is not a whole number")
-    attributes = {name: value for name, value in row.items() if name not in _COLUMNS and value}
-    return pb.UsageEvent(
-        person_id=row["person"], event=row["event"], at=row["at"], seconds=int(seconds), attributes=attributes
-    )
-
-
-def _request_id(text: str, number: int) -> str:
-    """A request id that the same batch of the same file gets again."""
-    digest = hashlib.sha256(number.to_bytes(8, "big") + text.encode("utf-8", "surrogatepass")).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=4))
+register(app)

@@ -184,7 +184,9 @@ class OpenComplaintRequest(_message.Message):
     """In words; sealed, and not in the ledger."""
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Entries by index; contracts, persons' requests and obligations by id; up to 100."""
+        """Entries by index, such as `31`; contracts, persons' requests and obligations by id, such as `C-2026-0001`,
+        `R-2026-0001`, `O-2026-0001`; up to 100.
+        """
 
     def __init__(
         self,
@@ -253,7 +255,7 @@ class ChangeComplaintRequest(_message.Message):
     """A later day to answer by, `YYYY-MM-DD`; needs a note."""
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """More links."""
+        """More links, of the forms that OpenComplaintRequest takes."""
 
     def __init__(
         self,
