@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from statistics import median_low
 from typing import TYPE_CHECKING, Final
 
@@ -31,12 +31,12 @@ class Count:
     median_days: int
 
 
-def statistics(view: View, year: int) -> list[Count]:
-    """The lines of the complaints that were opened in a year, in order."""
+def statistics(view: View, first: date, last: date) -> list[Count]:
+    """The lines of the complaints that were opened on these days (UTC), both included, in order."""
     groups: dict[tuple[str, str, str], list[File]] = {}
-    before = (year + 1) * PER_YEAR
+    where = [FILE.c.opened_at >= start_us(first), FILE.c.opened_at < start_us(last) + DAY_US]
+    before = (last.year + 1) * PER_YEAR
     while before:
-        where = [FILE.c.number > year * PER_YEAR]
         found, before = case_files.page(view, "complaint", where, before, STEP)
         for file in found:
             month = datetime.fromtimestamp(file.opened_at // SECOND, UTC).strftime("%Y-%m")
@@ -47,6 +47,11 @@ def statistics(view: View, year: int) -> list[Count]:
 def overdue(file: File, now_us: int) -> bool:
     """Whether it should have been answered by now."""
     return file.state != "closed" and file.due_at < now_us
+
+
+def start_us(day: date) -> int:
+    """When a day begins, UTC, in microseconds since 1970."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND
 
 
 def _count(key: tuple[str, str, str], files: list[File], now_us: int) -> Count:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from broker.pages import Cursors
     from broker.rpc.threads import Threads
 
-MAX_YEAR = 9_000
-
 
 class Complaints:
     """The servicer; see complaint.proto for what each method does."""
@@ -144,9 +142,9 @@ class Complaints:
         """Count."""
 
         def work(view: View) -> pb.GetComplaintStatisticsResponse:
-            if not 1 <= request.year <= MAX_YEAR:
-                raise checks.invalid("year", "such as 2026")
-            return pb.GetComplaintStatisticsResponse(counts=map(wire.count, statistics.statistics(view, request.year)))
+            first, last = checks.days(request.first_day, request.last_day)
+            counts = statistics.statistics(view, first, last)
+            return pb.GetComplaintStatisticsResponse(counts=map(wire.count, counts))
 
         return await self._call(self._desk.read, caller, work)
 

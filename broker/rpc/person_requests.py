@@ -213,9 +213,7 @@ class PersonRequests:
         """Count."""
 
         def work(view: View) -> pb.GetRequestStatisticsResponse:
-            first, last = checks.day(request.first_day, "first_day"), checks.day(request.last_day, "last_day")
-            if last < first:
-                raise checks.invalid("last_day", "before the first day")
+            first, last = checks.days(request.first_day, request.last_day)
             counts = statistics.statistics(view, first, last)
             return pb.GetRequestStatisticsResponse(counts=[wire.count(kind, each) for kind, each in counts.items()])
 

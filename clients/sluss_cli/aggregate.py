@@ -20,6 +20,7 @@ from sluss_legal.dates import is_day
 from broker.ledger.checkpoint import open_checkpoint
 from broker.ledger.receipt import parse_receipt
 from sluss_cli.entry_text import moment
+from sluss_cli.print_csv import Csv, not_both
 from sluss_cli.problems import usage
 from sluss_cli.row_file import check_new, write_private
 from sluss_cli.session import DEADLINE_S, Session
@@ -126,14 +127,13 @@ def query(
     noise: Annotated[
         str, typer.Option("--noise", help="laplace or gaussian; default: as the catalogue says.", metavar="NOISE")
     ] = "",
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the cells as CSV.")] = False,
+    as_csv: Csv = False,
     chart_file: Annotated[
         Path | None, typer.Option("--chart", help="Draw each measure into a new FILE.svg or FILE.png.", metavar="FILE")
     ] = None,
 ) -> None:
     """Ask a question; the same question gets the same answer and costs once. What comes back is proven."""
-    if as_csv and session.output.as_json:
-        raise usage("--csv or --json, not both")
+    not_both(session, as_csv=as_csv)
     if chart_file is not None and chart_file.suffix.lower() not in _CHARTS:
         raise usage("a chart is a file that ends in .svg or .png")
     if chart_file is not None:

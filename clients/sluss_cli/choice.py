@@ -43,7 +43,7 @@ def record(
         list[str] | None,
         typer.Option(help="Only this channel: email, phone, post, sms; repeatable.", metavar="CHANNEL"),
     ] = None,
-    medium: Annotated[str, typer.Option(help="How the person chose: web, mail, phone ...", metavar="NAME")] = "web",
+    medium: Annotated[str, typer.Option(help="How the person chose: web, mail, phone ...", metavar="MEDIUM")] = "web",
     source: Annotated[str, typer.Option(help="Where it was recorded.", metavar="NAME")] = "preference-centre",
     evidence: Annotated[
         str, typer.Option(help="What proves it: a reference without personal data.", metavar="TEXT")

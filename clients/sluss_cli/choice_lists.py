@@ -96,7 +96,7 @@ def register(app: typer.Typer) -> None:
             "sluss choice import preferences.csv",
             "sluss choice import val.csv --guess > val.toml",
             "sluss choice import val.csv --mapping val.toml --dry-run",
-            "sluss choice import register.txt --key phone --country SE --purpose offers --state out --channels phone",
+            "sluss choice import register.txt --key phone --country SE --purpose offers --state out --channel phone",
         ),
     )(import_)
     verb(
@@ -123,11 +123,11 @@ def import_(
     ] = "",
     purpose: Annotated[str, typer.Option(help="For rows that name no purpose.", metavar="PURPOSE")] = "",
     state: Annotated[str, typer.Option(help="For rows that say neither: `in` or `out`.", metavar="in|out")] = "",
-    channels: Annotated[
-        str, typer.Option(help="For rows that name none, such as email,sms; by default all.", metavar="LIST")
-    ] = "",
+    channel: Annotated[
+        list[str] | None, typer.Option(help="For rows that name none; repeatable; default: all.", metavar="CHANNEL")
+    ] = None,
     medium: Annotated[
-        str, typer.Option(help="For rows that do not say how the choice was made; default: list.", metavar="NAME")
+        str, typer.Option(help="For rows that do not say how the choice was made; default: list.", metavar="MEDIUM")
     ] = "",
     source: Annotated[
         str, typer.Option(help="For rows that do not say where they come from; default: import.", metavar="NAME")
@@ -161,6 +161,7 @@ def import_(
     Newer choices on record stand. Importing a file again changes nothing, so a cut-off import is simply repeated. Of a
     day without a time nobody knows the order: a no counts as of its end, a yes as of its beginning.
     """
+    channels = ",".join(channel or ())
     if key and key not in KEYS:
         raise usage(f"--key is one of {', '.join(KEYS)}", key=key)
     if key and (mapping is not None or guess_):
@@ -169,7 +170,7 @@ def import_(
         raise usage("a choice is `in` or `out`", state=state)
     for name, text, shape in (
         ("purpose", purpose, CODE),
-        ("channels", channels, _LIST),
+        ("channel", channels, _LIST),
         ("medium", medium, _WORD),
         ("source", source, _WORD),
         ("evidence", evidence, _TEXT),

@@ -1,7 +1,6 @@
 """`sluss request`: requests of a person, from the day they come in until the last recipient has answered."""
 
 import uuid
-from collections.abc import Iterator
 from hashlib import sha256 as digest_of
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,8 @@ from sluss_legal.documents import access
 from sluss_cli.entry_text import moment
 from sluss_cli.exits import Exit
 from sluss_cli.legal.asking import Language, Yes, confirm, counted, language_of, need, period
+from sluss_cli.listing import Limit, every, some, tell_more
+from sluss_cli.print_csv import Csv, not_both, print_csv
 from sluss_cli.problems import Problem, usage
 from sluss_cli.row_file import check_new, write_new
 from sluss_cli.session import DEADLINE_S, Session
@@ -61,7 +62,7 @@ def open_(
     person: PersonOption = "",
     requester: Annotated[str, typer.Option(help="Who asks, and where to reach them.", metavar="TEXT")] = "",
     channel: Annotated[
-        str, typer.Option(help="web, app, email, post, phone, in_person or other.", metavar="NAME")
+        str, typer.Option(help="How it came in: web, app, email, post, phone, in_person or other.", metavar="CHANNEL")
     ] = "email",
     received: Annotated[str, typer.Option(help="The day it came in; default: today.", metavar="DAY")] = "",
     language: Language = "sv",
@@ -82,12 +83,13 @@ def list_(
     only_open: Annotated[bool, typer.Option("--open", help="Only those that have not ended.")] = False,
     overdue: Annotated[bool, typer.Option("--overdue", help="Only those past their deadline.")] = False,
     person: PersonOption = "",
+    limit: Limit = 0,
 ) -> None:
     """List requests, newest first."""
     request = pb.ListRequestsRequest(
         kinds=[_kind(each) for each in kind or ()], only_open=only_open, only_overdue=overdue, person_id=person
     )
-    found = list(_pages(session, request))
+    found, more = some(every(session.person_requests.ListRequests, request, "requests"), limit)
     session.output.result({"requests": [_document(each) for each in found]})
     rows = [
         (
@@ -101,6 +103,7 @@ def list_(
         for each in found
     ]
     session.output.table(("request", "kind", "state", "deadline", "person", "stands out"), rows, empty="no requests")
+    tell_more(session, len(found), more=more)
 
 
 @verb(app, "show", examples=("sluss request show R-2026-0001", "sluss request show R-2026-0001 --json"))
@@ -151,9 +154,9 @@ def identity(
     *,
     method: Annotated[
         str,
-        typer.Option(help="account_login, eid, id_document_seen, call_back, known_contact, other.", metavar="NAME"),
+        typer.Option(help="account_login, eid, id_document_seen, call_back, known_contact, other.", metavar="METHOD"),
     ],
-    result: Annotated[str, typer.Option(help="passed, failed or more_needed.", metavar="WORD")],
+    result: Annotated[str, typer.Option(help="passed, failed or more_needed.", metavar="RESULT")],
     person: PersonOption = "",
 ) -> None:
     """Note how a check of the identity ended; nothing of what was seen."""
@@ -189,7 +192,7 @@ def refuse(
     session: Session,
     request: RequestId,
     *,
-    ground: Annotated[str, typer.Option(help="Such as manifestly_unfounded or legal_claims.", metavar="NAME")],
+    ground: Annotated[str, typer.Option(help="Such as manifestly_unfounded or legal_claims.", metavar="GROUND")],
     told: Annotated[str, typer.Option(help="What the person is told.", metavar="TEXT")],
 ) -> None:
     """Refuse a request."""
@@ -264,13 +267,13 @@ def hand_over(
     _step(session, "FulfilAccess", request, sha256=digest, how=how)
 
 
-@verb(app, "rectify", examples=("sluss request rectify R-2026-0001 --from changes.txt --last",))
+@verb(app, "rectify", examples=("sluss request rectify R-2026-0001 --values-file changes.txt --last",))
 def rectify(
     session: Session,
     request: RequestId,
     *,
     file: Annotated[
-        str, typer.Option("--from", help="A file with FIELD=VALUE lines; - is standard input.", metavar="FILE")
+        str, typer.Option("--values-file", help="A file with FIELD=VALUE lines; - is standard input.", metavar="FILE")
     ] = "",
     remove: Annotated[list[str] | None, typer.Option(help="A field to remove; repeatable.", metavar="FIELD")] = None,
     note: Note = "",
@@ -278,7 +281,7 @@ def rectify(
 ) -> None:
     """Correct values; whoever received what was wrong owes the correction."""
     if not file and not remove:
-        raise usage("nothing to correct: give --from FILE or --remove FIELD")
+        raise usage("nothing to correct: give --values-file FILE or --remove FIELD")
     values = parse_values(read_lines(file)) if file else []
     shown = session.person_requests.GetRequest(pb.GetRequestRequest(id=request), timeout=DEADLINE_S).request
     etag = ""
@@ -297,27 +300,36 @@ def erase(session: Session, request: RequestId, *, yes: Yes = False) -> None:
         session.output.line("Nobody had received anything that has to be deleted: no recipient owes an answer.")
 
 
-@verb(app, "object", examples=("sluss request object R-2026-0001 offers.email offers.phone --channel phone",))
+@verb(app, "object", examples=("sluss request object R-2026-0001 offers.email offers.phone --medium phone",))
 def object_(
     session: Session,
     request: RequestId,
     purposes: Annotated[list[str], typer.Argument(help="Purposes that heed choices.", metavar="PURPOSE")],
     *,
-    channel: Annotated[str, typer.Option(help="How the person said no.", metavar="NAME")] = "web",
+    medium: Annotated[str, typer.Option(help="How the person said no: web, mail, phone ...", metavar="MEDIUM")] = "web",
     note: Note = "",
 ) -> None:
     """Record a no to purposes; it holds from the moment this returns."""
-    _step(session, "Object", request, purposes=purposes, channel=channel, note=note)
+    _step(session, "Object", request, purposes=purposes, channel=medium, note=note)
 
 
-@verb(app, "statistics", examples=("sluss request statistics --from 2026-01-01 --until 2026-12-31",))
+@verb(
+    app,
+    "statistics",
+    examples=(
+        "sluss request statistics --from 2026-01-01 --until 2026-12-31",
+        "sluss request statistics --from 2026-01-01 --until 2026-12-31 --csv > requests.csv",
+    ),
+)
 def statistics(
     session: Session,
     *,
     first: Annotated[str, typer.Option("--from", help="First day.", metavar="DAY")],
     last: Annotated[str, typer.Option("--until", help="Last day.", metavar="DAY")],
+    as_csv: Csv = False,
 ) -> None:
     """Count the requests that came in within a period."""
+    not_both(session, as_csv=as_csv)
     period(first, last)
     request = pb.GetRequestStatisticsRequest(first_day=first, last_day=last)
     reply = session.person_requests.GetRequestStatistics(request, timeout=DEADLINE_S)
@@ -325,8 +337,11 @@ def statistics(
     counts = [
         {"kind": kind_name(each.kind), **{name: int(getattr(each, name)) for name in columns}} for each in reply.counts
     ]
+    if as_csv:
+        print_csv(("kind", *columns), counts)
+        return
     session.output.result({"counts": counts})
-    session.output.table(("kind", *columns), [tuple(each.values()) for each in counts])
+    session.output.table([_words(name) for name in ("kind", *columns)], [tuple(each.values()) for each in counts])
 
 
 def _words(name: str) -> str:
@@ -350,15 +365,6 @@ def _kind(name: str) -> pb.PersonRequestKind.ValueType:
     if name not in KINDS:
         raise usage(f"a request is for one of {', '.join(KINDS)}")
     return KINDS[name]
-
-
-def _pages(session: Session, request: pb.ListRequestsRequest) -> Iterator[pb.PersonRequest]:
-    while True:
-        page = session.person_requests.ListRequests(request, timeout=DEADLINE_S)
-        yield from page.requests
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return
 
 
 def _stands_out(request: pb.PersonRequest) -> str:

@@ -53,7 +53,7 @@ def create(
     origin: Annotated[str, typer.Option(help="The ledger's name.", metavar="NAME")] = "",
     ledger_key: Annotated[
         list[str] | None,
-        typer.Option(help="A public key of the ledger, as the company publishes it.", metavar="VKEY"),
+        typer.Option(help="A public key of the ledger, as the company publishes it; repeatable.", metavar="VKEY"),
     ] = None,
     ca: Annotated[Path | None, typer.Option(help="The company's certificate authority, PEM.", metavar="FILE")] = None,
     server_name: Annotated[

@@ -180,7 +180,8 @@ def test_a_hidden_release_is_unknown_and_a_link_to_it_that_the_legal_team_made_d
 
 def test_statistics_are_csv_for_a_spreadsheet(broker, desk):
     year = desk.open(complainant="a caller").complaint_id[2:6]
-    line = ["--profile", str(broker.profile("privacy/team")), "complaint", "stats", year]
+    line = ["--profile", str(broker.profile("privacy/team")), "complaint", "statistics"]
+    line += ["--from", f"{year}-01-01", "--until", f"{year}-12-31"]
     done = CliRunner().invoke(build(), [*line, "--csv"])
     assert done.exit_code == 0
     rows = list(csv.DictReader(io.StringIO(done.stdout)))

@@ -613,17 +613,21 @@ class GetComplaintStatisticsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    YEAR_FIELD_NUMBER: _builtins.int
-    year: _builtins.int
-    """The year in which they were opened."""
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    first_day: _builtins.str
+    """The first day on which they were opened, `YYYY-MM-DD`, UTC."""
+    last_day: _builtins.str
+    """The last day."""
     def __init__(
         self,
         *,
-        year: _builtins.int = ...,
+        first_day: _builtins.str = ...,
+        last_day: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["year", b"year"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "last_day", b"last_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
