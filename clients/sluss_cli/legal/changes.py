@@ -50,7 +50,8 @@ def change(
     case: CaseId,
     *,
     scope: Annotated[
-        Path | None, typer.Option(help="A narrower scope, as the [scope] of a file for `open`.", metavar="FILE.toml")
+        Path | None,
+        typer.Option(help="A narrower scope, as the table `scope` of a file for `open`.", metavar="FILE.toml"),
     ] = None,
     drop_field: Annotated[
         list[str] | None,
