@@ -201,8 +201,8 @@ def _print_answer(session: Session, counted: Counted, budget: pb.Budget) -> None
     session.output.line()
     if hidden:
         session.output.line(
-            f"{hidden} of {len(counted.cells)} cells are not published: with the noise, fewer than"
-            f" {counted.question['min_persons']} persons may be behind them. A cell is published from"
+            f"Not published: {hidden} of {len(counted.cells)} cells, behind which, with the noise, fewer than"
+            f" {counted.question['min_persons']} persons may be. A cell is published from"
             f" {counted.threshold} persons on, noise included."
         )
     noise = ", ".join(f"{name} {float(scale):.1f}" for name, scale in sorted(counted.scales.items()))

@@ -57,6 +57,7 @@ _CHANNELS: Final = {
 _CHANNEL_WORDS: Final = {word: channel for channel, words in _CHANNELS.items() for word in words.split()}
 _ALL: Final = frozenset({"alla", "all", "alla kanaler", "all channels"})
 _SWEDISH: Final = ("ja", "nej", "j", "sant", "falskt", "samtycker")
+_ENOUGH: Final = 0.8
 _MOST: Final = 20
 """Different purposes of a column that are written into the mapping: more are hardly purposes."""
 
@@ -135,18 +136,19 @@ def guess(
 def _settle(name: str, settled: _Guess) -> None:
     texts, header = settled.texts(name), plain(name)
     purpose, channel = _about(name, settled)
+    pairs = _pairs(texts, sure=bool(purpose or channel))
     if header in _REVERSED.split():
         settled.drop(name, 'a yes here may be a no: map it to state with words such as { ja = "out", nej = "" }')
-    elif _pairs(texts) and (purpose or channel):
-        words = _words_of(_pairs(texts))
+    elif pairs and (purpose or channel):
+        words = _words_of(pairs)
         settled.columns[name] = Column("state", words, purpose=purpose, channels="" if purpose else channel)
         _tell_unread(name, texts, words, settled)
     elif (column := _named(name, settled)) and not settled.settled(column):
         _map(name, column, texts, settled)
     elif column:
         settled.drop(name, f"another column is {column} already")
-    elif _pairs(texts):
-        settled.columns[name] = Column("state", _words_of(_pairs(texts)), purpose=UNKNOWN)
+    elif pairs:
+        settled.columns[name] = Column("state", _words_of(pairs), purpose=UNKNOWN)
         settled.notes[name] = "yes and no about what? Name the purpose, or ignore the column"
     else:
         settled.drop(name, "not recognised: dropped unless you map it")
@@ -159,7 +161,7 @@ def _named(name: str, settled: _Guess) -> str:
 
 def _map(name: str, column: str, texts: Sequence[str], settled: _Guess) -> None:
     if column == "state":
-        words = _words_of(_pairs(texts))
+        words = _words_of(_pairs(texts, sure=True))
         settled.columns[name] = Column("state", words)
         _tell_unread(name, texts, words, settled)
     elif column == "channels":
@@ -200,12 +202,17 @@ def _purposes(catalogue: Catalogue) -> dict[str, str]:
     }
 
 
-def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
-    """The pairs of words for yes and no that a column is written in; none if it is not."""
+def _pairs(texts: Sequence[str], *, sure: bool) -> list[tuple[str, str]]:
+    """The pairs of words for yes and no that a column is written in; none if it is not.
+
+    Args:
+        texts: some of its cells.
+        sure: whether its header says that it holds choices: then one word is enough.
+    """
     said = {text.casefold() for text in texts}
     pairs = [pair for pair in _PAIRS if said & set(pair)]
     known = {word for pair in pairs for word in pair}
-    return pairs if pairs and sum(text.casefold() in known for text in texts) * 5 >= len(texts) * 4 else []
+    return pairs if sure or sum(text.casefold() in known for text in texts) >= _ENOUGH * len(texts) else []
 
 
 def _words_of(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -16,7 +16,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -230,6 +230,9 @@ class _Headless:
                 yield Record(number, {self._key: text}, line)
 
 
+NOBODY = pb.ChoiceResult.OUTCOME_NOBODY
+
+
 class _Rows(Batches[pb.ChoiceRow, pb.ImportChoicesRequest, pb.ImportChoicesResponse]):
     """Rows of choices over one stream."""
 
@@ -242,6 +245,15 @@ class _Rows(Batches[pb.ChoiceRow, pb.ImportChoicesRequest, pb.ImportChoicesRespo
         super().__init__(stream)
         self._as_of = as_of
         self._dry_run = dry_run
+        self.nobody: list[int] = []
+
+    def _count(self, reply: pb.ImportChoicesResponse, refused: Callable[[object, pb.ChoiceResult], None]) -> None:
+        """Notes the first lines that are of nobody on record, which is no fault of a list."""
+        for result in reply.results:
+            row = self._waiting.get(result.line)
+            if result.outcome == NOBODY and isinstance(row, Record) and len(self.nobody) < SHOWN_FAULTS:
+                self.nobody += [row.line] if row.line not in self.nobody else []
+        super()._count(reply, refused)
 
     def pack(self, rows: list[pb.ChoiceRow]) -> pb.ImportChoicesRequest:
         """A batch."""
@@ -259,6 +271,7 @@ class _Import:
     dry_run: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     left_out: int = 0
+    nobody: list[int] = field(default_factory=list)
     first: list[Fault] = field(default_factory=list)
     file: Path | None = None
     reasons: Path | None = None
@@ -284,6 +297,7 @@ class _Import:
                 finally:
                     self.counts += Counter({name: rows.sent.of(number) for name, number in _OUTCOMES.items()})
                     self._tell_how_far(session, rows)
+                self.nobody = rows.nobody
                 self.counts["faulty"] = faulty.count
                 if faulty.count:
                     self.file, self.reasons = faulty.path, faulty.reasons_path
@@ -343,10 +357,19 @@ def _report(session: Session, run: _Import, *, dry_run: bool) -> None:
     files = {"faulty_file": str(run.file or ""), "reasons_file": str(run.reasons or "")}
     if not sum(counts.values()) + run.left_out:
         raise usage("no row is in the file")
-    beside = {"without_choice": run.left_out, "as_of": run.as_of, "faults": faults, "dry_run": dry_run}
+    beside = {
+        "without_choice": run.left_out,
+        "nobody_lines": run.nobody,
+        "as_of": run.as_of,
+        "faults": faults,
+        "dry_run": dry_run,
+    }
     session.output.result({**counts, **beside, **files})
     told = ", ".join(f"{count} {name}" for name, count in counts.items())
     session.output.line(("Would be: " if dry_run else "") + told + ".")
+    if run.nobody:
+        more = " ..." if len(run.nobody) == SHOWN_FAULTS else ""
+        session.output.line(f"Of nobody on record: line {', '.join(map(str, run.nobody))}{more}.")
     if run.left_out:
         session.output.line(f"{counted(run.left_out, 'row makes', 'rows make')} no choice.")
     if not counts["faulty"]:

@@ -98,10 +98,9 @@ def own_mapping(names: list[str]) -> ListMapping:
     """
     unknown = [str(place) for place, name in enumerate(names, 1) if name not in (*KEYS, *COLUMNS)]
     if unknown:
-        known = ", ".join((*KEYS, *COLUMNS))
         raise usage(
-            f"column {', '.join(unknown[:10])} is none of {known}: print a mapping with --guess, review it, and give it"
-            " with --mapping; a file without a header needs --key"
+            f"column {', '.join(unknown[:10])}: none of {', '.join((*KEYS, *COLUMNS))}. Print a mapping with --guess,"
+            " review it, and give it with --mapping. A file without a header needs --key"
         )
     if not set(KEYS) & set(names):
         raise usage(f"no column names persons: one of {', '.join(KEYS)} is needed")

@@ -117,9 +117,13 @@ def show(session: Session, complaint: ComplaintId) -> None:
             "told": shown.told,
         }
     )
+    session.output.line()
     session.output.table(
-        ("remedy", "contract", "by", "at", "done", "recipients"),
-        [(r.kind, r.contract_id, r.by, moment(r.at), "yes" if r.done else "not yet", _owed(r)) for r in shown.remedies],
+        ("remedy", "contract", "by", "when", "done", "recipients"),
+        [
+            (r.kind.replace("_", " "), r.contract_id, r.by, moment(r.at), "yes" if r.done else "not yet", _owed(r))
+            for r in shown.remedies
+        ],
         empty="no remedy",
     )
     print_timeline(session, reply.timeline)

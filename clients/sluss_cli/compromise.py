@@ -1,5 +1,6 @@
 """`sluss compromise`: a stolen credential is cut off at once; what happened with it, and the facts of a notice."""
 
+import re
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ app = group("Stolen credentials: report, list, show, disclosures, facts, reinsta
 
 Report = Annotated[str, typer.Argument(help="The report, such as B-2026-0001.", metavar="REPORT")]
 Why = Annotated[str, typer.Option("--reason", help="Why; the ledger commits to it.", metavar="TEXT")]
-HEX_DIGITS = 64
+HEX = re.compile(r"[0-9A-Fa-f]{64}")
 SUSPECTS = 500
 
 
@@ -73,10 +74,9 @@ def report(
         suspect_until=last_moment(last, "--until"), noticed_at=first_moment(noticed, "--noticed"), how=how,
     )  # fmt: skip
     if certificate:
-        try:
-            request.spki = bytes.fromhex(certificate)
-        except ValueError:
-            raise usage(f"--public-key takes {HEX_DIGITS} hexadecimal digits") from None
+        if not HEX.fullmatch(certificate):
+            raise usage("--public-key takes 64 hexadecimal digits")
+        request.spki = bytes.fromhex(certificate)
     elif principal:
         request.principal = principal
     elif key_of:
@@ -145,9 +145,10 @@ def show(session: Session, report: Report) -> None:
 
 def print_timeline(session: Session, events: Any) -> None:
     """The timeline of a report or a complaint."""
+    session.output.line()
     session.output.table(
-        ("at", "by", "event", "text", "entry"),
-        [(moment(each.at), each.by, each.event, each.text, each.entry_index) for each in events],
+        ("when", "by", "what", "text", "entry"),
+        [(moment(each.at), each.by, each.event.replace("_", " "), each.text, each.entry_index) for each in events],
     )
 
 
@@ -165,7 +166,7 @@ def disclosures(session: Session, report: Report) -> None:
         {"entries": [{"index": each.entry_index, "persons": each.persons, "entry": said} for each, said in entries]}
     )
     session.output.table(
-        ("entry", "at", "what"),
+        ("entry", "when", "what happened"),
         [(each.entry_index, moment(str(said.get("at", ""))), sentence(said)) for each, said in entries],
         empty="nothing in the suspect window",
     )
@@ -219,7 +220,8 @@ def facts(
             "to be written by you": ", ".join(breach.as_document(about)["to_be_written"]),
         }
     )
-    session.output.heading("Measures taken")
+    session.output.line()
+    session.output.heading("measures taken")
     print_timeline(session, reply.measures)
 
 

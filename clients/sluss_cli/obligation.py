@@ -81,7 +81,7 @@ def list_(
             )
             for each in found
         ],
-        empty="Nothing is owed.",
+        empty="no such obligations" if any((state, contract, recipient, cause, overdue)) else "Nothing is owed.",
     )
     tell_more(session, len(found), more=more)
 
@@ -207,6 +207,8 @@ def answer_delay(
     reason: Annotated[str, typer.Option(help="Why; needed for a refusal; no personal data.", metavar="TEXT")] = "",
 ) -> None:
     """Grant or refuse the time that a recipient asks for."""
+    if not grant and not reason.strip():
+        raise usage("a refusal says why: --reason TEXT; or --grant")
     request = pb.AnswerDelayRequest(obligation_id=obligation, grant=grant, until=_day(until).isoformat(), reason=reason)
     reply = session.obligations.AnswerDelay(request, timeout=DEADLINE_S)
     session.output.result({"obligation": document(reply.obligation), "entry_index": reply.entry_index})

@@ -1,6 +1,5 @@
 """`sluss outbox`: messages to persons on their way; what became of them, and a stream for programs."""
 
-import json
 import sys
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from sluss.v1 import outbox_pb2 as pb
 
 from sluss_cli.entry_text import moment
 from sluss_cli.listing import Count, Limit, Seconds, every, some, tell_more
+from sluss_cli.output import json_line
 from sluss_cli.problems import usage
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
@@ -109,7 +109,7 @@ def _print_items(session: Session, stream: Any, consumer: str, count: int, *, ac
     for reply in stream:
         if not reply.HasField("item"):
             continue
-        sys.stdout.write(json.dumps(MessageToDict(reply.item, preserving_proto_field_name=True)) + "\n")
+        sys.stdout.write(json_line(MessageToDict(reply.item, preserving_proto_field_name=True)) + "\n")
         sys.stdout.flush()
         if acknowledge:
             answer = pb.OutboxAcknowledgement(id=reply.item.id)

@@ -124,7 +124,7 @@ def show(session: Session, request: RequestId) -> None:
         {
             "person": shown.person_id or ("erased" if shown.forgotten else "not yet identified"),
             "received": f"{shown.received} by {shown.channel}",
-            "deadline": f"{shown.deadline} {_stands_out(shown)}".strip(),
+            "deadline": ", ".join(filter(None, (shown.deadline, _stands_out(shown)))),
             "identity": f"{shown.identity} {shown.identity_method}".strip(),
             "asked": shown.asked,
             "requester": shown.requester,
@@ -263,7 +263,9 @@ def hand_over(
     try:
         digest = bytes.fromhex(sha256)
     except ValueError:
-        raise usage("--sha256 takes 64 hexadecimal digits") from None
+        digest = b""
+    if len(digest) != digest_of().digest_size:
+        raise usage("--sha256 takes the 64 hexadecimal digits that `sluss request export` has shown")
     _step(session, "FulfilAccess", request, sha256=digest, how=how)
 
 

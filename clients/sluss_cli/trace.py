@@ -160,8 +160,9 @@ def _print(session: Session, summary: pb.TraceSummary, rows: Sequence[pb.TracedR
     output = session.output
     output.facts(
         {
-            "rows": f"{summary.rows}, of which {summary.found} speak of somebody on record",
-            "received": f"{summary.received} rows in full, by one recipient or another",
+            "rows": summary.rows,
+            "of somebody on record": summary.found,
+            "received in full": f"{summary.received}, by one recipient or another",
             "canaries": summary.canaries or "",
             "ledger entry": summary.entry_index,
             "left out": ", ".join(leaked.left_out),

@@ -406,7 +406,7 @@ def test_the_command_asks_and_draws(broker, run, tmp_path):
     shown = run(*words)
     assert shown.exit_code == 0, shown.output
     assert "spring_trial" in shown.stdout
-    assert "not published: with the noise, fewer than 20 persons" in shown.stdout
+    assert "cells, behind which, with the noise, fewer than 20 persons may be" in shown.stdout
     assert "epsilon 0.75 of 4 spent" in shown.stdout
     found = json.loads(run(*words, "--json").stdout)
     assert (found["spent_micro"], found["proven"]) == (0, True)

@@ -51,7 +51,7 @@ def change(
     *,
     scope: Annotated[
         Path | None,
-        typer.Option(help="A narrower scope, as the table `scope` of a file for `open`.", metavar="FILE.toml"),
+        typer.Option(help="A narrower scope: the table `scope` of a file for `open`.", metavar="FILE.toml"),
     ] = None,
     drop_field: Annotated[
         list[str] | None,
