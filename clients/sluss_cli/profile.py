@@ -17,6 +17,7 @@ from broker.sealing import SUITE_NAMES
 from sluss_cli.entry_text import moment
 from sluss_cli.given_file import own_files, read_bytes, read_text
 from sluss_cli.problems import usage
+from sluss_cli.row_file import write_public
 from sluss_cli.session import Session, load_profile
 from sluss_cli.verb import group, verb
 
@@ -98,7 +99,7 @@ def request(
     pem = profile.certificate_request().decode()
     session.output.result({"request": pem})
     if out:
-        out.write_text(pem, encoding="ascii")
+        write_public(out, pem.encode())
         kind, _, identifier = profile.principal.partition("/")
         issue = f"sluss certificate issue {kind} {identifier} --csr {out} --out certificate.pem"
         session.output.line(f"Wrote {out}. The company signs it: {issue}")

@@ -132,6 +132,16 @@ def write_private(path: Path, data: bytes) -> None:
         _sync(file)
 
 
+def write_public(path: Path, data: bytes) -> None:
+    """Writes a new file for anybody to read; refuses to overwrite."""
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+            _sync(file)
+    except FileExistsError:
+        raise _taken(path) from None
+
+
 def check_new(folder: Path, names: Iterable[str]) -> None:
     """Refuses names that stand in the folder already, before anything is asked for that would be written there."""
     for name in names:

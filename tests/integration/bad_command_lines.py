@@ -329,7 +329,9 @@ def verbs(command, path=()):
 def kinds(parameter):
     """What a parameter can be given wrongly, by kind."""
     if parameter.name in WRITTEN:
-        return {"no such folder": "/nowhere/at/all/x", "a folder": "{place}", "not UTF-8": "a\udcffb"}
+        # Faulty rows are told by the last import; anything else that is there is somebody's.
+        taken = {"is there already": "{place}/list.txt"} if parameter.name != "faulty" else {}
+        return {"no such folder": "/nowhere/at/all/x", "a folder": "{place}", "not UTF-8": "a\udcffb", **taken}
     if parameter.name in READ:
         return FILES
     if parameter.name in FOLDERS:
