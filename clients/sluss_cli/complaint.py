@@ -34,7 +34,9 @@ def open_(
     channel: Annotated[
         str,
         typer.Option(
-            "--channel", help="How it came in: email, letter, phone, web, authority, other.", metavar="CHANNEL"
+            "--channel",
+            help="How it came in: web, app, email, post, phone, in_person, authority or other.",
+            metavar="CHANNEL",
         ),
     ],
     kind: Annotated[

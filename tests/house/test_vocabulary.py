@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import typer
@@ -10,6 +11,7 @@ from sluss_cli import main
 
 from tests.integration.bad_command_lines import verbs
 
+ROOT = Path(__file__).resolve().parents[2]
 EVERY = dict(verbs(typer.main.get_command(main.build())))
 OPTIONS = [
     pytest.param(verb, parameter, id=f"{verb} {parameter.opts[0]}")
@@ -116,3 +118,15 @@ def test_a_period_is_bounded_by_from_and_until_in_every_verb_that_takes_one():
 def test_every_list_of_cases_can_be_cut_off_and_says_how_to_see_the_rest():
     for name in ("request list", "complaint list", "obligation list", "compromise list", "canary list", "outbox list"):
         assert "--limit" in {parameter.opts[0] for parameter in EVERY[name].params}, name
+
+
+def test_the_page_of_the_command_names_every_verb():
+    page = (ROOT / "clients/sluss_cli/README.md").read_text().split("## Exit codes")[0]
+    cells = [cell for line in page.splitlines() if line.startswith("| ") for cell in re.findall(r"`(.+?)`", line)]
+    named = set()
+    for cell in cells:
+        group, _, verbs_ = cell.partition(" ")
+        named |= {f"{group} {verb}" for verb in verbs_.split(", ")} | set(cell.split(", "))
+    # The legal team's verbs have a page of their own, and so have the operators'.
+    elsewhere = {"legal", "certificate", "catalogue", "backup", "restore"}
+    assert {name for name in EVERY if name.split()[0] not in elsewhere} - named == set()

@@ -48,7 +48,7 @@ class Complaint(_message.Message):
     kind: _builtins.str
     """What it is about: `disclosure`, `choice`, `access`, `accuracy`, `security`, `retention` or `other`."""
     channel: _builtins.str
-    """How it came in: `email`, `letter`, `phone`, `web`, `authority` or `other`."""
+    """How it came in: `web`, `app`, `email`, `post`, `phone`, `in_person`, `authority` or `other`."""
     person_id: _builtins.str
     """The person on record; empty for others, and once the person was erased."""
     complainant: _builtins.str
