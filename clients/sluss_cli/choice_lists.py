@@ -230,13 +230,11 @@ class _Headless:
                 yield Record(number, {self._key: text}, line)
 
 
-NOBODY = pb.ChoiceResult.OUTCOME_NOBODY
-
-
 class _Rows(Batches[pb.ChoiceRow, pb.ImportChoicesRequest, pb.ImportChoicesResponse]):
     """Rows of choices over one stream."""
 
     FAULTY = pb.ChoiceResult.OUTCOME_FAULTY
+    NOBODY = pb.ChoiceResult.OUTCOME_NOBODY
 
     def __init__(self, session: Session, as_of: str, *, dry_run: bool) -> None:
         def stream(requests: Iterator[pb.ImportChoicesRequest]) -> Iterable[pb.ImportChoicesResponse]:
@@ -251,7 +249,7 @@ class _Rows(Batches[pb.ChoiceRow, pb.ImportChoicesRequest, pb.ImportChoicesRespo
         """Notes the first lines that are of nobody on record, which is no fault of a list."""
         for result in reply.results:
             row = self._waiting.get(result.line)
-            if result.outcome == NOBODY and isinstance(row, Record) and len(self.nobody) < SHOWN_FAULTS:
+            if result.outcome == self.NOBODY and isinstance(row, Record) and len(self.nobody) < SHOWN_FAULTS:
                 self.nobody += [row.line] if row.line not in self.nobody else []
         super()._count(reply, refused)
 
