@@ -164,6 +164,8 @@ def import_(
     channels = ",".join(channel or ())
     if key and key not in KEYS:
         raise usage(f"--key is one of {', '.join(KEYS)}", key=key)
+    if catalogue is not None and not guess_:
+        raise usage("--catalogue is for --guess: what is imported is checked by the broker's own")
     if key and (mapping is not None or guess_):
         raise usage("--key is for a file without a header: it has no columns to map")
     if state and state not in CHOICES:
