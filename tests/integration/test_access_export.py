@@ -117,9 +117,10 @@ def full(broker):
     events = [
         aggregate_pb2.UsageEvent(
             person_id=person, event="advertisement.visited", at=day.strftime("%Y-%m-%dT12:00:00.000000Z"), seconds=32,
-            attributes={"advertisement": "spring_trial", "country": "SE"},
+            attributes={"advertisement": "spring_trial", "country": "SE"}, id=name,
         )
-    ] * 2  # fmt: skip
+        for name in ("one", "two")
+    ]  # fmt: skip
     usage = aggregate_pb2_grpc.AggregateServiceStub(broker.channel("internal/import"))
     assert usage.RecordUsage(aggregate_pb2.RecordUsageRequest(request_id=new(), events=events), timeout=10).recorded
     about = complaint_pb2.OpenComplaintRequest(
