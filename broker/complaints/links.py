@@ -34,21 +34,28 @@ _NAMED: Final = (
     (REQUEST_ID, REQUEST.c.id),
     (OBLIGATION_ID, OBLIGATION.c.id),
 )
+_FORM: Final = re.compile("|".join(pattern.pattern for pattern in (_INDEX, *(pattern for pattern, _ in _NAMED))))
+FORMS: Final = (
+    "the index of an entry such as 31, of a disclosure or a release for instance, or a contract, request or obligation"
+    " such as C-2026-0001, R-2026-0001, O-2026-0001"
+)
+"""What a link looks like, in words."""
 
 
 def check(view: View, links: Sequence[str], total: int) -> None:
     """Refuse links to what is not there for the caller; `total` is how many the complaint would have.
 
     Raises:
-        SlussError: FILE_UNKNOWN, INVALID_REQUEST.
+        SlussError: INVALID_REQUEST for too many, or one that is of none of the forms; FILE_UNKNOWN.
     """
     if total > MAX_LINKS:
         raise invalid("links", f"at most {MAX_LINKS}")
-    for link in links:
+    for place, link in enumerate(links, 1):
+        if not _FORM.fullmatch(link):
+            raise invalid("links", f"number {place} is not {FORMS}")
         if not _there(view, link):
-            raise SlussError(
-                Reason.FILE_UNKNOWN, "links: no such entry, contract, request or obligation", field="links"
-            )
+            why = f"links: number {place}: no such entry, contract, request or obligation"
+            raise SlussError(Reason.FILE_UNKNOWN, why, field="links")
 
 
 def shown(view: View, links: Sequence[str]) -> list[str]:

@@ -233,5 +233,6 @@ def _said(view: View, person: int) -> Sequence[EntryRow]:
 
 
 def _unknown(hold_id: str) -> SlussError:
-    known = {"hold": hold_id} if HOLD_ID.fullmatch(hold_id) else {}
-    return SlussError(Reason.HOLD_UNKNOWN, **known)
+    if not HOLD_ID.fullmatch(hold_id):
+        return SlussError(Reason.HOLD_UNKNOWN, "no such hold in force: its id is such as H-2026-0001")
+    return SlussError(Reason.HOLD_UNKNOWN, hold=hold_id)

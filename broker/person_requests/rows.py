@@ -96,11 +96,11 @@ def load(view: View, request_id: str) -> Held:
     Raises:
         SlussError: PERSON_REQUEST_UNKNOWN; LEDGER_INCONSISTENT if the ledger says otherwise than the store.
     """
-    row = None
-    if REQUEST_ID.fullmatch(request_id):
-        row = view.connection.execute(select(REQUEST).where(REQUEST.c.id == request_id)).one_or_none()
+    if not REQUEST_ID.fullmatch(request_id):
+        raise SlussError(Reason.PERSON_REQUEST_UNKNOWN, "no such request of a person: its id is such as R-2026-0001")
+    row = view.connection.execute(select(REQUEST).where(REQUEST.c.id == request_id)).one_or_none()
     if row is None:
-        raise SlussError(Reason.PERSON_REQUEST_UNKNOWN)
+        raise SlussError(Reason.PERSON_REQUEST_UNKNOWN, request=request_id)
     return _held(view, row)
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sluss.v1 import person_request_pb2 as pb
 
-from broker.errors import invalid
 from broker.ids import parse_request_id
 from broker.pages import page_size
 from broker.person_requests import access, doing, rows, statistics, tracking
@@ -214,9 +213,7 @@ class PersonRequests:
         """Count."""
 
         def work(view: View) -> pb.GetRequestStatisticsResponse:
-            first, last = checks.day(request.first_day, "first_day"), checks.day(request.last_day, "last_day")
-            if last < first:
-                raise invalid("last_day", "before the first day")
+            first, last = checks.days(request.first_day, request.last_day)
             counts = statistics.statistics(view, first, last)
             return pb.GetRequestStatisticsResponse(counts=[wire.count(kind, each) for kind, each in counts.items()])
 

@@ -47,7 +47,7 @@ def test_no_byte_of_what_a_person_said_in_a_complaint_is_left_after_the_erasure(
     house = House(tmp_path / "home")
     person = house.registered(CANARIES)
     about, note, told = WORDS
-    new = NewComplaint(person, "", "letter", "disclosure", about, ("0",))
+    new = NewComplaint(person, "", "post", "disclosure", about, ("0",))
     file = house.change(lambda change: handling.open_complaint(change, new, uuid.uuid4().bytes))
     house.change(lambda change: handling.change_complaint(change, file.id, Changes(note, (), "", 0), "1"))
     house.change(lambda change: handling.set_outcome(change, file.id, "upheld", told, "2"))

@@ -117,9 +117,10 @@ def full(broker):
     events = [
         aggregate_pb2.UsageEvent(
             person_id=person, event="advertisement.visited", at=day.strftime("%Y-%m-%dT12:00:00.000000Z"), seconds=32,
-            attributes={"advertisement": "spring_trial", "country": "SE"},
+            attributes={"advertisement": "spring_trial", "country": "SE"}, id=name,
         )
-    ] * 2  # fmt: skip
+        for name in ("one", "two")
+    ]  # fmt: skip
     usage = aggregate_pb2_grpc.AggregateServiceStub(broker.channel("internal/import"))
     assert usage.RecordUsage(aggregate_pb2.RecordUsageRequest(request_id=new(), events=events), timeout=10).recorded
     about = complaint_pb2.OpenComplaintRequest(
@@ -220,9 +221,9 @@ def test_another_document_is_no_export():
 def test_the_command_writes_closed_files_and_the_hand_over_ends_it(broker, request_, tmp_path):
     from sluss_cli.main import build  # noqa: PLC0415 - slow to load
 
-    def run(*line):
+    def run(*line, code=0):
         done = CliRunner().invoke(build(), ["--profile", str(broker.profile("privacy/team")), "--json", *line])
-        assert done.exit_code == 0, done.output
+        assert done.exit_code == code, done.output
         return json.loads(done.stdout)
 
     out = tmp_path / "out"
@@ -230,6 +231,14 @@ def test_the_command_writes_closed_files_and_the_hand_over_ends_it(broker, reque
     assert sorted(path.suffix for path in out.iterdir()) == [".html", ".json", ".pdf", ".receipt"]
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
     assert out.stat().st_mode & 0o777 == 0o700
+    # Another export is another document: neither is written over, and the ledger knows of none that nobody has.
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    timeline = run("request", "show", request_.id)["timeline"]
+    refused = run("request", "export", request_.id, "--out", str(out), "--language", "en", code=2)["error"]
+    assert refused["metadata"] == {"file": str(out / f"{request_.id}.json")}
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert run("request", "show", request_.id)["timeline"] == timeline
+    run("request", "export", request_.id, "--out", str(tmp_path / "second"), "--language", "en")
     done = run("request", "hand-over", request_.id, "--sha256", made["sha256"], "--how", "by post")
     assert done["request"]["state"] == "done"
     assert run("request", "show", request_.id)["timeline"][-1]["event"] == "handed_over"

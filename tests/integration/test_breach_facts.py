@@ -79,6 +79,9 @@ def test_the_sheet_is_written_closed_to_others(broker, report, tmp_path, languag
     assert [(each["to"], each["records"], len(each["entries"])) for each in facts["left"]] == [
         ("subcontractor/acme", 3, 2)
     ]
+    # What somebody has written into a sheet is not lost by the next one.
+    sluss(broker, "compromise", "facts", report.report_id, "--out", str(out), "--language", language, code=2)
+    assert facts == json.loads((out / f"{report.report_id}.json").read_text())
     page = (out / f"{report.report_id}.{language}.html").read_text()
     say = tongue_of(language).say
     assert "dpo@example.com" in page
@@ -92,9 +95,9 @@ def test_the_sheet_is_written_closed_to_others(broker, report, tmp_path, languag
 def test_the_window_may_be_told_as_a_day_or_as_a_time_with_its_offset(broker):
     person = broker.register(email="m4@example.com")
     words = ("compromise", "report", "--person", person, "--how", "by phone", "--until", "2026-01-02T01:00:00+01:00")
-    said = sluss(broker, *words, "--since", "2026-01-01")["report"]
+    said = sluss(broker, *words, "--from", "2026-01-01")["report"]
     assert (said["suspect_from"], said["suspect_until"]) == (SINCE, "2026-01-02T00:00:00.000000Z")
-    sluss(broker, *words, "--since", "yesterday", code=2)
+    sluss(broker, *words, "--from", "yesterday", code=2)
 
 
 def test_what_was_refused_in_the_window_is_listed_and_counts_no_data(broker):

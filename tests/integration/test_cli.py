@@ -196,7 +196,7 @@ def test_broker_that_says_no_is_exit_code_3_with_its_reason(place, words, profil
 
 def test_person_is_registered_changed_and_shown_without_values_on_the_command_line(place):
     values = "# a new customer\ncustomer_number=R-1\nemail=new@example.com\nlanguage=sv\n"
-    words = ("person", "register", "--from", "-", "--opt-out", "offers.email")
+    words = ("person", "register", "--values-file", "-", "--opt-out", "offers.email")
     person = place.json(*words, profile=place.internal, input=values)["person"]
     found = place.json("person", "look-up", "--email", "-", profile=place.internal, input="NEW@example.com\n")
     assert found["persons"] == [person]
@@ -204,7 +204,7 @@ def test_person_is_registered_changed_and_shown_without_values_on_the_command_li
         "person",
         "update",
         person,
-        "--from",
+        "--values-file",
         "-",
         "--remove",
         "language",
@@ -224,7 +224,7 @@ def test_person_is_registered_changed_and_shown_without_values_on_the_command_li
 
 
 def test_faulty_value_is_refused_by_field_and_never_repeated(place):
-    words = ("person", "register", "--from", "-", "--json")
+    words = ("person", "register", "--values-file", "-", "--json")
     result = place.run(*words, profile=place.internal, input="email=canary-no-at-sign\n", exits=2)
     assert "canary" not in result.output
     assert orjson.loads(result.stdout)["error"]["reason"] == "INVALID_VALUE"

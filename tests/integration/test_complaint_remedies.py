@@ -146,8 +146,13 @@ def test_links_are_entries_contracts_requests_and_obligations_that_are_there(bro
     obligation = next(iter(contract[1].obligations()))
     links = ["0", contract[0], request.id, obligation.id]
     assert desk.open(links, complainant="a caller").links == links
-    for unknown in ("999999", "C-2026-9999", "R-2026-9999", "O-2026-9999", "L-2026-0001", "R-2026-0001 ", "x", ""):
-        refused("FILE_UNKNOWN", desk.open, [unknown], complainant="a caller")
+    for unknown in ("999999", "C-2026-9999", "R-2026-9999", "O-2026-9999"):
+        told = refused("FILE_UNKNOWN", desk.open, ["0", unknown], complainant="a caller").details()
+        assert told == "links: number 2: no such entry, contract, request or obligation"
+    for formless in ("L-2026-0001", "R-2026-0001 ", "entry 31", "-1", "1" * 17, "x", ""):
+        told = refused("INVALID_REQUEST", desk.open, ["0", formless], complainant="a caller").details()
+        assert told.startswith("links: number 2 is not the index of an entry such as 31")
+        assert told.endswith("C-2026-0001, R-2026-0001, O-2026-0001")
 
 
 def test_a_hidden_release_is_unknown_and_a_link_to_it_that_the_legal_team_made_does_not_show(broker, contract, desk):
@@ -175,7 +180,8 @@ def test_a_hidden_release_is_unknown_and_a_link_to_it_that_the_legal_team_made_d
 
 def test_statistics_are_csv_for_a_spreadsheet(broker, desk):
     year = desk.open(complainant="a caller").complaint_id[2:6]
-    line = ["--profile", str(broker.profile("privacy/team")), "complaint", "stats", year]
+    line = ["--profile", str(broker.profile("privacy/team")), "complaint", "statistics"]
+    line += ["--from", f"{year}-01-01", "--until", f"{year}-12-31"]
     done = CliRunner().invoke(build(), [*line, "--csv"])
     assert done.exit_code == 0
     rows = list(csv.DictReader(io.StringIO(done.stdout)))

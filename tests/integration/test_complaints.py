@@ -61,7 +61,9 @@ def test_a_complaint_is_decided_remedied_and_closed_in_that_order(broker):
     if not erased.remedies[1].done:
         early = pb.CloseComplaintRequest(complaint_id=name, etag=erased.etag)
         assert refused(lambda: stub.CloseComplaint(early, timeout=10)) == "FILE_WRONG_STATE"
-    counts = stub.GetComplaintStatistics(pb.GetComplaintStatisticsRequest(year=int(name[2:6])), timeout=10).counts
+    counts = stub.GetComplaintStatistics(
+        pb.GetComplaintStatisticsRequest(first_day=f"{name[2:6]}-01-01", last_day=f"{name[2:6]}-12-31"), timeout=10
+    ).counts
     assert [(each.kind, each.outcome, each.count) for each in counts] == [("disclosure", "upheld", 1)]
 
 
