@@ -261,13 +261,16 @@ def _answer_document(counted: Counted) -> dict[str, Any]:
 
 
 def _csv(counted: Counted) -> str:
+    """The cells; beside each measure that has noise of its own, how far 19 of 20 numbers are moved at most."""
     names, values = _columns(counted)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([*names, "published", *values])
+    noise = {f"{name}_within_95_percent": within for name, within in sorted(_within(counted).items())}
+    writer.writerow([*names, "published", *values, *noise])
     for each in counted.cells:
         key = [cell(each.key[name]) for name in names]
-        writer.writerow([*key, "no" if each.suppressed else "yes", *(each.values.get(value, "") for value in values)])
+        shown = [each.values.get(value, "") for value in values]
+        writer.writerow([*key, "no" if each.suppressed else "yes", *shown, *noise.values()])
     return text.getvalue()
 
 
@@ -288,8 +291,9 @@ def _measure_chart(counted: Counted, names: Sequence[str], measure: str, publish
         for each in published
     ]
     said = counted.question
-    within = round(_within(counted)[measure] / divisor)
-    title = f"{said['event']}: {shown} ± {within:,}, {said['first_day']} to {said['last_day']}"
+    within = _within(counted)
+    noise = f" ± {round(within[measure] / divisor):,}" if measure in within else ""
+    title = f"{said['event']}: {shown}{noise}, {said['first_day']} to {said['last_day']}"
     drawn = chart(measure, title, [shown], rows)
     digits = max((len(str(bar.total)) for bar in drawn.bars), default=0)
     return replace(drawn, width=drawn.width + max(digits - _DIGITS, 0) * _DIGIT_WIDTH)
