@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tests.support.machine  # noqa: F401 - first of all: where bytecode and temporary files go
+
+# isort: split
 import shutil
 
 import pytest

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 import typer
-from sluss_cli.main import build
-from typer.testing import CliRunner
 
-APP = build()
+from tests.support import sluss_command
+
+APP = sluss_command.whole()
 
 
 def commands(command, path=()):
@@ -45,7 +45,7 @@ def test_every_value_is_called_by_a_word_of_the_field_and_every_parameter_is_exp
 def test_every_help_starts_with_a_sentence_and_a_group_names_all_of_its_verbs(path, command):
     first = (command.help or "").strip().split("\n\n")[0]
     assert first.endswith((".", "..."))
-    shown = CliRunner().invoke(APP, [*path, "--help"])
+    shown = sluss_command.invoke(APP, [*path, "--help"])
     assert shown.exit_code == 0
     assert "Traceback" not in shown.output
     for name in getattr(command, "commands", {}):

@@ -10,12 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sluss.v1 import aggregate_pb2 as pb
 from sluss.v1 import aggregate_pb2_grpc, contract_pb2, person_pb2
-from sluss_cli import main
-from typer.testing import CliRunner
 
 from broker.ledger.receipt import verify_receipt
 from tests.faults.siege import verifier_of
 from tests.integration.bad_input import refused
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
 
 PEOPLE = 300
@@ -340,10 +339,10 @@ def test_the_sdk_proves_an_answer(broker):
 
 @pytest.fixture(scope="module")
 def run(broker):
-    app = main.build(plugins="")
-
     def sluss(*words, by=ACME):
-        result = CliRunner().invoke(app, ["aggregate", *map(str, words), "--profile", str(broker.profile(by))])
+        result = sluss_command.invoke(
+            sluss_command.clients(), ["aggregate", *words, "--profile", str(broker.profile(by))]
+        )
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         return result
 

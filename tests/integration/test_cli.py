@@ -12,14 +12,14 @@ from contextlib import contextmanager
 
 import orjson
 import pytest
-from sluss_cli import main, row_file
+from sluss_cli import row_file
 from sluss_cli.contract_file import EXAMPLE
 from sluss_client.keys import KeyStore
 from sluss_client.profile import Profile
-from typer.testing import CliRunner
 
 from broker.demo.population import persons, write_csv
 from broker.ledger.receipt import verify_receipt
+from tests.support import sluss_command
 
 COUNT = 600
 ACME = "subcontractor/acme-pay"
@@ -37,18 +37,17 @@ class Place:
         self.legal = folder / "anna"
         self.privacy = folder / "eva"
         self.acme = folder / "acme"
-        self.app = main.build()
 
     def run(self, *words, profile=None, exits=0, **options):
         argv = [str(word) for word in words] + (["--profile", str(profile)] if profile else [])
-        result = CliRunner().invoke(self.app, argv, **options)
+        result = sluss_command.invoke(sluss_command.whole(), argv, **options)
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         assert result.exit_code == exits, result.output
         return result
 
     def tried(self, *words):
         """The result, whatever it is."""
-        return CliRunner().invoke(self.app, [str(word) for word in words])
+        return sluss_command.invoke(sluss_command.whole(), words)
 
     def json(self, *words, **options):
         return orjson.loads(self.run(*words, "--json", **options).stdout)
