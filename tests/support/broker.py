@@ -31,9 +31,13 @@ from broker.identity import parse_principal
 from broker.operator.founding import Charter, found
 from broker.operator.issuing import issue_profile
 from broker.operator.office import opened
+from tests.support.nursery import start
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.support.nursery import Forked
 
 DOMAIN = "example.com"
 ORIGIN = "example.com/sluss"
@@ -49,14 +53,20 @@ def free_port():
 
 
 class BrokerProcess:
-    """`sluss serve` on a home folder of its own. A context manager; `kill` is SIGKILL."""
+    """`sluss serve` on a home folder of its own. A context manager; `kill` is SIGKILL.
 
-    def __init__(self, home: Path, database: str = "", environment: dict[str, str] | None = None):
+    `begin` starts the process: from the nursery, or `start_anew` where it matters how it began.
+    """
+
+    def __init__(
+        self, home: Path, database: str = "", environment: dict[str, str] | None = None, begin: Callable = start
+    ):
         self.home = home
+        self.begin = begin
         self.port = free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
         self.environment = environment or {}
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen | Forked | None = None
         self.log = None
         self._channels = []
         self._stack = contextlib.ExitStack()
@@ -83,12 +93,8 @@ class BrokerProcess:
         if self.log is not None:
             self.log.close()
         self.log = (self.home / "serve.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sluss_cli", "serve", "--home", str(self.home)],
-            stdout=self.log,
-            stderr=self.log,
-            env={**os.environ, "SLUSS_ONE_CORE": "false", **self.environment},
-        )
+        environment = {"SLUSS_ONE_CORE": "false", **self.environment}
+        self.process = self.begin(["serve", "--home", self.home], self.log, environment)
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
             with socket.socket() as probe:
@@ -96,7 +102,7 @@ class BrokerProcess:
                     return
             if self.process.poll() is not None:
                 break
-            time.sleep(0.05)
+            time.sleep(0.02)
         raise AssertionError("the broker did not start: " + (self.home / "serve.log").read_text()[-2000:])
 
     def kill(self):
