@@ -150,7 +150,12 @@ def _trace(broker):
 def aviary(tmp_path_factory):
     """A broker through which the canaries have flown: (broker, what its errors and metadata said)."""
     folder = tmp_path_factory.mktemp("aviary")
-    noisy = {"PYTHONASYNCIODEBUG": "1", "GRPC_VERBOSITY": "info", "SLUSS_REFUSAL_ENTRIES": "10000"}
+    noisy = {
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONASYNCIODEBUG": "1",
+        "GRPC_VERBOSITY": "info",
+        "SLUSS_REFUSAL_ENTRIES": "10000",
+    }
     with BrokerProcess(folder / "home", environment=noisy, begin=start_anew) as broker:
         fields = [f"{name}=full" for name in CANARIES]
         contract, client = broker.live_contract(grant("billing.payment", fields))

@@ -21,6 +21,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -82,12 +83,12 @@ class Nursery:
         theirs.close()
         atexit.register(self.close)
 
-    def start(self, words, log, environment):
-        """Starts `sluss WORDS` with that environment; both its outputs go to a file."""
+    def start(self, words, out, errors, environment):
+        """Starts `sluss WORDS` with that environment; what it prints goes to files."""
         status, told = os.pipe()
         asked = json.dumps({"words": [*map(str, words)], "environment": environment, "folder": str(Path.cwd())})
         with self._guard:
-            socket.send_fds(self._line, [asked.encode()], [log.fileno(), told])
+            socket.send_fds(self._line, [asked.encode()], [out.fileno(), errors.fileno(), told])
             os.close(told)
             (pid,) = CODE.unpack(self._line.recv(CODE.size))
         return Forked(pid, status)
@@ -106,7 +107,20 @@ def nursery():
 
 def start(words, log, environment=None):
     """Starts `sluss WORDS`, forked from the nursery; gives a `Forked`."""
-    return nursery().start(words, log, {**os.environ, **(environment or {})})
+    return nursery().start(words, log, log, {**os.environ, **(environment or {})})
+
+
+def run(words, timeout=60):
+    """Runs `sluss WORDS`, forked from the nursery, to its end, as `subprocess.run` would capture it."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        process = nursery().start(words, out, errors, dict(os.environ))
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        for file in (out, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess(["sluss", *words], code, out.read(), errors.read())
 
 
 def start_anew(words, log, environment=None):
@@ -140,7 +154,7 @@ def fork_until_closed(line):
                 os.read(rouse, LONGEST)
             _tell_of_the_ended(children)
         if line in ready:
-            message, files, _, _ = socket.recv_fds(line, LONGEST, 2)
+            message, files, _, _ = socket.recv_fds(line, LONGEST, 3)
             if not message:
                 break
             if len([*Path("/proc/self/task").iterdir()]) > 1:
@@ -149,11 +163,13 @@ def fork_until_closed(line):
             if not pid:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for number in (line.detach(), rouse, roused, files[1], *children.values()):
+                out, errors, told = files
+                for number in (line.detach(), rouse, roused, told, *children.values()):
                     os.close(number)
-                return _become(json.loads(message), files[0])
-            os.close(files[0])
-            children[pid] = files[1]
+                return _become(json.loads(message), out, errors)
+            *printed, children[pid] = files
+            for number in printed:
+                os.close(number)
             line.send(CODE.pack(pid))
     for pid in children:
         os.kill(pid, signal.SIGKILL)
@@ -170,10 +186,10 @@ def _tell_of_the_ended(children):
             os.close(told)
 
 
-def _become(asked, log):
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
+def _become(asked, out, errors):
+    for number, file in ((1, out), (2, errors)):
+        os.dup2(file, number)
+        os.close(file)
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
