@@ -13,6 +13,7 @@ from broker.errors import Reason, SlussError
 if TYPE_CHECKING:
     from broker.contracts import Decision
     from broker.identity import Caller
+    from broker.ledger.entry import Slice
 
 MAX_HANDLES = 10_000
 CHUNK = 256
@@ -124,6 +125,8 @@ class Ask:
 class Sealed:
     """One disclosure on its way out. `entry`, `index` and `receipt` are set once the entry is durable.
 
+    `listed` is what the entry says of each of the `slices`.
+
     Under secrecy `entry` is what was released, and `opening` holds the entry that the receipt is of.
     """
 
@@ -131,8 +134,7 @@ class Sealed:
     terms: dict[str, object]
     epoch: bytes
     slices: list[bytes]
-    commitments: list[bytes]
-    digests: list[bytes]
+    listed: list[Slice]
     persons: list[int]
     unavailable: int = 0
     entry: bytes = b""

@@ -228,7 +228,8 @@ class Spine:
         if plan.granted is None or plan.answer is None:
             raise AssertionError
         handles = handles_of(plan.granted.held.handle_key, persons)
-        plan.persons = list(zip(handles, persons, strict=True))
+        # In the order of the handles, which is another one under every contract: no two recipients can join by it.
+        plan.persons = sorted(zip(handles, persons, strict=True))
         plan.answer.last = persons[-1] if persons else 0
 
     def _seal_all(self, snapshot: Snapshot, plan: Plan, rows: Mapping[int, Row[Any]], now_us: int) -> None:
@@ -372,8 +373,7 @@ class Spine:
         if plan.granted is not None and plan.granted.release is not None:
             plan.granted.release.append(tx, sealed, by)
             return
-        pairs = list(zip(sealed.commitments, sealed.digests, strict=True))
-        sealed.entry = entry.disclosure(now_us, sealed.terms, pairs, sealed.unavailable)
+        sealed.entry = entry.disclosure(now_us, sealed.terms, sealed.listed, sealed.unavailable)
         sealed.index = tx.append(sealed.entry, contract=plan.ask.contract, recipient=by, persons=sealed.persons)
 
     def _add_proofs(self, tx: Tx, plan: Plan) -> None:

@@ -83,6 +83,7 @@ class SliceMaker:
             for ordinal, granted in enumerate(decision.fields)
         ]
         self._key = key
+        self._whole = "1" * len(self._fields)
         self._terms = Terms(
             contract=decision.contract,
             contract_version=decision.version,
@@ -132,10 +133,18 @@ class SliceMaker:
         members = terms.members()
         seal = Sealer(epoch, orjson.dumps(members, option=orjson.OPT_SORT_KEYS), terms).seal
         slices = [seal(person.handle, person.values) for person in persons]
-        commitments = [hmac.digest(person.secret, label, "sha256") for person in persons]
-        digests = [hashlib.sha256(made).digest() for made in slices]
-        ids = [person.id for person in persons]
-        return Sealed(terms.disclosure, members, epoch.blob, slices, commitments, digests, ids)
+        listed = [
+            entry.Slice(
+                hmac.digest(person.secret, label, "sha256"), hashlib.sha256(made).digest(), self._holds(person.values)
+            )
+            for person, made in zip(persons, slices, strict=True)
+        ]
+        return Sealed(terms.disclosure, members, epoch.blob, slices, listed, [person.id for person in persons])
+
+    def _holds(self, values: Sequence[tuple[int, str, bytes]]) -> str:
+        if len(values) == len(self._fields):
+            return self._whole
+        return entry.holds({ordinal for ordinal, _, _ in values}, len(self._fields))
 
     def remake(self, epoch: Epoch, first: dict[str, Any], persons: Sequence[Candidate]) -> Sealed:
         """The same disclosure again, from its entry.
@@ -156,6 +165,6 @@ class SliceMaker:
         if len(present) != len(chosen):
             raise changed
         sealed = self.make(epoch, terms, [self.open(*person) for person in present])
-        if [entry.base64url(digest) for digest in sealed.digests] != [item["sha256"] for item in first["slices"]]:
+        if entry.slice_list(sealed.listed) != first["slices"]:
             raise changed
         return sealed

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, distinct, func, or_, select
 
+from broker.held import held
 from broker.ledger import entry
 from broker.legal import hiding
 from broker.legal.rows import load
 from broker.store import tables
-from broker.store.queries import LEGAL_CASE
+from broker.store.queries import LEGAL_CASE, read_persons
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import ColumnElement, Row, Select
 
     from broker.case_files import File
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 ENTRY: Final = tables.core(tables.LedgerEntry)
 TIES: Final = tables.core(tables.LedgerPerson)
+ERASED: Final = tables.core(tables.LedgerErased)
 OF_PRINCIPAL: Final = ("disclosure", "contract", "key", "certificate", "refusal", "refusals")
 RELEASES: Final = ("release", "release_elsewhere", "sealed")
 CUT_OFF: Final = ("certificate", "key")
@@ -49,10 +53,23 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What can be computed for a breach notice. `categories` have the fields of each that left."""
+    """What can be computed for a breach notice.
+
+    Attributes:
+        persons: different ones who are still on record.
+        records: a person's data in a disclosure, each.
+        erased_records: those of them whose persons were erased since. Each may be of another person, so that at most
+            `persons + erased_records` are concerned.
+        disclosures: entries by which data left.
+        categories: the fields that left, by their data category.
+        fields: those that were in at least one slice.
+        recipients: who received.
+        cut_off: entries by which the report cut something off.
+    """
 
     persons: int
     records: int
+    erased_records: int
     disclosures: int
     categories: dict[str, list[str]]
     fields: tuple[str, ...]
@@ -85,21 +102,24 @@ def facts(view: View, file: File) -> Facts:
     Persons are counted by the ties of the entries, which an erasure destroys: those on record now. For a report about
     a person, that is the person.
     """
-    records = disclosures = 0
+    records = erased = disclosures = 0
     fields: set[str] = set()
     recipients: set[str] = set()
     released: set[int] = set()
+    secret = _secret(view, file)
     after = -1
     while found := suspects(view, file, after, STEP):
         after = found[-1].index
-        left = [(each, said) for each in found if (said := entry.parse(each.entry))["type"] in LEFT]
-        for each, said in left:
+        went = [(each, said) for each in found if (said := entry.parse(each.entry))["type"] in LEFT]
+        for each, said in went:
             disclosures += 1
             records += 1 if file.person else each.persons
-            fields |= _fields(said)
+            fields |= _fields(each, said, secret)
             recipients.add(_recipient(said))
+        indexes = [each.index for each, _ in went]
+        erased += 0 if file.person else _erased(view, indexes)
         if _of_legal(file):
-            ties = select(TIES.c.person).where(TIES.c.entry.in_([each.index for each, _ in left])).distinct()
+            ties = select(TIES.c.person).where(TIES.c.entry.in_(indexes)).distinct()
             released.update(view.connection.execute(ties).scalars())
     known = {field.name: field.category for field in view.snapshot.catalogue.fields.values()}
     categories: dict[str, list[str]] = {}
@@ -109,6 +129,7 @@ def facts(view: View, file: File) -> Facts:
     return Facts(
         _persons(view, file, released),
         records,
+        erased,
         disclosures,
         dict(sorted(categories.items())),
         tuple(sorted(fields)),
@@ -146,11 +167,25 @@ def _speaks_of(said: dict[str, Any]) -> int:
     return len(said.get("slices", ()))
 
 
-def _fields(said: dict[str, Any]) -> set[str]:
-    """Names of the fields that left by an entry."""
+def _fields(found: Suspect, said: dict[str, Any], secret: bytes) -> frozenset[str]:
+    """Names of the fields that left by an entry; with a person's secret, those of that person."""
     if said["type"] == "release_elsewhere":
-        return set(said["fields"])
-    return {granted["name"] for granted in said["terms"]["fields"]}
+        return frozenset(said["fields"])
+    if secret:
+        return frozenset(held(found.entry, said["terms"], secret).fields)
+    return frozenset(name for name, slices in entry.held_counts(said).items() if slices)
+
+
+def _secret(view: View, file: File) -> bytes:
+    """The secret of the person that a report is about; none for a report about anything else."""
+    rows = read_persons(view.connection, [file.person]) if file.person else []
+    return view.snapshot.vault.person_secret(rows[0]) if rows else b""
+
+
+def _erased(view: View, entries: Sequence[int]) -> int:
+    """How many ties to these entries erasures have destroyed."""
+    query = select(func.coalesce(func.sum(ERASED.c.ties), 0)).where(ERASED.c.entry.in_(entries))
+    return int(view.connection.execute(query).scalar_one())
 
 
 def _recipient(said: dict[str, Any]) -> str:

@@ -42,11 +42,18 @@ _TERMS = _object(
     retain_until=_TEXT,
     v="1",
 )
-_SLICE = _object(person=f'"{DIGEST}"', sha256=f'"{DIGEST}"')
-_SLICES = rf"\[{_SLICE}(?:,{_SLICE}){{0,{MAX_SLICES - 1}}}\]"
-_DISCLOSURE = re.compile(
-    _object(at=_captured(_TEXT), slices=_SLICES, terms=_TERMS, type='"disclosure"', unavailable=_COUNT, v="1").encode()
-)
+_MOST_FIELDS = 255
+_A_FIELD = b'"transform":'
+"""Quotes within a canonical string are escaped, so this is a member's name, which only the fields of terms have."""
+
+
+@lru_cache(maxsize=_MOST_FIELDS)
+def _disclosure(fields: int) -> re.Pattern[bytes]:
+    """A disclosure whose terms have so many fields: what a slice holds has as many digits."""
+    held = _object(holds=f'"[01]{{{fields}}}"', person=f'"{DIGEST}"', sha256=f'"{DIGEST}"')
+    slices = rf"\[{held}(?:,{held}){{0,{MAX_SLICES - 1}}}\]"
+    members = {"at": _captured(_TEXT), "slices": slices, "terms": _TERMS, "type": '"disclosure"'}
+    return re.compile(_object(**members, unavailable=_COUNT, v="1").encode())
 
 
 def scan(entry: bytes) -> Columns:
@@ -55,7 +62,9 @@ def scan(entry: bytes) -> Columns:
     Raises:
         SlussError: MALFORMED, UNSUPPORTED_VERSION.
     """
-    found = _DISCLOSURE.fullmatch(entry) if len(entry) <= MAX_ENTRY else None
+    fields = entry.count(_A_FIELD)
+    fits = fields <= _MOST_FIELDS and len(entry) <= MAX_ENTRY
+    found = _disclosure(fields).fullmatch(entry) if fits else None
     if found is None or not _canonical_fields(found[3]):
         return columns(parse(entry))
     at, contract, _, recipient = found.groups()

@@ -255,7 +255,7 @@ TERMS: dict[str, type] = {
     "v": int,
 }
 FIELD: dict[str, type] = {"name": str, "transform": str}
-SLICE: dict[str, type] = {"person": str, "sha256": str}
+SLICE: dict[str, type] = {"holds": str, "person": str, "sha256": str}
 GROUNDS = frozenset({"legal.process", "legal.rights", "legal.safety", "legal.merger"})
 """The four grounds of POLICY 6, by the codes of their purposes."""
 CASE_EVENTS = frozenset(

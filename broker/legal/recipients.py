@@ -12,6 +12,7 @@ from sqlalchemy import func, or_, select
 
 from broker import contract_terms
 from broker.errors import Reason, SlussError
+from broker.held import held
 from broker.ledger import entry
 from broker.legal import hiding
 from broker.legal.rows import load
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from broker.asks import Opening
     from broker.contracts import Terms
     from broker.desk import View
+    from broker.held import Held
     from broker.legal.model import Case
 
 ENTRY: Final = tables.core(tables.LedgerEntry)
@@ -41,6 +43,7 @@ class Received:
         index: of the entry.
         entry: as the ledger holds it.
         said: the entry's members; of a sealed one, those of the entry that it was.
+        held: what was in the person's slice; None of a release made elsewhere.
         opening: what opens it, if it was sealed.
         terms: of the contract version that it was disclosed under; None of a release.
         case: of a release.
@@ -49,9 +52,15 @@ class Received:
     index: int
     entry: bytes
     said: dict[str, Any]
+    held: Held | None
     opening: Opening | None
     terms: Terms | None
     case: Case | None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields of the person that were received, with their transforms; "" of a release made elsewhere."""
+        return dict.fromkeys(self.said["fields"], "") if self.held is None else self.held.fields
 
 
 def received(view: View, person: int, period: tuple[int, int], after: int, limit: int) -> list[Received]:
@@ -67,7 +76,7 @@ def received(view: View, person: int, period: tuple[int, int], after: int, limit
     Raises:
         SlussError: PERSON_UNKNOWN; LEDGER_INCONSISTENT if what is kept is not what the ledger says.
     """
-    person_rows.active(view.connection, person)
+    secret = view.snapshot.vault.person_secret(person_rows.active(view.connection, person))
     case = func.coalesce(hiding.SEALED_ENTRY.c.case, ENTRY.c.contract)
     query = (
         select(ENTRY, hiding.SEALED_ENTRY.c.case.label("case"))
@@ -88,20 +97,22 @@ def received(view: View, person: int, period: tuple[int, int], after: int, limit
         .limit(limit)
     )
     terms: dict[tuple[str, int], Terms] = {}
-    return [_row(view, row, terms) for row in view.connection.execute(query).all()]
+    return [_row(view, row, secret, terms) for row in view.connection.execute(query).all()]
 
 
-def _row(view: View, row: Row[Any], terms: dict[tuple[str, int], Terms]) -> Received:
+def _row(view: View, row: Row[Any], secret: bytes, terms: dict[tuple[str, int], Terms]) -> Received:
     if row.type == "disclosure":
         said = entry.parse(row.entry)
         name = (said["terms"]["contract"], said["terms"]["contract_version"])
         if name not in terms:
             terms[name] = _terms(view, *name)
-        return Received(row.id, row.entry, said, None, terms[name], None)
-    held = load(view, row.case or row.contract)
+        return Received(row.id, row.entry, said, held(row.entry, said["terms"], secret), None, terms[name], None)
+    of_case = load(view, row.case or row.contract)
     found = hiding.stored(row)
-    written, opening = hiding.opened(view.connection, held.case.id, held.keys, found)
-    return Received(row.id, row.entry, entry.parse(written), opening, None, held.case)
+    written, opening = hiding.opened(view.connection, of_case.case.id, of_case.keys, found)
+    said = entry.parse(written)
+    got = held(written, said["terms"], secret) if said["type"] in entry.SLICED else None
+    return Received(row.id, row.entry, said, got, opening, None, of_case.case)
 
 
 def _terms(view: View, contract: str, version: int) -> Terms:

@@ -82,11 +82,10 @@ class ReleaseWriter:
     def append(self, tx: Tx, sealed: Sealed, by: str) -> None:
         """Append the entry of one disclosure of it, sealed while the case is hidden."""
         case = self._held.case
-        pairs = list(zip(sealed.commitments, sealed.digests, strict=True))
         sealed.entry = entry.release(
             tx.at,
             sealed.terms,
-            pairs,
+            sealed.listed,
             sealed.unavailable,
             ground=case.ground,
             by=by,

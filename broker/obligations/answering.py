@@ -218,12 +218,12 @@ def _check_through(change: Change, held: Held, through: int) -> None:
 
 
 def _require_fetched(change: Change, held: Held) -> None:
-    """Refuse `corrected` where no disclosure since says that the fields were fetched."""
+    """Refuse `corrected` where no disclosure since asked for the fields: what it gave may be that there is none."""
     account = held.account
     fetched: set[str] = set()
-    for each in disclosed(change.connection, held.person):
+    for each in disclosed(change, held.person):
         if each.contract == account.contract and each.index > account.created:
-            fetched |= each.fields
+            fetched |= each.asked
     missing = sorted(set(account.fields) - fetched)
     if missing:
         raise SlussError(Reason.CORRECTION_NOT_FETCHED, obligation=account.id, fields=", ".join(missing))

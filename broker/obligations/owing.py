@@ -1,34 +1,35 @@
 """Who has to be told of a rectification or an erasure, and how far that has come (GDPR Art. 19).
 
-Exactly those recipients owe who got one of the fields, by the ledger: the entries of disclosures that are tied to the
-person, less what a recipient has attested since that it no longer has. Releases under a legal ground have a recipient
-without a contract; they make no obligation, and whether there are any does not show.
+Exactly those recipients owe who got one of the fields, by the ledger: what the entries of disclosures say that the
+person's slices hold, less what a recipient has attested since that it no longer has. Releases under a legal ground
+have a recipient without a contract; they make no obligation, and whether there are any does not show.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-import orjson
 from sqlalchemy import select, update
 
 from broker.clock import SECOND
 from broker.handles import handle_of
+from broker.held import held, terms_of
 from broker.ledger import entry
 from broker.ledger.rows import stored_entries
 from broker.ledger.standing import Standing
 from broker.obligations import rows
 from broker.obligations.rules import DELETED, Disclosed, Gone, Kind, State, owing
 from broker.store import tables
+from broker.store.queries import read_persons
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from sqlalchemy import Connection
 
-    from broker.desk import Change
+    from broker.desk import Change, View
     from broker.obligations.rules import Account
 
 ENTRY: Final = tables.core(tables.LedgerEntry)
@@ -37,7 +38,6 @@ ANSWER_DAYS: Final = 14
 """Days within which a recipient has to answer for a correction or an erasure."""
 MAX_LISTED: Final = 1_000
 """Obligations named in one entry."""
-_TERMS: Final = b'"terms":{'
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def owe(
         cause: the id of the person's request or complaint; empty if there is none.
     """
     connection, tx, by = change.connection, change.tx, change.principal.name
-    disclosures = list(disclosed(connection, person))
+    disclosures = list(disclosed(change, person))
     gone = list(_gone(connection, person, disclosures, change.snapshot.standing))
     found = owing(disclosures, gone, None if kind == "erase" else fields)
     until = day_after(change.now_us, ANSWER_DAYS)
@@ -146,23 +146,28 @@ def of_cause(connection: Connection, cause: str, standing: Standing) -> tuple[li
     return list(accounts.values()), len(names.union(kept))
 
 
-def disclosed(connection: Connection, person: int) -> Iterator[Disclosed]:
-    """The disclosures of a person to subcontractors, in the order of the ledger."""
+def disclosed(view: View, person: int) -> Iterator[Disclosed]:
+    """The disclosures of a person to subcontractors, in the order of the ledger; none of an erased person.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT for a tie to an entry that does not speak of the person.
+    """
+    rows = read_persons(view.connection, [person])
+    if not rows or not rows[0].keys:
+        return
+    secret = view.snapshot.vault.person_secret(rows[0])
     query = (
         select(ENTRY.c.id, ENTRY.c.entry)
         .select_from(TIES.join(ENTRY, ENTRY.c.id == TIES.c.entry))
         .where(TIES.c.person == person, ENTRY.c.type == "disclosure")
         .order_by(TIES.c.entry)
     )
-    for row in connection.execute(query):
-        yield of_entry(row.id, bytes(row.entry))
-
-
-def of_entry(index: int, data: bytes) -> Disclosed:
-    """What the terms of a disclosure's entry say, without reading its up to 256 slices, which stand before them."""
-    terms: dict[str, Any] = orjson.loads(b"{" + data[data.rindex(_TERMS) :])["terms"]
-    fields = frozenset(field["name"] for field in terms["fields"])
-    return Disclosed(index, terms["contract"], terms["recipient"], fields, terms["retain_until"])
+    for row in view.connection.execute(query):
+        data = bytes(row.entry)
+        terms = terms_of(data)
+        fields = frozenset(held(data, terms, secret).fields)
+        asked = frozenset(each["name"] for each in terms["fields"])
+        yield Disclosed(row.id, terms["contract"], terms["recipient"], fields, terms["retain_until"], asked)
 
 
 def _gone(connection: Connection, person: int, disclosures: Iterable[Disclosed], standing: Standing) -> Iterator[Gone]:

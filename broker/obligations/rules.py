@@ -219,15 +219,28 @@ _STEPS: Final[Mapping[str, Callable[[Account, int, Mapping[str, Any]], Account]]
 }
 
 
+_HANDLE: Final = frozenset({""})
+
+
 @dataclass(frozen=True, slots=True)
 class Disclosed:
-    """A disclosure of one person: the entry's index, and what its terms say."""
+    """A disclosure of one person: the entry's index, and what it says.
+
+    Attributes:
+        index: of the entry.
+        contract: under which.
+        recipient: who got it.
+        fields: those that were in the person's slice.
+        until: the day by which the recipient deletes it.
+        asked: the fields of the terms. One that is not in `fields` had no value, or was kept back by a choice.
+    """
 
     index: int
     contract: str
     recipient: str
     fields: frozenset[str]
     until: str
+    asked: frozenset[str]
 
 
 class Gone(NamedTuple):
@@ -259,15 +272,16 @@ def owing(
 ) -> dict[tuple[str, str], frozenset[str]]:
     """Who still has one of `fields` (None: anything): (contract, recipient) -> the fields that it has.
 
-    A transform changes nothing: what was disclosed masked or hashed was disclosed.
+    A transform changes nothing: what was disclosed masked or hashed was disclosed. Whoever got a slice has the person's
+    handle, which is something, even if no field was in it.
     """
     found: dict[tuple[str, str], frozenset[str]] = {}
     for disclosed in disclosures:
-        left = disclosed.fields if fields is None else disclosed.fields & frozenset(fields)
+        left = disclosed.fields | _HANDLE if fields is None else disclosed.fields & frozenset(fields)
         for each in gone:
             if each.covers(disclosed):
                 left = frozenset() if each.fields is None else left - each.fields
         if left:
             name = (disclosed.contract, disclosed.recipient)
-            found[name] = found.get(name, frozenset()) | left
+            found[name] = found.get(name, frozenset()) | (left - _HANDLE)
     return found

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from broker.held import terms_of
 from broker.ledger.entry import parse
 from broker.ledger.findings import Kind as Found
-from broker.obligations.owing import of_entry
 from broker.obligations.retention import NONE_RAISED, OPEN
 from broker.obligations.rules import Kind
 from broker.store.driver import fetch
@@ -84,8 +84,10 @@ class Obligations:
     def take(self, index: int, entry: bytes, type: str) -> None:  # noqa: A002 - the member's name in the entry
         """As `Follower.take`."""
         if type == "disclosure":
-            made = of_entry(index, entry)
-            day = self._days.setdefault((made.contract, made.until), _Day(made.recipient, index, index))
+            terms = terms_of(entry)
+            day = self._days.setdefault(
+                (terms["contract"], terms["retain_until"]), _Day(terms["recipient"], index, index)
+            )
             day.last = index
         elif type == "obligation":
             self._event(index, parse(entry))

@@ -223,14 +223,10 @@ def _row(found: Received) -> dict[str, Any]:
     said = found.said
     elsewhere = said["type"] == "release_elsewhere"
     terms = {} if elsewhere else said["terms"]
-    fields = said["fields"] if elsewhere else terms["fields"]
     row = {
         "at": said["released_on"] if elsewhere else said["at"],
         "kind": said["type"],
-        "fields": [
-            {"field": each, "transform": ""} if elsewhere else {"field": each["name"], "transform": each["transform"]}
-            for each in fields
-        ],
+        "fields": [{"field": name, "transform": transform} for name, transform in found.fields.items()],
         "purpose": said["ground"] if elsewhere else terms["purpose"],
         "retain_until": terms.get("retain_until", ""),
         "authority": found.case.id if found.case else terms["contract"],

@@ -6,22 +6,24 @@ Releases that are hidden are left out in the query itself: with or without one, 
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import and_, func, or_, select
 
 from broker.clock import SECOND
+from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.legal import hiding
 from broker.legal.recipients import ENTRY, TIES, TYPES
 from broker.legal.releasing import FOREVER, period
 from broker.legal.rows import load
 from broker.slices import HASHED_KEY_LABEL
-from broker.store.queries import LEGAL_CASE
+from broker.store.queries import LEGAL_CASE, read_persons
 from broker.tracing import forms
 from broker.tracing.model import Source
+from broker.vault import commitment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -35,17 +37,24 @@ if TYPE_CHECKING:
 Place = tuple[int, int]
 """Person and entry: where reading of ties goes on."""
 START: Final[Place] = (0, -1)
-KEPT: Final = 50_000
-"""Entries that are kept in memory, without their bytes."""
+KEPT: Final = 200_000
+"""Entries that are kept in memory, without their bytes, and persons in them of whom a field was missing."""
 _IN: Final = 200
 _CASE: Final = func.coalesce(hiding.SEALED_ENTRY.c.case, ENTRY.c.contract)
 
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """An entry: to which source (its bit), which fields in which form, when, and to be deleted by when.
+    """What a person's recipient got by an entry.
 
-    `collected` are seconds since 1970 UTC within which values were collected to be in it, the end not included.
+    Attributes:
+        source: to whom, by its bit.
+        fields: which, in which form.
+        at: when, microseconds since 1970 UTC.
+        retain_until: to be deleted by this day.
+        collected: seconds since 1970 UTC within which values were collected to be in it, the end not included.
+        disclosure: its id; empty for a release made elsewhere.
+        others: what persons got of whom a field was missing, by their commitments.
     """
 
     source: int
@@ -53,6 +62,8 @@ class Got:
     at: int
     retain_until: str
     collected: tuple[int, int]
+    disclosure: str = ""
+    others: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def holds(self, claim: Claim) -> bool:
         """Whether the claim's value was in it, in a form in which it can be known."""
@@ -76,17 +87,22 @@ class Ties:
         self._before_us = before_us
         self._bits: dict[str, int] = {}
         self._got: dict[int, Got] = {}
-        self._fields: dict[bytes, dict[str, str]] = {}
+        self._weight = 0
+        self._fields: dict[tuple[bytes, str], dict[str, str]] = {}
         self._cases: dict[str, HeldCase] = {}
         self._hash_keys: dict[int, bytes] = {}
 
     def page(self, view: View, persons: Collection[int], after: Place, limit: int) -> list[tuple[int, int, Got]]:
-        """Up to `limit` ties of the persons behind a place: person, entry, and what was got."""
+        """Up to `limit` ties of the persons behind a place: person, entry, and what was got of the person."""
         behind = or_(TIES.c.person > after[0], and_(TIES.c.person == after[0], TIES.c.entry > after[1]))
         query = self._ties(view, TIES.c.person, ENTRY.c.id).where(TIES.c.person.in_(sorted(persons)), behind)
         found = view.connection.execute(query.order_by(TIES.c.person, TIES.c.entry).limit(limit)).all()
+        if self._weight > KEPT:
+            self._got.clear()
+            self._weight = 0
         self._load(view, sorted({row.id for row in found} - self._got.keys()))
-        return [(row.person, row.id, self._got[row.id]) for row in found]
+        secrets = _secrets(view, {row.person for row in found if self._got[row.id].others})
+        return [(row.person, row.id, _of_person(self._got[row.id], secrets.get(row.person))) for row in found]
 
     def held(self, view: View, after: Place, limit: int) -> list[Row[Any]]:
         """Up to `limit` ties of everybody behind a place: `person`, `id` of the entry, and the contract or case."""
@@ -129,23 +145,21 @@ class Ties:
         )
 
     def _load(self, view: View, entries: Sequence[int]) -> None:
-        if len(self._got) + len(entries) > KEPT:
-            self._got.clear()
         query = select(ENTRY, hiding.SEALED_ENTRY.c.case.label("case")).select_from(
             ENTRY.outerjoin(hiding.SEALED_ENTRY, hiding.SEALED_ENTRY.c.entry == ENTRY.c.id)
         )
         for start in range(0, len(entries), _IN):
             some = entries[start : start + _IN]
             for row in view.connection.execute(query.where(ENTRY.c.id.in_(some))):
-                self._got[row.id] = self._read(view, row)
+                got = self._got[row.id] = self._read(view, row)
+                self._weight += 1 + len(got.others)
 
     def _read(self, view: View, row: Row[Any]) -> Got:
         if row.type == "disclosure":
-            terms = entry.parse(row.entry)["terms"]
             bit = self._bits.get(row.contract)
             if bit is None:
                 bit = self._add(row.contract, Source(row.contract, "", row.recipient, _name(view, row.contract)))
-            return Got(bit, self._granted(terms["fields"]), row.at, terms["retain_until"], (0, FOREVER))
+            return self._slices(bit, entry.parse(row.entry), row.at, (0, FOREVER))
         return self._release(view, row)
 
     def _release(self, view: View, row: Row[Any]) -> Got:
@@ -160,17 +174,46 @@ class Ties:
         if said["type"] == "release_elsewhere":
             return Got(bit, dict.fromkeys(said["fields"], forms.FULL), row.at, "", (0, FOREVER))
         collected = period(held.case.body.scope) or (0, FOREVER)
+        return self._slices(bit, said, row.at, collected)
+
+    def _slices(self, bit: int, said: dict[str, Any], at: int, collected: tuple[int, int]) -> Got:
         terms = said["terms"]
-        return Got(bit, self._granted(terms["fields"]), row.at, terms["retain_until"], collected)
+        whole = "1" * len(terms["fields"])
+        others = {
+            each["person"]: self._granted(terms["fields"], each["holds"])
+            for each in said["slices"]
+            if each["holds"] != whole
+        }
+        fields = self._granted(terms["fields"], whole)
+        return Got(bit, fields, at, terms["retain_until"], collected, terms["disclosure"], others)
 
     def _add(self, under: str, source: Source) -> int:
         self.sources.append(source)
         bit = self._bits[under] = len(self.sources) - 1
         return bit
 
-    def _granted(self, fields: list[dict[str, str]]) -> dict[str, str]:
-        """Fields and transforms; one object for all entries that are alike."""
-        return self._fields.setdefault(orjson.dumps(fields), {each["name"]: each["transform"] for each in fields})
+    def _granted(self, fields: list[dict[str, str]], holds: str) -> dict[str, str]:
+        """Fields and transforms of a slice; one object for all slices that are alike."""
+        return self._fields.setdefault((orjson.dumps(fields), holds), entry.held_fields(fields, holds))
+
+
+def _of_person(got: Got, secret: bytes | None) -> Got:
+    """What was got of one person; everything that left of anybody, if the person's row is damaged."""
+    if not got.others or secret is None:
+        return got
+    mark = entry.base64url(commitment(secret, got.disclosure))
+    return replace(got, fields=got.others.get(mark, got.fields), others={})
+
+
+def _secrets(view: View, persons: Collection[int]) -> dict[int, bytes]:
+    found = {}
+    for row in read_persons(view.connection, sorted(persons)):
+        try:
+            found[row.id] = view.snapshot.vault.person_secret(row)
+        except SlussError as error:
+            if error.reason not in {Reason.INTERNAL, Reason.PERSON_UNAVAILABLE}:
+                raise
+    return found
 
 
 def _name(view: View, contract: str) -> str:

@@ -100,6 +100,7 @@ def facts(file: File, found: Facts, measures: Sequence[Event]) -> compromise_pb2
         report=report(file),
         persons=found.persons,
         records=found.records,
+        erased_records=found.erased_records,
         disclosures=found.disclosures,
         categories=found.categories,
         fields=found.fields,

@@ -447,14 +447,13 @@ def received(found: Received, receipt: str) -> legal_pb2.Received:
     )
     if found.opening is not None:
         message.opening.CopyFrom(opening(found.opening))
+    message.fields.extend(contract_pb2.FieldGrant(field=name, transform=form) for name, form in found.fields.items())
+    if found.held is not None:
+        message.slice_index = found.held.place
     if said["type"] == "release_elsewhere":
-        message.fields.extend(contract_pb2.FieldGrant(field=name) for name in said["fields"])
         message.purpose = said["ground"]
     else:
         terms = said["terms"]
-        message.fields.extend(
-            contract_pb2.FieldGrant(field=each["name"], transform=each["transform"]) for each in terms["fields"]
-        )
         message.purpose, message.retain_until = terms["purpose"], terms["retain_until"]
         message.authority = terms["contract"]
     if found.terms is not None:

@@ -32,9 +32,18 @@ def moment(text: str) -> str:
     return text[:19].replace("T", " ")
 
 
+def _fields(entry: Mapping[str, Any]) -> str:
+    """The fields that left in their forms; of one that not every slice holds, how many do."""
+    said, slices = [], len(entry["slices"])
+    for each, held in zip(entry["terms"]["fields"], format_.held_counts(entry).values(), strict=True):
+        some = "" if held == slices else f", of {held} of {slices}"
+        said.append(f"{each['name']} ({each['transform']}{some})")
+    return ", ".join(said)
+
+
 def _disclosure(entry: Mapping[str, Any]) -> str:
     terms = entry["terms"]
-    fields = ", ".join(f"{f['name']} ({f['transform']})" for f in terms["fields"])
+    fields = _fields(entry)
     return (
         f"{terms['recipient']} received {_persons(len(entry['slices']))} for {terms['purpose']} under"
         f" {terms['contract']} version {terms['contract_version']}: {fields}; to be deleted by"
@@ -103,7 +112,7 @@ def _case(entry: Mapping[str, Any]) -> str:
 
 def _release(entry: Mapping[str, Any]) -> str:
     terms = entry["terms"]
-    fields = ", ".join(f"{f['name']} ({f['transform']})" for f in terms["fields"])
+    fields = _fields(entry)
     approved = "in an emergency, approved by nobody" if entry["emergency"] else f"approved by {entry['second_person']}"
     return (
         f"{_persons(len(entry['slices']))} left under legal case {terms['contract']} ({entry['ground']}), released by"

@@ -84,15 +84,12 @@ class Core:
         """Open every slice of a verified disclosure.
 
         Raises:
-            SliceInvalid: one of them does not open; then none is returned.
+            SliceInvalid: one of them does not open, or holds other fields than the entry says; then none is returned.
         """
         opener, sealed = self._opener(verified.terms.contract), disclosure.SerializeToString()
-        try:
-            opened = [opener.open(verified.terms_bytes, disclosure.epoch, data) for data in disclosure.slices]
-        except SlussError as error:
-            raise SliceInvalid(error.detail) from None
         return [
-            OpenedPerson(handle_text(one.handle), one.values, verified.terms, verified.index, sealed) for one in opened
+            OpenedPerson(handle_text(one.handle), one.values, verified.terms, verified.index, sealed)
+            for one in verified.open(opener, disclosure)
         ]
 
     def open_stored(self, sealed: bytes) -> list[OpenedPerson]:

@@ -1,8 +1,9 @@
-"""What is verified of a disclosure before anything of it is opened. Pure.
+"""What is verified of a disclosure, before anything of it is opened and before anything of it is shown. Pure.
 
 1. the receipt proves that the entry is in the ledger, by a key of the profile
 2. the entry is a canonical disclosure, about the very contract, purpose and fields that were asked, for us
 3. the slices are the ones that the entry names, one by one
+4. once they are open: each holds the very fields that the entry says
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sluss.v1.legal_pb2 import Opening
 
     from broker.ledger.checkpoint import Checkpoint, Verifier
+    from broker.sealing import OpenedSlice, Opener
 
 SALT_SIZE = 32
 """Bytes of the salt of a sealed entry."""
@@ -60,6 +62,7 @@ class Verified:
         index: the entry's index in the ledger.
         checkpoint: the tree that the receipt stands on.
         note: its signed note.
+        holds: the names of the fields that the entry says each slice holds, slice by slice.
     """
 
     terms: Terms
@@ -67,6 +70,21 @@ class Verified:
     index: int
     checkpoint: Checkpoint
     note: str
+    holds: list[frozenset[str]]
+
+    def open(self, opener: Opener, disclosure: Disclosure) -> list[OpenedSlice]:
+        """Step 4: open every slice of the disclosure that was verified.
+
+        Raises:
+            SliceInvalid: one does not open, or holds more or less than the entry says; then none is returned.
+        """
+        try:
+            opened = [opener.open(self.terms_bytes, disclosure.epoch, data) for data in disclosure.slices]
+        except SlussError as error:
+            raise SliceInvalid(error.detail) from None
+        if [frozenset(one.values) for one in opened] != self.holds:
+            raise SliceInvalid("a slice does not hold the fields that the entry names")
+        return opened
 
 
 def verify_disclosure(
@@ -103,7 +121,7 @@ def verify_disclosure(
     _check_terms(terms, expected)
     # 3. the slices
     _check_slices(disclosure, entry)
-    return Verified(terms, terms_bytes, receipt.index, checkpoint, receipt.note)
+    return Verified(terms, terms_bytes, receipt.index, checkpoint, receipt.note, _holds(entry))
 
 
 def check_opening(opening: Opening, entry: bytes) -> bytes:
@@ -133,7 +151,7 @@ def _check_terms(terms: Terms, expected: Expectation) -> None:
         raise ReceiptInvalid("the entry names another contract")
     if expected.purpose is not None and terms.purpose != expected.purpose:
         raise ReceiptInvalid("the entry names another purpose")
-    # All of them, even if a person lacks one: the entry says what was asked and granted, the slice what there was.
+    # All of them, even if a person lacks one: the terms say what was asked and granted, `holds` what there was.
     if expected.fields is not None and {name for name, _ in terms.fields} != expected.fields:
         raise ReceiptInvalid("the entry names other fields than were asked for")
 
@@ -142,3 +160,8 @@ def _check_slices(disclosure: Disclosure, entry: dict[str, Any]) -> None:
     digests = entries.digest_texts([hashlib.sha256(data).digest() for data in disclosure.slices])
     if digests != [item["sha256"] for item in entry["slices"]]:
         raise SliceInvalid("the slices are not those that the entry names")
+
+
+def _holds(entry: dict[str, Any]) -> list[frozenset[str]]:
+    fields = entry["terms"]["fields"]
+    return [frozenset(entries.held_fields(fields, item["holds"])) for item in entry["slices"]]

@@ -84,10 +84,11 @@ def prove_row(row: pb.Received, verifier: Verifier) -> ProvenEntry:
     told = {
         "kind": RECEIVED_NAMES.get(row.kind),
         "authority": row.authority,
-        "fields": sorted(granted.field for granted in row.fields),
+        "fields": {granted.field: granted.transform for granted in row.fields},
+        "slice": row.slice_index if row.HasField("slice_index") else None,
         "ground": PURPOSES.get(row.ground, ""),
     }
-    if told != _says(proven.entry):
+    if told != _says(proven.entry, row):
         raise ReceiptInvalid(f"a row of the accounting says something else than its entry, {row.entry_index}")
     return proven
 
@@ -97,13 +98,15 @@ def _at(proven: ProvenEntry, index: int) -> None:
         raise ReceiptInvalid("the receipt is of another place in the ledger")
 
 
-def _says(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What an entry says of what a row tells; everything of an elsewhere release stands beside its terms."""
-    terms = entry.get("terms", {})
-    fields = [field["name"] for field in terms["fields"]] if terms else sorted(entry.get("fields", ()))
+def _says(entry: Mapping[str, Any], row: pb.Received) -> dict[str, Any]:
+    """What an entry says of what a row tells, by the slice that the row names; a release elsewhere has none."""
+    terms, slices = entry.get("terms", {}), entry.get("slices", ())
+    one = slices[row.slice_index] if row.slice_index < len(slices) else None
+    fields = {} if one is None else entries.held_fields(terms["fields"], one["holds"])
     return {
         "kind": entry["type"],
         "authority": terms.get("contract") or entry.get("case", ""),
-        "fields": fields,
+        "fields": fields if terms else dict.fromkeys(entry.get("fields", ()), ""),
+        "slice": row.slice_index if one else None,
         "ground": entry.get("ground", ""),
     }

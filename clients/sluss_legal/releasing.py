@@ -23,7 +23,6 @@ from sluss_client.heads import CheckpointFile, Heads
 from sluss_client.retry import Retry
 from sluss_client.watch import Expectation, Verified, verify_disclosure
 
-from broker.errors import SlussError
 from broker.sealing import Opener
 from sluss_legal.stream_file import StreamFile
 from sluss_legal.words import PURPOSES
@@ -75,13 +74,9 @@ class Part:
         """What is in it.
 
         Raises:
-            SliceInvalid: a slice does not open; then nothing is returned.
+            SliceInvalid: a slice does not open, or holds other fields than the entry says; then nothing is returned.
         """
-        disclosure = self.sent.disclosure
-        try:
-            opened = [opener.open(self.verified.terms_bytes, disclosure.epoch, data) for data in disclosure.slices]
-        except SlussError as error:
-            raise SliceInvalid(error.detail) from None
+        opened = self.verified.open(opener, self.sent.disclosure)
         return [Person(id_, one.values) for id_, one in zip(self.sent.person_ids, opened, strict=True)]
 
 

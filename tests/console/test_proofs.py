@@ -36,6 +36,7 @@ def test_an_accounting_is_shown_proven_and_in_words(row, anna):
         {"entry_index": 0},
         {"kind": pb.RECEIVED_KIND_RELEASE},
         {"entry": b"{}"},
+        {"slice_index": 1},
     ],
 )
 @pytest.mark.parametrize("path", ["", "/accounting.csv"])
@@ -46,6 +47,20 @@ def test_a_row_that_its_entry_does_not_bear_out_is_not_shown(row, anna, lie, pat
     assert status == 502
     assert UNPROVEN in body
     assert "Acme Pay AB" not in body
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"email": "masked", "phone": "full"}, {"phone": "masked"}, {"email": "full"}], ids=str
+)
+def test_a_row_of_other_fields_than_the_slice_holds_is_not_shown(row, anna, fields):
+    del row.fields[:]
+    row.fields.extend(contract_pb2.FieldGrant(field=name, transform=form) for name, form in fields.items())
+    assert anna.get(f"/persons/{ASA}")[0] == 502
+
+
+def test_a_row_that_names_no_slice_is_not_shown(row, anna):
+    row.ClearField("slice_index")
+    assert anna.get(f"/persons/{ASA}")[0] == 502
 
 
 def test_a_report_of_another_tree_is_not_shown(team, anna, monkeypatch):

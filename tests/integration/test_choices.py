@@ -113,13 +113,14 @@ def test_a_third_party_gets_the_channels_that_were_opted_in(scene):
     assert scene.got(person, "partners.post") is None
 
 
-def test_what_is_kept_back_is_in_the_entry_as_if_it_were_not_on_record(lite):
+def test_what_is_kept_back_is_in_the_terms_and_the_entry_says_that_the_slice_lacks_it(lite):
     without = lite.person(customer_number="K-without")
     lite.choose(without, "offers", "out", "email")
     handle = lite.world.handle(lite.contract, without)
     answer = lite.world.disclose(lite.acme, lite.contract, [handle], purpose="offers", fields=FIELDS)
-    named = [each["name"] for each in lite.of_type("disclosure")[-1]["terms"]["fields"]]
-    assert named == sorted(FIELDS)
+    said = lite.of_type("disclosure")[-1]
+    assert [each["name"] for each in said["terms"]["fields"]] == ["address.city", "email", "mobile", "name.given"]
+    assert [each["holds"] for each in said["slices"]] == ["1011"]
     assert "email" not in lite.world.opened(answer)[handle]
 
 

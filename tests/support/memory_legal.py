@@ -176,13 +176,21 @@ class MemoryLegal:
         epoch = self.epochs.setdefault((case.case_id, key.id), sealing.new_epoch(case.case_id, key))
         terms = self.terms(case, epoch)
         sealer = sealing.Sealer(epoch, entries.canonical(terms))
-        slices = [sealer.seal(sha256(person.encode()).digest()[:16], self.values(person, case)) for person in persons]
+        values = [self.values(person, case) for person in persons]
+        slices = [
+            sealer.seal(sha256(person.encode()).digest()[:16], held)
+            for person, held in zip(persons, values, strict=True)
+        ]
         entry = entries.release(
             system_clock(),
             terms,
             [
-                (sha256(person.encode()).digest(), sha256(data).digest())
-                for person, data in zip(persons, slices, strict=True)
+                entries.Slice(
+                    sha256(person.encode()).digest(),
+                    sha256(data).digest(),
+                    entries.holds({at for at, *_ in held}, len(terms["fields"])),
+                )
+                for person, data, held in zip(persons, slices, values, strict=True)
             ],
             0,
             ground=terms["purpose"],
@@ -194,8 +202,8 @@ class MemoryLegal:
         part.disclosure.entry, part.disclosure.epoch = entry, epoch.blob
         part.disclosure.slices.extend(slices)
         index = self.append(entry, case, part.opening if case.secrecy.state == pb.SECRECY_STATE_HIDDEN else None)
-        for person in persons:
-            self.receive(person, case, index, part, terms)
+        for place, person in enumerate(persons):
+            self.receive(person, case, index, part, terms, place)
         return index, part
 
     def append(self, entry, case, opening):
@@ -232,13 +240,14 @@ class MemoryLegal:
         record = self.persons[person]
         return [(at, name, record[name].encode()) for at, name in enumerate(names) if name in record]
 
-    def receive(self, person, case, index, part, terms):
+    def receive(self, person, case, index, part, terms, place):
         row = pb.Received(
             at=terms["issued"],
             kind=pb.RECEIVED_KIND_RELEASE,
             recipient_name=case.requester.name,
             recipient_address=case.requester.address,
-            fields=case.scope.fields,
+            fields=[granted for granted in case.scope.fields if granted.field in self.persons[person]],
+            slice_index=place,
             purpose=terms["purpose"],
             ground=case.ground,
             authority=case.case_id,
@@ -269,13 +278,14 @@ class MemoryLegal:
             "retain_until": today(30),
             "v": 1,
         }
-        entry = entries.disclosure(system_clock(), terms, [(bytes(32), bytes(32))], 0)
+        entry = entries.disclosure(system_clock(), terms, [entries.Slice(bytes(32), bytes(32), "1" * len(fields))], 0)
         row = pb.Received(
             at=at,
             kind=pb.RECEIVED_KIND_DISCLOSURE,
             recipient_name="Acme Pay AB",
             recipient_address="Storgatan 1, Stockholm",
             fields=fields,
+            slice_index=0,
             purpose=terms["purpose"],
             authority=terms["contract"],
             entry_index=self.ledger.append(entry),

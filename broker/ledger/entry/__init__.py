@@ -6,7 +6,7 @@ One file per family of types; which members and words a type has stands in `shap
 """
 
 from broker.ledger.entry.aggregates import aggregate
-from broker.ledger.entry.disclosures import disclosure, refusal, refusals
+from broker.ledger.entry.disclosures import disclosure, held_counts, held_fields, holds, refusal, refusals
 from broker.ledger.entry.files import complaint, compromise
 from broker.ledger.entry.form import (
     DIGEST,
@@ -16,12 +16,14 @@ from broker.ledger.entry.form import (
     TYPES,
     VERSION,
     Columns,
+    Slice,
     base64url,
     canonical,
     columns,
     digest_texts,
     good_fields,
     parse,
+    slice_list,
 )
 from broker.ledger.entry.legal import SEALED_LABEL, case, release, release_elsewhere, sealed, sealed_commitment
 from broker.ledger.entry.obligations import obligation, owed
@@ -41,6 +43,7 @@ __all__ = [
     "VERSION",
     "Chosen",
     "Columns",
+    "Slice",
     "acceptance",
     "aggregate",
     "base64url",
@@ -59,7 +62,10 @@ __all__ = [
     "erasure",
     "genesis",
     "good_fields",
+    "held_counts",
+    "held_fields",
     "hold",
+    "holds",
     "key",
     "obligation",
     "owed",
@@ -72,5 +78,6 @@ __all__ = [
     "release_elsewhere",
     "sealed",
     "sealed_commitment",
+    "slice_list",
     "trace",
 ]

@@ -25,11 +25,23 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 DIGEST = "[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"
 """A pattern of 32 bytes in base64url without padding."""
 _DIGEST = re.compile(DIGEST)
+_HOLDS = re.compile("[01]+")
 
 TYPES = frozenset(SHAPES)
 """Every entry type of version 1."""
 SLICED = frozenset({"disclosure", "release"})
 """The types that stand for slices."""
+
+
+class Slice(NamedTuple):
+    """What an entry says of one slice: the person's commitment and the SHA-256 of its bytes, 32 bytes each.
+
+    `holds` has a digit for each field of the terms, in their order: 1 if the slice holds it, 0 if not.
+    """
+
+    person: bytes
+    sha256: bytes
+    holds: str
 
 
 class Columns(NamedTuple):
@@ -89,6 +101,20 @@ def digest_texts(digests: Sequence[bytes]) -> list[str]:
     return [text[i : i + 43] for i in range(0, len(text), 44)]
 
 
+def slice_list(slices: Sequence[Slice]) -> list[dict[str, str]]:
+    """The member `slices` of an entry.
+
+    Raises:
+        SlussError: MALFORMED, if a commitment or a SHA-256 is not 32 bytes long.
+    """
+    persons = digest_texts([each.person for each in slices])
+    digests = digest_texts([each.sha256 for each in slices])
+    return [
+        {"holds": each.holds, "person": person, "sha256": sha}
+        for each, person, sha in zip(slices, persons, digests, strict=True)
+    ]
+
+
 def base64url(data: bytes) -> str:
     """Base64url without padding (RFC 4648, section 5)."""
     return b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
@@ -143,7 +169,7 @@ def _check_members(entry: dict[str, Any]) -> None:
     _check_words(kind, entry)
     if kind in SLICED:
         _check_terms(entry["terms"])
-        _check_slices(entry["slices"])
+        _check_slices(entry["slices"], len(entry["terms"]["fields"]))
     elif kind == "refusals":
         _check_counts(entry["counts"])
     for member in NAMES.get(kind, ()):
@@ -183,14 +209,16 @@ def good_fields(data: bytes) -> bool:
     return names == sorted(set(names))
 
 
-def _check_slices(slices: list[Any]) -> None:
+def _check_slices(slices: list[Any], fields: int) -> None:
     if not 1 <= len(slices) <= MAX_SLICES:
         raise _malformed("a disclosure has 1 to 256 slices")
     for item in slices:
         if type(item) is not dict or _shape(item) != SLICE:
-            raise _malformed("a slice of a disclosure is not a person's commitment and a SHA-256")
+            raise _malformed("a slice of a disclosure is not a person's commitment, a SHA-256 and what it holds")
         if not (_DIGEST.fullmatch(item["person"]) and _DIGEST.fullmatch(item["sha256"])):
             raise _malformed("a slice's commitment or SHA-256 is not 32 bytes in base64url")
+        if len(item["holds"]) != fields or not _HOLDS.fullmatch(item["holds"]):
+            raise _malformed("what a slice holds is not a 0 or a 1 for each field of the terms")
 
 
 def _check_strings(items: list[Any]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from broker.ledger.entry.form import base64url, digest_texts, make
+from broker.ledger.entry.form import base64url, digest_texts, make, slice_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from broker.ledger.entry.form import Slice
 
 SEALED_LABEL = b"sluss/v1 sealed entry\x00"
 
@@ -59,7 +60,7 @@ def case(
 def release(
     at: int,
     terms: Mapping[str, Any],
-    slices: Sequence[tuple[bytes, bytes]],
+    slices: Sequence[Slice],
     unavailable: int,
     *,
     ground: str,
@@ -71,13 +72,10 @@ def release(
 
     In an emergency nobody had approved, and `second_person` is empty.
     """
-    persons = digest_texts([commitment for commitment, _ in slices])
-    digests = digest_texts([digest for _, digest in slices])
-    listed = [{"person": person, "sha256": sha} for person, sha in zip(persons, digests, strict=True)]
     return make(
         "release",
         at,
-        slices=listed,
+        slices=slice_list(slices),
         terms=terms,
         unavailable=unavailable,
         ground=ground,

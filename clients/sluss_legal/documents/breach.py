@@ -151,8 +151,9 @@ def document(about: Breach, tongue: Tongue) -> Document:
         Heading(say(N_("Contact"))),
         Text(_written(about, "contact", tongue)),
         Heading(say(N_("How this was computed"))),
-        Text(say(N_("From the entries of the ledger {ledger} in the suspect window, by index. Persons who were erased"
-                    " since are not counted. Releases that are secret are left out."), ledger=about.origin)),
+        Text(say(N_("From the entries of the ledger {ledger} in the suspect window, by index. Of persons who were"
+                    " erased since, nobody can tell which records were of the same one. Releases that are secret are"
+                    " left out."), ledger=about.origin)),
     ]  # fmt: skip
     return Document(
         language=tongue.language,
@@ -221,6 +222,8 @@ def _counts(about: Breach, tongue: Tongue) -> dict[str, str]:
     return {
         say(N_("Persons still on record")): str(facts.persons),
         say(N_("Records")): str(facts.records),
+        say(N_("Records of persons erased since")): str(facts.erased_records),
+        say(N_("Persons concerned, at most")): str(facts.persons + facts.erased_records),
         say(N_("Disclosures")): str(facts.disclosures),
         say(N_("Recipients")): ", ".join(facts.recipients),
     }

@@ -572,12 +572,17 @@ class GetFactsSheetResponse(_message.Message):
     MEASURES_FIELD_NUMBER: _builtins.int
     CUT_OFF_FIELD_NUMBER: _builtins.int
     BY_CATEGORY_FIELD_NUMBER: _builtins.int
+    ERASED_RECORDS_FIELD_NUMBER: _builtins.int
     persons: _builtins.int
     """Different persons concerned who are still on record."""
     records: _builtins.int
     """Records disclosed in the window."""
     disclosures: _builtins.int
     """Disclosures in the window."""
+    erased_records: _builtins.int
+    """Those of the records whose persons were erased since. Each may be of another person: at most `persons` and so many
+    more are concerned.
+    """
     @_builtins.property
     def report(self) -> Global___CompromiseReport:
         """The report, with awareness and the deadline."""
@@ -588,7 +593,7 @@ class GetFactsSheetResponse(_message.Message):
 
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The fields disclosed, in order."""
+        """The fields that at least one person's slice held, in order."""
 
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -619,10 +624,11 @@ class GetFactsSheetResponse(_message.Message):
         measures: _abc.Iterable[Global___FileEvent] | None = ...,
         cut_off: _abc.Iterable[Global___SuspectEntry] | None = ...,
         by_category: _abc.Iterable[Global___CategoryFields] | None = ...,
+        erased_records: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_category", b"by_category", "categories", b"categories", "cut_off", b"cut_off", "disclosures", b"disclosures", "fields", b"fields", "measures", b"measures", "persons", b"persons", "recipients", b"recipients", "records", b"records", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_category", b"by_category", "categories", b"categories", "cut_off", b"cut_off", "disclosures", b"disclosures", "erased_records", b"erased_records", "fields", b"fields", "measures", b"measures", "persons", b"persons", "recipients", b"recipients", "records", b"records", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

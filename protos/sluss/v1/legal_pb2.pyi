@@ -1791,6 +1791,7 @@ class Received(_message.Message):
     ENTRY_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
     OPENING_FIELD_NUMBER: _builtins.int
+    SLICE_INDEX_FIELD_NUMBER: _builtins.int
     at: _builtins.str
     """When; for a release made elsewhere, the day."""
     kind: Global___ReceivedKind.ValueType
@@ -1813,9 +1814,15 @@ class Received(_message.Message):
     """The entry as the ledger holds it, canonical JSON; of one that was hidden that is the sealed one."""
     receipt: _builtins.str
     """c2sp.org/tlog-proof@v1."""
+    slice_index: _builtins.int
+    """The place of the person's slice in the entry, from 0; its `holds` says which fields it holds. None of a release made
+    elsewhere.
+    """
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[_contract_pb2.FieldGrant]:
-        """Field names with their forms."""
+        """Names of the fields that were in the person's slice, with their forms. A field that the entry's terms name and that
+        is not here had no value, or the person's choice kept it back.
+        """
 
     @_builtins.property
     def instrument(self) -> Global___Instrument:
@@ -1842,12 +1849,15 @@ class Received(_message.Message):
         entry: _builtins.bytes = ...,
         receipt: _builtins.str = ...,
         opening: Global___Opening | None = ...,
+        slice_index: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["instrument", b"instrument", "opening", b"opening"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_slice_index", b"_slice_index", "instrument", b"instrument", "opening", b"opening", "slice_index", b"slice_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "authority", b"authority", "entry", b"entry", "entry_index", b"entry_index", "fields", b"fields", "ground", b"ground", "instrument", b"instrument", "kind", b"kind", "opening", b"opening", "purpose", b"purpose", "receipt", b"receipt", "recipient_address", b"recipient_address", "recipient_name", b"recipient_name", "retain_until", b"retain_until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_slice_index", b"_slice_index", "at", b"at", "authority", b"authority", "entry", b"entry", "entry_index", b"entry_index", "fields", b"fields", "ground", b"ground", "instrument", b"instrument", "kind", b"kind", "opening", b"opening", "purpose", b"purpose", "receipt", b"receipt", "recipient_address", b"recipient_address", "recipient_name", b"recipient_name", "retain_until", b"retain_until", "slice_index", b"slice_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__slice_index: _TypeAlias = _typing.Literal["slice_index"]  # noqa: Y015
+    _WhichOneofArgType__slice_index: _TypeAlias = _typing.Literal["_slice_index", b"_slice_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slice_index) -> _WhichOneofReturnType__slice_index | None: ...
 
 Global___Received: _TypeAlias = Received  # noqa: Y015
 

@@ -22,7 +22,7 @@ TERMS = {
 }
 ENTRIES = {
     "disclosure": (
-        entry.disclosure(NOW, TERMS, [(D, D), (D, D)], 1),
+        entry.disclosure(NOW, TERMS, [entry.Slice(D, D, "11"), entry.Slice(D, D, "10")], 1),
         [
             "subcontractor/acme-pay",
             "2 persons",
@@ -105,7 +105,7 @@ ENTRIES = {
         entry.release(
             NOW,
             {**TERMS, "contract": "L-2026-0001", "recipient": "authority/l-2026-0001"},
-            [(D, D)],
+            [entry.Slice(D, D, "11")],
             0,
             ground="legal.process",
             by="legal/anna",

@@ -147,9 +147,15 @@ class MemoryBroker:
             "v": 1,
         }
         sealer = sealing.Sealer(epoch, entries.canonical(terms))
-        slices = [sealer.seal(self.handles[person], self.values(person, request.fields)) for person in persons]
-        digests = [(bytes(32), hashlib.sha256(data).digest()) for data in slices]
-        data = entries.disclosure(system_clock(), terms, digests, 0)
+        values = [self.values(person, request.fields) for person in persons]
+        slices = [sealer.seal(self.handles[person], held) for person, held in zip(persons, values, strict=True)]
+        listed = [
+            entries.Slice(
+                bytes(32), hashlib.sha256(data).digest(), entries.holds({at for at, *_ in held}, len(terms["fields"]))
+            )
+            for data, held in zip(slices, values, strict=True)
+        ]
+        data = entries.disclosure(system_clock(), terms, listed, 0)
         return self.ledger.append(data), data, epoch, slices
 
     def values(self, person, fields):

@@ -46,6 +46,10 @@ def set_slices(change):
     return lie
 
 
+def set_holds(digits):
+    return other_entry(lambda entry: entry["slices"][0].__setitem__("holds", digits))
+
+
 def flip_receipt(_broker, reply):
     reply.disclosures[0].receipt = reply.disclosures[0].receipt.replace("index 1", "index 0")
 
@@ -111,6 +115,9 @@ LIES = {
     ),
     "onward transfer allowed": (set_term("onward_transfer", "allowed"), errors.ReceiptInvalid),
     "longer retention in the entry than sealed": (set_term("retain_until", "2036-01-01"), errors.SliceInvalid),
+    "a slice said to hold less": (set_holds("10"), errors.SliceInvalid),
+    "a slice said to hold another field": (set_holds("01"), errors.SliceInvalid),
+    "holds of another length": (set_holds("111"), errors.ReceiptInvalid),
     "an altered slice": (set_slices(lambda s: [s[0][:-1] + b"\0", *s[1:]]), errors.SliceInvalid),
     "a slice left out": (set_slices(lambda s: s[1:]), errors.SliceInvalid),
     "slices swapped": (set_slices(lambda s: s[::-1]), errors.SliceInvalid),

@@ -70,6 +70,14 @@ def test_a_member_more_or_less_or_of_another_type_is_refused(kind):
         ENTRIES["disclosure"].replace(b'"name":"phone"', b'"name":"email"'),
         ENTRIES["disclosure"].replace(b'"transform":"full"', b'"transform":"full","x":"y"'),
         ENTRIES["disclosure"].replace(b'"v":1},"type"', b'"v":2},"type"'),
+        *(
+            ENTRIES["disclosure"].replace(b'"holds":"11"', b'"holds":"%b"' % digits)
+            for digits in (b"", b"1", b"111", b"12", b"1 ", b"\xd9\xa1\xd9\xa1")
+        ),
+        disclosure(persons=3).replace(b'"holds":"11"', b'"holds":"1"', 1),
+        disclosure(persons=2).replace(b'"holds":"11"', b'"holds":"1"', 1).replace(b'"holds":"11"', b'"holds":"111"'),
+        ENTRIES["release"].replace(b'"holds":"10"', b'"holds":"101"'),
+        ENTRIES["disclosure"].replace(b'"holds":"11",', b""),
         ENTRIES["refusals"].replace(b":7", b":null"),
         ENTRIES["refusal"].replace(b'["email"]', b"[1]"),
     ],

@@ -45,8 +45,13 @@ class Now:
 
 def disclosure(number: int = 0, persons: int = 1, at: int = START, **changes: object) -> bytes:
     """A disclosure whose bytes differ by `number`."""
-    slices = [(sha256(b"p%d/%d" % (number, i)).digest(), sha256(b"s%d" % i).digest()) for i in range(persons)]
-    return entry.disclosure(at, {**TERMS, **changes}, slices, 0)
+    terms = {**TERMS, **changes}
+    whole = "1" * len(terms["fields"])
+    slices = [
+        entry.Slice(sha256(b"p%d/%d" % (number, i)).digest(), sha256(b"s%d" % i).digest(), whole)
+        for i in range(persons)
+    ]
+    return entry.disclosure(at, terms, slices, 0)
 
 
 METHOD = "/sluss.v1.DisclosureService/Disclose"
@@ -79,7 +84,7 @@ def every_type() -> dict[str, bytes]:
         entry.release(
             START,
             {**TERMS, "contract": "L-2026-0001", "onward_transfer": "as_law_requires"},
-            [(digest, digest)],
+            [entry.Slice(digest, digest, "10")],
             0,
             ground="legal.process",
             by="legal/anna",
