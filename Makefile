@@ -19,10 +19,10 @@ demo: $(READY)
 	$(BIN)/sluss demo $(ARGS)
 
 test: $(READY)
-	$(BIN)/pytest $(TOGETHER)
+	$(BIN)/pytest $(TOGETHER) $(ARGS)
 
 campaign: $(READY)
-	$(BIN)/pytest $(TOGETHER) --campaign
+	$(BIN)/pytest $(TOGETHER) --campaign $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks

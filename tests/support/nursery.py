@@ -1,10 +1,10 @@
 """`sluss` commands as processes of their own that start at once: forked from a process that has imported the program.
 
 Of the time that `sluss serve` takes to listen, nine tenths are imports, and the tests start brokers by the hundred. The
-nursery is a process without threads that imports what a broker needs and then does nothing but fork. What it forks is a
-process like any other, that can be signalled, killed and limited; it runs the command's own entry point on its own
-words, environment and files. How a person starts a broker, from nothing, is tested where it says `start_anew`, by the
-walk, the demo and the tests of the operator's verbs.
+nursery is a process without threads that imports what brokers, consoles and commands need, and then only forks. What it
+forks is a process like any other, that can be signalled, killed and limited; it runs the command's own entry point on
+its own words, environment and files. How a person starts a broker, from nothing, is tested where it says `start_anew`,
+by the walk, the demo and the tests of the operator's verbs.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 
 LONGEST = 1 << 20
 CODE = struct.Struct("!i")
+THREADS = Path("/proc/self/task")
 
 
 class Forked:
@@ -78,7 +79,7 @@ class Nursery:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._guard = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.nursery", str(theirs.fileno())], pass_fds=[theirs.fileno()]
+            [sys.executable, "-u", "-m", "tests.support.nursery", str(theirs.fileno())], pass_fds=[theirs.fileno()]
         )
         theirs.close()
         atexit.register(self.close)
@@ -110,6 +111,21 @@ def start(words, log, environment=None):
     return nursery().start(words, log, log, {**os.environ, **(environment or {})})
 
 
+def start_telling(words):
+    """Starts `sluss WORDS`, forked from the nursery; gives a `Forked` and the stream of all that it prints."""
+    told, telling = os.pipe()
+    with os.fdopen(telling, "wb", buffering=0) as writing:
+        process = nursery().start(words, writing, writing, dict(os.environ))
+    return process, os.fdopen(told, encoding="utf-8")
+
+
+def start_anew_telling(words):
+    """The same with a new Python that imports what it needs, as a person starts it."""
+    command = [sys.executable, "-u", "-m", "sluss_cli", *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return process, process.stdout
+
+
 def run(words, timeout=60):
     """Runs `sluss WORDS`, forked from the nursery, to its end, as `subprocess.run` would capture it."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
@@ -129,8 +145,9 @@ def start_anew(words, log, environment=None):
     return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
 
 
-def _import_what_a_broker_needs():
+def _import_what_they_need():
     import sluss_cli.main  # noqa: F401, PLC0415 - not in the workers that a broker spawns
+    import sluss_legal.web.serve  # noqa: F401, PLC0415
     import uvloop  # noqa: F401, PLC0415
 
     import broker.app  # noqa: PLC0415
@@ -157,7 +174,7 @@ def fork_until_closed(line):
             message, files, _, _ = socket.recv_fds(line, LONGEST, 3)
             if not message:
                 break
-            if len([*Path("/proc/self/task").iterdir()]) > 1:
+            if THREADS.is_dir() and len([*THREADS.iterdir()]) > 1:
                 raise RuntimeError("an import started a thread: what is forked now could hang")
             pid = os.fork()
             if not pid:
@@ -198,7 +215,7 @@ def _become(asked, out, errors):
 
 def main():
     line = socket.socket(fileno=int(sys.argv[1]))
-    _import_what_a_broker_needs()
+    _import_what_they_need()
     gc.collect()
     gc.freeze()
     words = fork_until_closed(line)
