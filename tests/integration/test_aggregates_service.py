@@ -16,6 +16,7 @@ from tests.faults.siege import verifier_of
 from tests.integration.bad_input import refused
 from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
+from tests.support.nursery import start_anew
 
 PEOPLE = 300
 EVENT = "advertisement.visited"
@@ -409,7 +410,7 @@ def test_a_broker_without_opendp_names_the_reason_and_does_the_rest(tmp_path):
     hiding.mkdir()
     (hiding / "sitecustomize.py").write_text('import sys\nsys.modules["opendp"] = None\n')
     paths = ":".join([str(hiding), *filter(None, sys.path)])
-    with BrokerProcess(tmp_path / "home", environment={"PYTHONPATH": paths}) as bare:
+    with BrokerProcess(tmp_path / "home", environment={"PYTHONPATH": paths}, begin=start_anew) as bare:
         contract = sign(bare, counted())
         told = refused(stub(bare).QueryAggregate, question(contract))
         assert (told.code, told.reason) == ("UNIMPLEMENTED", "AGGREGATES_NOT_INSTALLED")

@@ -3,7 +3,6 @@
 import csv
 import re
 import shutil
-import socket
 import stat
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from sluss_client.profile import Profile
 from broker.demo.population import persons, write_csv
 from broker.ledger.receipt import verify_receipt
 from tests.support import sluss_command
+from tests.support.broker import free_port
 
 COUNT = 600
 ACME = "subcontractor/acme-pay"
@@ -66,9 +66,7 @@ class Place:
                 broker.terminate()
 
     def found(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            listen = f"127.0.0.1:{probe.getsockname()[1]}"
+        listen = f"127.0.0.1:{free_port()}"
         origin = ("--trust-domain", "example.com", "--origin", "example.com/sluss")
         self.run("init", "--home", self.home, *origin, "--listen", listen)
         self.run("certificate", "issue", "subcontractor", "acme-pay", "--out", self.acme, "--home", self.home)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -45,11 +46,24 @@ READY_S = 20
 PROFILES = ("operator/admin", "internal/import", "legal/anna", "privacy/team", "subcontractor/acme")
 
 
+_ports = itertools.cycle(range(10_000, 32_000))
+next(itertools.islice(_ports, os.getpid() * 367 % 22_000, None))
+
+
 def free_port():
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on now, and that this process was not given before.
+
+    Not one that the kernel would hand out: brokers share a port that is taken (SO_REUSEPORT) without a word, and a
+    broker of another test process may start on it before ours does. Each process begins at a place of its own.
+    """
+    for port in _ports:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
 
 
 class BrokerProcess:
