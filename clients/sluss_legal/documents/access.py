@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sluss_legal.dates import moment
-from sluss_legal.documents.accounting import field_text
+from sluss_legal.documents.accounting import fields_text
 from sluss_legal.documents.model import Document, Facts, Heading, Table, Text
 from sluss_legal.tongue import tongue_of
 from sluss_legal.words import N_
@@ -211,7 +211,7 @@ def _received(said: Mapping[str, Any], tongue: Tongue) -> Table:
         (
             moment(each["at"]),
             f"{each['recipient']}\n{each['address']}",
-            ", ".join(field_text(one["field"], one["transform"], tongue) for one in each["fields"]),
+            fields_text([(one["field"], one["transform"]) for one in each["fields"]], tongue),
             "\n".join((labels.get(each["purpose"], each["purpose"]), say(HOW.get(each["kind"], each["kind"])))),
             each["retain_until"],
             str(each["entry"]),

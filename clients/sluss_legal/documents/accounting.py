@@ -199,7 +199,7 @@ def _cells(row: pb.Received, tongue: Tongue) -> list[str]:
         tongue.say(words.RECEIVED.get(row.kind, str(row.kind))),
         row.recipient_name,
         row.recipient_address,
-        ", ".join(field_text(granted.field, granted.transform, tongue) for granted in row.fields),
+        fields_text([(granted.field, granted.transform) for granted in row.fields], tongue),
         purpose_text(row, tongue),
         row.authority,
         instrument_text(row.instrument, tongue) if row.HasField("instrument") else "",
@@ -214,6 +214,12 @@ def field_text(field: str, transform: str, tongue: Tongue) -> str:
     if transform in {"", _FULL}:
         return label
     return f"{label} ({tongue.say(words.TRANSFORMS.get(transform, transform))})"
+
+
+def fields_text(fields: Sequence[tuple[str, str]], tongue: Tongue) -> str:
+    """What left of a person, in a cell; of somebody who had none of the fields asked for, that the person is known."""
+    texts = [field_text(field, transform, tongue) for field, transform in fields]
+    return ", ".join(texts) or tongue.say(N_("No field; only that the person is on record"))
 
 
 def purpose_text(row: pb.Received, tongue: Tongue) -> str:

@@ -215,6 +215,20 @@ def test_an_accounting_says_who_what_when_why_and_where_it_is_proven(language, s
         assert word in shown or word.replace(" ", "") in shown.replace(" ", ""), word
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "No field; only that the person is on record"),
+        ("sv", "Ingen uppgift; bara att personen finns registrerad"),
+    ],
+)
+def test_an_accounting_says_so_when_no_field_left_but_the_person_was_on_record(language, said):
+    bare = row()
+    del bare.fields[:]
+    assert said in accounting.accounting("html", language, about(bare)).decode()
+    assert said not in accounting.accounting("html", language, about(row())).decode()
+
+
 @NEEDS_PDFTOTEXT
 def test_a_cover_sheet_says_what_why_under_which_instrument_and_which_clause():
     shown = words_of(pdf(cover.document(sheet(), tongue_of("en")), MADE))
