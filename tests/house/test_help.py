@@ -10,10 +10,10 @@ import sys
 
 import pytest
 import typer
-from sluss_cli.main import build
-from typer.testing import CliRunner
 
-APP = build()
+from tests.support import sluss_command
+
+APP = sluss_command.whole()
 
 
 def commands(command, path=()):
@@ -49,7 +49,7 @@ def test_every_help_starts_with_a_sentence_and_a_group_names_all_of_its_verbs(pa
     first = (command.help or "").strip().split("\n\n")[0]
     assert first.endswith((".", "..."))
     assert not MARKUP.search(f"{command.help} {command.epilog}"), "a word in brackets does not show"
-    shown = CliRunner().invoke(APP, [*path, "--help"])
+    shown = sluss_command.invoke(APP, [*path, "--help"])
     assert shown.exit_code == 0
     assert "Traceback" not in shown.output
     for name in getattr(command, "commands", {}):

@@ -25,7 +25,6 @@ from sluss.v1 import person_request_pb2 as pb
 from sluss_legal.documents import access
 from sqlalchemy import func, select
 from sqlmodel import SQLModel
-from typer.testing import CliRunner
 
 from broker.ids import parse_person
 from broker.ledger.rows import read_entries
@@ -33,6 +32,7 @@ from broker.operator.office import opened
 from broker.person_requests.access import DECIDED
 from broker.store import tables
 from broker.store.engine import reading
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import Team, in_days
 from tests.support.requests import RequestDesk
@@ -219,10 +219,10 @@ def test_another_document_is_no_export():
 
 
 def test_the_command_writes_closed_files_and_the_hand_over_ends_it(broker, request_, tmp_path):
-    from sluss_cli.main import build  # noqa: PLC0415 - slow to load
-
     def run(*line, code=0):
-        done = CliRunner().invoke(build(), ["--profile", str(broker.profile("privacy/team")), "--json", *line])
+        done = sluss_command.invoke(
+            sluss_command.clients(), ["--profile", str(broker.profile("privacy/team")), "--json", *line]
+        )
         assert done.exit_code == code, done.output
         return json.loads(done.stdout)
 

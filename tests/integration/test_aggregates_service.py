@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import uuid
 from datetime import UTC, date, datetime, timedelta
@@ -10,13 +11,13 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sluss.v1 import aggregate_pb2 as pb
 from sluss.v1 import aggregate_pb2_grpc, contract_pb2, person_pb2
-from sluss_cli import main
-from typer.testing import CliRunner
 
 from broker.ledger.receipt import verify_receipt
 from tests.faults.siege import verifier_of
 from tests.integration.bad_input import refused
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
+from tests.support.nursery import start_anew
 
 PEOPLE = 300
 EVENT = "advertisement.visited"
@@ -406,10 +407,10 @@ def test_the_sdk_proves_an_answer(broker):
 
 @pytest.fixture(scope="module")
 def run(broker):
-    app = main.build(plugins="")
-
     def sluss(*words, by=ACME):
-        result = CliRunner().invoke(app, ["aggregate", *map(str, words), "--profile", str(broker.profile(by))])
+        result = sluss_command.invoke(
+            sluss_command.clients(), ["aggregate", *words, "--profile", str(broker.profile(by))]
+        )
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         return result
 
@@ -520,7 +521,7 @@ def test_a_broker_without_opendp_names_the_reason_and_does_the_rest(tmp_path):
     hiding.mkdir()
     (hiding / "sitecustomize.py").write_text('import sys\nsys.modules["opendp"] = None\n')
     paths = ":".join([str(hiding), *filter(None, sys.path)])
-    with BrokerProcess(tmp_path / "home", environment={"PYTHONPATH": paths}) as bare:
+    with BrokerProcess(tmp_path / "home", environment={"PYTHONPATH": paths}, begin=start_anew) as bare:
         contract = sign(bare, counted())
         told = refused(stub(bare).QueryAggregate, question(contract))
         assert (told.code, told.reason) == ("UNIMPLEMENTED", "AGGREGATES_NOT_INSTALLED")

@@ -10,13 +10,12 @@ import pytest
 from babel.messages.extract import extract_from_file
 from sluss.v1 import compromise_pb2 as pb
 from sluss.v1 import compromise_pb2_grpc, legal_pb2
-from sluss_cli.main import build
 from sluss_client.errors import PermissionDenied
 from sluss_legal.documents import breach
 from sluss_legal.tongue import tongue_of
-from typer.testing import CliRunner
 
 from broker.ledger import entry
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import BO, Team, in_days
 
@@ -51,7 +50,7 @@ def report(broker):
 
 def sluss(broker, *words, code=0):
     home = str(broker.profile("privacy/team"))
-    done = CliRunner().invoke(build(), ["--profile", home, "--json", *words])
+    done = sluss_command.invoke(sluss_command.clients(), ["--profile", home, "--json", *words])
     assert done.exit_code == code, done.output
     return json.loads(done.stdout)
 

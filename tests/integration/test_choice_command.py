@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
+
+from tests.support import nursery
 
 
 def sluss(broker, *arguments, profile="internal/import", exits=0):
-    command = [sys.executable, "-m", "sluss_cli", "--json", "--profile", str(broker.profile(profile)), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    done = nursery.run(["--json", "--profile", broker.profile(profile), *arguments])
     assert done.returncode == exits, (done.stdout, done.stderr)
     return json.loads(done.stdout)
 

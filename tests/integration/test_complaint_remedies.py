@@ -11,11 +11,10 @@ import grpc
 import pytest
 from sluss.v1 import complaint_pb2 as pb
 from sluss.v1 import complaint_pb2_grpc, legal_pb2, person_pb2
-from sluss_cli.main import build
 from sluss_client.errors import from_rpc_error
-from typer.testing import CliRunner
 
 from broker.ledger.receipt import parse_receipt
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import BO, Team, in_days
 from tests.support.requests import RequestDesk
@@ -182,9 +181,9 @@ def test_statistics_are_csv_for_a_spreadsheet(broker, desk):
     year = desk.open(complainant="a caller").complaint_id[2:6]
     line = ["--profile", str(broker.profile("privacy/team")), "complaint", "statistics"]
     line += ["--from", f"{year}-01-01", "--until", f"{year}-12-31"]
-    done = CliRunner().invoke(build(), [*line, "--csv"])
+    done = sluss_command.invoke(sluss_command.clients(), [*line, "--csv"])
     assert done.exit_code == 0
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert set(rows[0]) == {"month", "kind", "outcome", "count", "overdue", "median_days"}
     assert any((row["kind"], row["outcome"]) == ("disclosure", "") and int(row["count"]) >= 1 for row in rows)
-    assert CliRunner().invoke(build(), ["--json", *line, "--csv"]).exit_code == 2
+    assert sluss_command.invoke(sluss_command.clients(), ["--json", *line, "--csv"]).exit_code == 2
