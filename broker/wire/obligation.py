@@ -87,7 +87,7 @@ def wanted(view: View, request: pb.ListObligationsRequest) -> Filter:
     if cause and not _CAUSE.fullmatch(cause):
         raise invalid("cause", "a request or a complaint, such as R-2026-0001 or K-2026-0001")
     contract = checks.text(request.contract_id, "contract_id", MAX_ID) if request.contract_id else ""
-    return Filter(recipient, frozenset(request.states), contract, cause, request.overdue)
+    return Filter(recipient, frozenset(request.states), contract, cause, request.overdue, request.escalated)
 
 
 def signed(
@@ -125,4 +125,5 @@ def recipient(report: RecipientReport) -> pb.RecipientReport:
         not_confirmed=report.not_confirmed,
         worst_days=report.worst_days,
         worst=report.worst,
+        escalated=report.escalated,
     )

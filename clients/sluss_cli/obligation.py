@@ -59,11 +59,18 @@ def list_(
     recipient: Annotated[str, typer.Option(help="Only of this recipient.", metavar="KIND/ID")] = "",
     cause: Annotated[str, typer.Option(help="Only those made for this request or complaint.", metavar="ID")] = "",
     overdue: Annotated[bool, typer.Option("--overdue", help="Only those past their deadline.")] = False,
+    escalated: Annotated[bool, typer.Option("--escalated", help="Only those that are overdue by far.")] = False,
     limit: Limit = 0,
 ) -> None:
     """List obligations: a subcontractor's own, or everybody's for the company."""
     request = pb.ListObligationsRequest(
-        states=state or (), contract_id=contract, recipient=recipient, cause=cause, overdue=overdue, page_size=PAGE
+        states=state or (),
+        contract_id=contract,
+        recipient=recipient,
+        cause=cause,
+        overdue=overdue,
+        escalated=escalated,
+        page_size=PAGE,
     )
     found, more = some(every(session.obligations.ListObligations, request, "obligations"), limit)
     session.output.result({"obligations": [document(each) for each in found]})
@@ -75,13 +82,15 @@ def list_(
                 each.instruction.replace("_", " "),
                 each.state.replace("_", " "),
                 each.due,
-                f"{each.days_overdue} days" if each.days_overdue else "",
+                _late(each),
                 each.contract_id,
                 each.recipient,
             )
             for each in found
         ],
-        empty="no such obligations" if any((state, contract, recipient, cause, overdue)) else "Nothing is owed.",
+        empty="no such obligations"
+        if any((state, contract, recipient, cause, overdue, escalated))
+        else "Nothing is owed.",
     )
     tell_more(session, len(found), more=more)
 
@@ -264,7 +273,10 @@ def report(
         print_csv(names, lines)
         return
     session.output.result({"today": reply.today, "recipients": lines})
-    columns = ("recipient", "waiting", "overdue", "worst_days", "worst", "unanswered", "answered", "not_confirmed")
+    columns = (
+        "recipient", "waiting", "overdue", "worst_days", "worst", "escalated", "delays_asked", "unanswered", "answered",
+        "not_confirmed",
+    )  # fmt: skip
     session.output.table(
         [name.replace("_", " ") for name in columns],
         [[line[name] for name in columns] for line in lines],
@@ -301,6 +313,11 @@ def _facts(each: pb.Obligation) -> dict[str, object]:
         "Escalated": moment(each.escalated_at) if each.escalated_at else "",
         "Close proposed by": each.close_proposed_by,
     }
+
+
+def _late(each: pb.Obligation) -> str:
+    days = f"{each.days_overdue} days" if each.days_overdue else ""
+    return f"{days}, escalated" if each.escalated_at and days else days
 
 
 def _line(each: Obligation) -> str:

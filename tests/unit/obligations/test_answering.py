@@ -11,9 +11,10 @@ from broker.clock import rfc3339
 from broker.contracts import Step
 from broker.errors import Reason, SlussError
 from broker.ledger.standing import Standing
-from broker.obligations import answering, chasing, retention, rows
+from broker.obligations import answering, chasing, report, retention, rows
 from broker.obligations.answering import Signed
 from broker.obligations.owing import ANSWER_DAYS, day_after
+from broker.obligations.report import Filter
 from broker.obligations.rules import BROKER
 from broker.obligations.statement import statement
 
@@ -144,6 +145,26 @@ def test_reminders_come_once_each_and_escalation_after_them(world, owed):
         "escalated",
         "unanswered",
     ]
+
+
+def test_what_was_escalated_is_listed_and_reported_until_it_is_answered(world, owed, caplog):
+    name = owed[world.acme.name]
+    at_once = -ANSWER_DAYS
+    world.ledger.run(lambda tx: chasing.chase(tx, [name], Standing(), (1,), at_once, lambda _contract: False))
+    assert f"{name} is overdue by far: {world.acme.name}" in caplog.text
+
+    def listed():
+        return world.desk.read(world.privacy.caller(), lambda view: report.listed(view, Filter(escalated=True), -1, 9))
+
+    def counted():
+        lines = world.desk.read(world.privacy.caller(), lambda view: report.by_recipient(view, "2020-01-01"))
+        return {line.recipient: line.escalated for line in lines}
+
+    assert [each.account.id for each in listed()] == [name]
+    assert counted() == {world.acme.name: 1, world.mail.name: 0}
+    attest(world, world.acme, name)
+    assert listed() == []
+    assert counted() == {world.acme.name: 0, world.mail.name: 0}
 
 
 def delete_by(world):
