@@ -15,13 +15,14 @@ from sluss_legal.documents import breach
 from sluss_cli.entry_text import moment, parse_entry, sentence
 from sluss_cli.legal.asking import Language, language_of, need
 from sluss_cli.listing import Limit, every, some, tell_more
+from sluss_cli.print_csv import Csv, not_both, print_csv
 from sluss_cli.problems import usage
 from sluss_cli.row_file import write_new
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.times import DAY_OR_TIME, first_moment, last_moment
 from sluss_cli.verb import group, verb
 
-app = group("Stolen credentials: report, list, show, disclosures, facts, reinstate, close.")
+app = group("Stolen credentials: report, list, show, disclosures, persons, facts, reinstate, close.")
 
 Report = Annotated[str, typer.Argument(help="The report, such as B-2026-0001.", metavar="REPORT")]
 Why = Annotated[str, typer.Option("--reason", help="Why; the ledger commits to it.", metavar="TEXT")]
@@ -170,6 +171,23 @@ def disclosures(session: Session, report: Report) -> None:
         [(each.entry_index, moment(str(said.get("at", ""))), sentence(said)) for each, said in entries],
         empty="nothing in the suspect window",
     )
+
+
+@verb(
+    app,
+    "persons",
+    examples=("sluss compromise persons B-2026-0001", "sluss compromise persons B-2026-0001 --csv > concerned.csv"),
+)
+def persons(session: Session, report: Report, *, as_csv: Csv = False) -> None:
+    """List whom to tell of the breach (GDPR Art. 34): the persons on record whose data left in the suspect window."""
+    not_both(session, as_csv=as_csv)
+    request = pb.ListConcernedPersonsRequest(report_id=report)
+    found = list(every(session.compromises.ListConcernedPersons, request, "person_ids"))
+    if as_csv:
+        print_csv(["person"], [{"person": each} for each in found])
+        return
+    session.output.result({"persons": found})
+    session.output.table(("person",), [(each,) for each in found], empty="nobody on record")
 
 
 @verb(

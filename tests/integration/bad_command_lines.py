@@ -138,7 +138,10 @@ LINES = {
         {"principal": "subcontractor/acme", "first": "2026-11-20", "how": "why"},
     ),
     "compromise list": ("legal", {}),
-    **{f"compromise {name}": ("legal", {"report": "B-2026-0001"}) for name in ("show", "disclosures", "facts")},
+    **{
+        f"compromise {name}": ("legal", {"report": "B-2026-0001"})
+        for name in ("show", "disclosures", "persons", "facts")
+    },
     **{f"compromise {name}": ("legal", {"report": "B-2026-0001", "reason": "why"}) for name in ("reinstate", "close")},
     "complaint open": (
         "legal",

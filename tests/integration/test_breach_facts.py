@@ -6,6 +6,7 @@ import json
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import grpc
 import pytest
 from babel.messages.extract import extract_from_file
 from sluss.v1 import compromise_pb2 as pb
@@ -154,3 +155,40 @@ def test_the_window_of_a_legal_credential_has_its_releases_and_never_a_hidden_on
     facts = sluss(broker, "compromise", "facts", report.report_id)
     assert (facts["persons"], facts["records"], facts["disclosures"]) == ("1", "1", "1")
     assert facts["recipients"] == [open_]
+
+
+def concerned(broker, report, size=0, kind="privacy/team"):
+    """Whom to tell, page by page."""
+    asking, found, token = compromise_pb2_grpc.CompromiseServiceStub(broker.channel(kind)), [], ""
+    while True:
+        request = pb.ListConcernedPersonsRequest(report_id=report, page_size=size, page_token=token)
+        page = asking.ListConcernedPersons(request, timeout=10)
+        found.append(list(page.person_ids))
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+def test_whom_to_tell_of_a_breach_are_those_whose_data_left_and_nobody_else(broker):
+    contract, client = broker.live_contract(subcontractor="subcontractor/told")
+    people = [broker.register(email=f"t{n}@example.com") for n in range(5)]
+    broker.register(email="untold@example.com")
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, *people))
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, people[0]))
+    found = reported(broker, principal="subcontractor/told").report_id
+    pages = concerned(broker, found, size=2)
+    told = [person for page in pages for person in page]
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert sorted(told) == sorted(people)
+    assert sluss(broker, "compromise", "persons", found) == {"persons": told}
+    line = ["--profile", str(broker.profile("privacy/team")), "compromise", "persons", found, "--csv"]
+    shown = sluss_command.invoke(sluss_command.clients(), line)
+    assert shown.stdout.splitlines() == ["person", *told]
+    with pytest.raises(grpc.RpcError) as refused:
+        concerned(broker, found, kind="operator/admin")
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_of_a_stolen_password_the_person_is_told(broker):
+    person = broker.register(email="losen@example.com")
+    assert concerned(broker, reported(broker, person_id=person).report_id) == [[person]]

@@ -146,14 +146,14 @@ def start_anew(words, log, environment=None):
 
 
 def _import_what_they_need():
-    import sluss_cli.main  # noqa: F401, PLC0415 - not in the workers that a broker spawns
-    import sluss_legal.web.serve  # noqa: F401, PLC0415
-    import uvloop  # noqa: F401, PLC0415
+    import sluss_cli.main  # noqa: F401, PLC0415 - loaded once, for all that is forked
+    import sluss_legal.web.serve  # noqa: F401, PLC0415 - loaded once, for all that is forked
+    import uvloop  # noqa: F401, PLC0415 - loaded once, for all that is forked
 
-    import broker.app  # noqa: PLC0415
-    import broker.cli  # noqa: PLC0415
-    import broker.operator.office  # noqa: PLC0415
-    import broker.workers  # noqa: F401, PLC0415
+    import broker.app  # noqa: PLC0415 - loaded once, for all that is forked
+    import broker.cli  # noqa: PLC0415 - loaded once, for all that is forked
+    import broker.operator.office  # noqa: PLC0415 - loaded once, for all that is forked
+    import broker.workers  # noqa: F401, PLC0415 - loaded once, for all that is forked
 
 
 def fork_until_closed(line):

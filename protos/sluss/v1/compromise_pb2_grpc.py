@@ -70,6 +70,11 @@ class CompromiseServiceStub:
                 request_serializer=sluss_dot_v1_dot_compromise__pb2.GetFactsSheetRequest.SerializeToString,
                 response_deserializer=sluss_dot_v1_dot_compromise__pb2.GetFactsSheetResponse.FromString,
                 _registered_method=True)
+        self.ListConcernedPersons = channel.unary_unary(
+                '/sluss.v1.CompromiseService/ListConcernedPersons',
+                request_serializer=sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsRequest.SerializeToString,
+                response_deserializer=sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsResponse.FromString,
+                _registered_method=True)
 
 
 class CompromiseServiceServicer:
@@ -128,6 +133,13 @@ class CompromiseServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListConcernedPersons(self, request, context):
+        """Lists whom to tell of the breach (GDPR Art. 34): the persons on record whose data left in the suspect window.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CompromiseServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -165,6 +177,11 @@ def add_CompromiseServiceServicer_to_server(servicer, server):
                     servicer.GetFactsSheet,
                     request_deserializer=sluss_dot_v1_dot_compromise__pb2.GetFactsSheetRequest.FromString,
                     response_serializer=sluss_dot_v1_dot_compromise__pb2.GetFactsSheetResponse.SerializeToString,
+            ),
+            'ListConcernedPersons': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConcernedPersons,
+                    request_deserializer=sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsRequest.FromString,
+                    response_serializer=sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -357,6 +374,33 @@ class CompromiseService:
             '/sluss.v1.CompromiseService/GetFactsSheet',
             sluss_dot_v1_dot_compromise__pb2.GetFactsSheetRequest.SerializeToString,
             sluss_dot_v1_dot_compromise__pb2.GetFactsSheetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConcernedPersons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluss.v1.CompromiseService/ListConcernedPersons',
+            sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsRequest.SerializeToString,
+            sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,8 @@ class CompromiseServiceStub:
     """
     GetFactsSheet: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.GetFactsSheetRequest, _compromise_pb2.GetFactsSheetResponse]
     """Computes the facts of a breach notice from the ledger."""
+    ListConcernedPersons: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.ListConcernedPersonsRequest, _compromise_pb2.ListConcernedPersonsResponse]
+    """Lists whom to tell of the breach (GDPR Art. 34): the persons on record whose data left in the suspect window."""
 
 @_typing.type_check_only
 class CompromiseServiceAsyncStub(CompromiseServiceStub):
@@ -77,6 +79,8 @@ class CompromiseServiceAsyncStub(CompromiseServiceStub):
     """
     GetFactsSheet: _aio.UnaryUnaryMultiCallable[_compromise_pb2.GetFactsSheetRequest, _compromise_pb2.GetFactsSheetResponse]  # type: ignore[assignment]
     """Computes the facts of a breach notice from the ledger."""
+    ListConcernedPersons: _aio.UnaryUnaryMultiCallable[_compromise_pb2.ListConcernedPersonsRequest, _compromise_pb2.ListConcernedPersonsResponse]  # type: ignore[assignment]
+    """Lists whom to tell of the breach (GDPR Art. 34): the persons on record whose data left in the suspect window."""
 
 class CompromiseServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stolen credentials: cut off at once, with what happened in the suspect window (POLICY 4; GDPR Art. 33)."""
@@ -141,5 +145,13 @@ class CompromiseServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_compromise_pb2.GetFactsSheetResponse, _abc.Awaitable[_compromise_pb2.GetFactsSheetResponse]]:
         """Computes the facts of a breach notice from the ledger."""
+
+    @_abc_1.abstractmethod
+    def ListConcernedPersons(
+        self,
+        request: _compromise_pb2.ListConcernedPersonsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_compromise_pb2.ListConcernedPersonsResponse, _abc.Awaitable[_compromise_pb2.ListConcernedPersonsResponse]]:
+        """Lists whom to tell of the breach (GDPR Art. 34): the persons on record whose data left in the suspect window."""
 
 def add_CompromiseServiceServicer_to_server(servicer: CompromiseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
