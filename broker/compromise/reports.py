@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from broker.case_files import File
-    from broker.desk import Change
+    from broker.desk import Change, View
 
 ROOM: Final = "compromise"
 REASON: Final = "reported as compromised"
@@ -90,7 +90,7 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
 
 
 def reinstate(change: Change, report_id: str, etag: str, why: str) -> tuple[File, int]:
-    """Unlock a person's credential.
+    """End a report's lock on a person's credential, which is unlocked once no other report locks it.
 
     Raises:
         SlussError: FILE_UNKNOWN, ETAG_STALE, FILE_WRONG_STATE if nothing is locked.
@@ -100,6 +100,9 @@ def reinstate(change: Change, report_id: str, etag: str, why: str) -> tuple[File
         raise _wrong(file, "reinstate", "no person's credential is locked by it")
     if file.person and locks.locked_by(change.connection, file.person) == file.id:
         locks.unlock(change.connection, file.person)
+        following = _also_locking(change, file)
+        if following is not None:
+            locks.lock(change.connection, file.person, following.id, following.opened_at)
     return case_files.write(change, file, "reinstated", why, body={**file.body, "locked": False})
 
 
@@ -185,6 +188,19 @@ def _retire(change: Change, principal: str) -> bool:
         entry.key(change.now_us, "retired", principal, bytes(row.id), row.suite, change.principal.name, REASON)
     )
     return True
+
+
+def _also_locking(view: View, file: File) -> File | None:
+    """The oldest other report that locks the same person's credential, as the ledger has it."""
+    others = select(case_files.FILE.c.id).where(
+        case_files.FILE.c.room == ROOM,
+        case_files.FILE.c.person == file.person,
+        case_files.FILE.c.state == "open",
+        case_files.FILE.c.id != file.id,
+    )
+    ids = view.connection.execute(others.order_by(case_files.FILE.c.number)).scalars().all()
+    found = (case_files.load(view, ROOM, each) for each in ids)
+    return next((each for each in found if each.body["locked"]), None)
 
 
 def _wrong(file: File, step: str, why: str) -> SlussError:

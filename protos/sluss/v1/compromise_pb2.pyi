@@ -63,7 +63,7 @@ class CompromiseReport(_message.Message):
     key_retired: _builtins.bool
     """Whether an encryption key was retired."""
     locked: _builtins.bool
-    """Whether a person's credential is still locked."""
+    """Whether this report still locks the person's credential."""
     etag: _builtins.str
     """The etag."""
     def __init__(
@@ -220,7 +220,7 @@ Global___ReportCompromiseResponse: _TypeAlias = ReportCompromiseResponse  # noqa
 
 @_typing.final
 class ReinstateCredentialRequest(_message.Message):
-    """Unlocks a person's credential."""
+    """Ends a report's lock on a person's credential."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -256,8 +256,11 @@ class ReinstateCredentialResponse(_message.Message):
 
     REPORT_FIELD_NUMBER: _builtins.int
     ENTRY_INDEX_FIELD_NUMBER: _builtins.int
+    STILL_LOCKED_BY_FIELD_NUMBER: _builtins.int
     entry_index: _builtins.int
     """The entry's index in the ledger."""
+    still_locked_by: _builtins.str
+    """Another report, by which the person's credential stays locked; empty if it is unlocked."""
     @_builtins.property
     def report(self) -> Global___CompromiseReport:
         """The report."""
@@ -267,10 +270,11 @@ class ReinstateCredentialResponse(_message.Message):
         *,
         report: Global___CompromiseReport | None = ...,
         entry_index: _builtins.int = ...,
+        still_locked_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_index", b"entry_index", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_index", b"entry_index", "report", b"report", "still_locked_by", b"still_locked_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

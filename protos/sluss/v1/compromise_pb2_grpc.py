@@ -86,7 +86,8 @@ class CompromiseServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReinstateCredential(self, request, context):
-        """Unlocks a person's credential. A revoked certificate never comes back: a new one is issued.
+        """Ends a report's lock on a person's credential, which is unlocked once no other report locks it. A revoked
+        certificate never comes back: a new one is issued.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,9 @@ class CompromiseServiceStub:
     An internal service may report a person's credential only, a subcontractor its own only.
     """
     ReinstateCredential: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.ReinstateCredentialRequest, _compromise_pb2.ReinstateCredentialResponse]
-    """Unlocks a person's credential. A revoked certificate never comes back: a new one is issued."""
+    """Ends a report's lock on a person's credential, which is unlocked once no other report locks it. A revoked
+    certificate never comes back: a new one is issued.
+    """
     CloseReport: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.CloseReportRequest, _compromise_pb2.CloseReportResponse]
     """Closes a report; a person's credential must have been reinstated."""
     GetReport: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.GetReportRequest, _compromise_pb2.GetReportResponse]
@@ -64,7 +66,9 @@ class CompromiseServiceAsyncStub(CompromiseServiceStub):
     An internal service may report a person's credential only, a subcontractor its own only.
     """
     ReinstateCredential: _aio.UnaryUnaryMultiCallable[_compromise_pb2.ReinstateCredentialRequest, _compromise_pb2.ReinstateCredentialResponse]  # type: ignore[assignment]
-    """Unlocks a person's credential. A revoked certificate never comes back: a new one is issued."""
+    """Ends a report's lock on a person's credential, which is unlocked once no other report locks it. A revoked
+    certificate never comes back: a new one is issued.
+    """
     CloseReport: _aio.UnaryUnaryMultiCallable[_compromise_pb2.CloseReportRequest, _compromise_pb2.CloseReportResponse]  # type: ignore[assignment]
     """Closes a report; a person's credential must have been reinstated."""
     GetReport: _aio.UnaryUnaryMultiCallable[_compromise_pb2.GetReportRequest, _compromise_pb2.GetReportResponse]  # type: ignore[assignment]
@@ -98,7 +102,9 @@ class CompromiseServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _compromise_pb2.ReinstateCredentialRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_compromise_pb2.ReinstateCredentialResponse, _abc.Awaitable[_compromise_pb2.ReinstateCredentialResponse]]:
-        """Unlocks a person's credential. A revoked certificate never comes back: a new one is issued."""
+        """Ends a report's lock on a person's credential, which is unlocked once no other report locks it. A revoked
+        certificate never comes back: a new one is issued.
+        """
 
     @_abc_1.abstractmethod
     def CloseReport(

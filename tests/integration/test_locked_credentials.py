@@ -1,0 +1,84 @@
+"""Reports of persons' passwords, and of credentials of subcontractors: what stays cut off, and what a retry repeats."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from broker import case_files
+from broker.compromise import locks, reports
+from broker.compromise.reports import ROOM, NewReport
+from broker.errors import Reason, SlussError
+from broker.person_requests import holdings
+from tests.support.world import World
+
+BEGIN = 1_767_225_600_000_000
+"""2026-01-01, in microseconds."""
+
+
+class Scene:
+    """A broker with a privacy team and an internal service."""
+
+    def __init__(self, engine, vault):
+        self.world = World(engine, vault)
+        self.team, self.inside = (self.world.actor(name) for name in ("privacy/team", "internal/import"))
+
+    def person(self):
+        return self.world.person(self.inside)
+
+    def report(self, person, by=None, request_id=None, **changed):
+        new = replace(NewReport("person", b"", "", person, BEGIN, BEGIN, BEGIN, "by phone"), **changed)
+        asked = request_id or uuid.uuid4().bytes
+        return self.change(lambda change: reports.report(change, new, asked)[0], by)
+
+    def reinstate(self, report):
+        held = self.load(report)
+        return self.change(lambda change: reports.reinstate(change, report.id, str(held.etag), "a new one")[0])
+
+    def load(self, report):
+        return self.change(lambda change: case_files.load(change, ROOM, report.id))
+
+    def change(self, work, by=None):
+        return self.world.desk.change((by or self.team).caller(), work)
+
+    def locked_by(self, person):
+        return self.change(lambda change: locks.locked_by(change.connection, person))
+
+    def refused(self, call, *given, **named):
+        with pytest.raises(SlussError) as caught:
+            call(*given, **named)
+        return caught.value.reason
+
+
+@pytest.fixture
+def scene(store_engine, vault):
+    return Scene(store_engine, vault)
+
+
+@pytest.fixture
+def lite(sqlite_engine, vault):
+    return Scene(sqlite_engine, vault)
+
+
+# --- locks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0)])
+def test_a_person_stays_locked_until_each_report_is_reinstated(scene, order):
+    person, other = scene.person(), scene.person()
+    made = [scene.report(person) for _ in range(3)]
+    theirs = scene.report(other)
+    for number in order:
+        locked = scene.locked_by(person)
+        assert scene.load(next(each for each in made if each.id == locked)).body["locked"]
+        assert scene.refused(scene.change, lambda change: locks.require_unlocked(change, person), scene.inside) is (
+            Reason.CREDENTIAL_LOCKED
+        )
+        scene.reinstate(made[number])
+        shown = scene.change(lambda change: holdings.compromises(change, person))
+        assert [each["locked"] for each in shown] == [scene.load(each).body["locked"] for each in made]
+    assert scene.locked_by(person) == ""
+    scene.change(lambda change: locks.require_unlocked(change, person), scene.inside)
+    assert scene.locked_by(other) == theirs.id
