@@ -32,15 +32,18 @@ NOTICE_US: Final = 72 * 3_600 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class NewReport:
-    """What is reported. `subject`: certificate, principal, key or person; times in microseconds since 1970 UTC."""
+    """What is reported. `subject`: certificate, principal, key or person; times in microseconds since 1970 UTC.
+
+    Of times that None stands for it is now: a retry that leaves them out again asks for the same.
+    """
 
     subject: str
     spki: bytes
     principal: str
     person: int
     suspect_from: int
-    suspect_until: int
-    noticed_at: int
+    suspect_until: int | None
+    noticed_at: int | None
     how: str
 
 
@@ -51,9 +54,7 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
         SlussError: ROLE_NOT_ALLOWED for another's credential; FILE_UNKNOWN, PERSON_UNKNOWN, REQUEST_ID_REUSED.
     """
     _require_own(change, new)
-    name = change.principal.name
-    said = repr((new.subject, new.spki, new.principal, new.person, new.suspect_from, new.how))
-    digest = person_rows.request_body(change.snapshot.vault, "compromise", said)
+    digest = person_rows.request_body(change.snapshot.vault, "compromise", repr(new))
     known = requests.find_one(change, request_id, digest)
     if known is not None:
         return case_files.load(change, ROOM, known.reply.decode("ascii")), known.first_entry
@@ -62,19 +63,20 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
         person_rows.active(change.connection, new.person)
     revoked = _revoke(change, new, principal)
     retired = principal.startswith("subcontractor/") and _retire(change, principal)
+    noticed_at = change.now_us if new.noticed_at is None else new.noticed_at
     file = case_files.create(
         change,
         ROOM,
         "open",
-        handler=name,
-        due_at=new.noticed_at + NOTICE_US,
+        handler=change.principal.name,
+        due_at=noticed_at + NOTICE_US,
         person=new.person,
         body={
             "subject": new.subject,
             "principal": principal,
             "suspect_from": new.suspect_from,
-            "suspect_until": new.suspect_until,
-            "noticed_at": new.noticed_at,
+            "suspect_until": change.now_us if new.suspect_until is None else new.suspect_until,
+            "noticed_at": noticed_at,
             "revoked": revoked,
             "key_retired": retired,
             "locked": bool(new.person),

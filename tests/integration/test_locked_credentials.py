@@ -29,7 +29,7 @@ class Scene:
         return self.world.person(self.inside)
 
     def report(self, person, by=None, request_id=None, **changed):
-        new = replace(NewReport("person", b"", "", person, BEGIN, BEGIN, BEGIN, "by phone"), **changed)
+        new = replace(NewReport("person", b"", "", person, BEGIN, None, None, "by phone"), **changed)
         asked = request_id or uuid.uuid4().bytes
         return self.change(lambda change: reports.report(change, new, asked)[0], by)
 
@@ -82,3 +82,22 @@ def test_a_person_stays_locked_until_each_report_is_reinstated(scene, order):
     assert scene.locked_by(person) == ""
     scene.change(lambda change: locks.require_unlocked(change, person), scene.inside)
     assert scene.locked_by(other) == theirs.id
+
+
+# --- retries ---------------------------------------------------------------------------------------
+
+
+def test_a_report_that_is_sent_again_is_the_first_and_one_that_says_anything_else_is_refused(lite):
+    one, other = lite.person(), lite.person()
+    said = {"suspect_until": BEGIN + 2, "noticed_at": BEGIN + 3}
+    same, bare = uuid.uuid4().bytes, uuid.uuid4().bytes
+    first = lite.report(one, request_id=same, **said)
+    assert lite.report(one, request_id=same, **said).body == first.body
+    # Times that were left out are those of the first call.
+    assert lite.report(one, request_id=bare).body == lite.report(one, request_id=bare).body
+    for changed in (
+        {"suspect_from": BEGIN + 1}, {"suspect_until": BEGIN + 9}, {"suspect_until": None}, {"noticed_at": BEGIN + 9},
+        {"noticed_at": None}, {"how": "by letter"}, {"person": other},
+    ):  # fmt: skip
+        given = {"person": one, **said, **changed}
+        assert lite.refused(lite.report, given.pop("person"), request_id=same, **given) is Reason.REQUEST_ID_REUSED
