@@ -408,6 +408,7 @@ class Spine:
                 written, opening = granted.release.opened(connection, found)
             first = entry.parse(written)
             epoch = self._epochs.load(connection, unbase64(first["terms"]["epoch"], EPOCH_ID_BYTES))
+            granted.snapshot.require_not_stolen(connection, first["terms"]["recipient"], found.index)
             sealed = granted.maker.remake(epoch, first, candidates)
             sealed.entry, sealed.index, sealed.opening = written, found.index, opening
             again.sealed.append(sealed)
