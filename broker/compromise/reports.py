@@ -28,6 +28,9 @@ REASON: Final = "reported as compromised"
 """What the ledger says of a certificate or a key that is cut off."""
 NOTICE_US: Final = 72 * 3_600 * SECOND
 """Within this time from awareness the authority is notified (GDPR Art. 33(1))."""
+MAX_IDLE: Final = 8
+"""So many reports by a subcontractor in `IDLE_WINDOW_US`, and none more that cuts nothing off: each stays for ever."""
+IDLE_WINDOW_US: Final = 24 * 3_600 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
     """Report; gives the report and its entry's index. The same request reports once.
 
     Raises:
-        SlussError: ROLE_NOT_ALLOWED for another's credential; FILE_UNKNOWN, PERSON_UNKNOWN, REQUEST_ID_REUSED.
+        SlussError: ROLE_NOT_ALLOWED for another's credential; FILE_UNKNOWN, PERSON_UNKNOWN, REQUEST_ID_REUSED;
+            RATE_EXCEEDED, with `retry_after_s`, for one too many that cuts nothing off.
     """
     _require_own(change, new)
     digest = person_rows.request_body(change.snapshot.vault, "compromise", repr(new))
@@ -63,6 +67,8 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
         person_rows.active(change.connection, new.person)
     revoked = _revoke(change, new, principal)
     retired = principal.startswith("subcontractor/") and _retire(change, principal)
+    if not revoked and not retired:
+        _require_few(change)
     noticed_at = change.now_us if new.noticed_at is None else new.noticed_at
     file = case_files.create(
         change,
@@ -133,6 +139,23 @@ def _require_own(change: Change, new: NewReport) -> None:
         owner = _owner(change.connection, new.spki)
     if new.subject == "person" or owner != who.name:
         raise SlussError(Reason.ROLE_NOT_ALLOWED, "a subcontractor reports its own credentials", kind=who.kind)
+
+
+def _require_few(change: Change) -> None:
+    """Refuse a subcontractor a report with which nothing more is cut off, after many others."""
+    if change.principal.kind != "subcontractor":
+        return
+    since = change.now_us - IDLE_WINDOW_US
+    made = select(case_files.FILE.c.opened_at).where(
+        case_files.FILE.c.room == ROOM,
+        case_files.FILE.c.handler == change.principal.name,
+        case_files.FILE.c.opened_at > since,
+    )
+    newest = change.connection.execute(made.order_by(case_files.FILE.c.number.desc()).limit(MAX_IDLE)).scalars().all()
+    if len(newest) == MAX_IDLE:
+        hours = IDLE_WINDOW_US // SECOND // 3_600
+        detail = f"nothing is left to cut off, and at most {MAX_IDLE} such reports can be made in {hours} hours"
+        raise SlussError(Reason.RATE_EXCEEDED, detail, retry_after_s=str(-(-(newest[-1] - since) // SECOND)))
 
 
 def _owner(connection: Connection, spki: bytes) -> str:

@@ -9,9 +9,11 @@ import pytest
 
 from broker import case_files
 from broker.compromise import locks, reports
-from broker.compromise.reports import ROOM, NewReport
+from broker.compromise.reports import MAX_IDLE, ROOM, NewReport
 from broker.errors import Reason, SlussError
 from broker.person_requests import holdings
+from broker.sealing import RecipientPrivateKey
+from tests.support.policies import HOUR, Clock
 from tests.support.world import World
 
 BEGIN = 1_767_225_600_000_000
@@ -22,7 +24,8 @@ class Scene:
     """A broker with a privacy team and an internal service."""
 
     def __init__(self, engine, vault):
-        self.world = World(engine, vault)
+        self.clock = Clock()
+        self.world = World(engine, vault, clock=self.clock)
         self.team, self.inside = (self.world.actor(name) for name in ("privacy/team", "internal/import"))
 
     def person(self):
@@ -101,3 +104,37 @@ def test_a_report_that_is_sent_again_is_the_first_and_one_that_says_anything_els
     ):  # fmt: skip
         given = {"person": one, **said, **changed}
         assert lite.refused(lite.report, given.pop("person"), request_id=same, **given) is Reason.REQUEST_ID_REUSED
+
+
+# --- how many --------------------------------------------------------------------------------------
+
+
+def test_a_subcontractor_reports_without_end_only_what_still_cuts_something_off(scene):
+    acme, other = (scene.world.actor(f"subcontractor/{name}") for name in ("acme", "other"))
+    for each in (acme, other):
+        scene.world.register_key(each, RecipientPrivateKey.generate())
+    name = acme.name
+
+    def report(by=acme, principal=name, request_id=None):
+        return scene.report(0, by, request_id, subject="key", principal=principal)
+
+    asked = uuid.uuid4().bytes
+    first = report(request_id=asked)
+    assert first.body["key_retired"]
+    assert not any(report().body["key_retired"] for _ in range(MAX_IDLE - 1))
+    size = len(scene.world.entries())
+    with pytest.raises(SlussError) as caught:
+        report()
+    assert caught.value.reason is Reason.RATE_EXCEEDED
+    wait_s = int(caught.value.metadata["retry_after_s"])
+    assert 23 * 3_600 < wait_s <= 24 * 3_600
+    assert len(scene.world.entries()) == size
+    # The first is still answered again; others report, and so does the privacy team; a key in force is retired at once.
+    assert report(request_id=asked).id == first.id
+    assert report(other, other.name).body["key_retired"]
+    assert not report(scene.team).body["key_retired"]
+    scene.world.register_key(acme, RecipientPrivateKey.generate())
+    assert report().body["key_retired"]
+    assert scene.refused(report) is Reason.RATE_EXCEEDED
+    scene.clock.us += 24 * HOUR
+    assert not report().body["key_retired"]

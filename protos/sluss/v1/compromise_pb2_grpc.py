@@ -79,7 +79,8 @@ class CompromiseServiceServicer:
     def ReportCompromise(self, request, context):
         """Reports a stolen credential. When it returns, certificates are revoked, the encryption key is retired, or the
         person's credential is locked; open calls of a revoked certificate end within a second, on every broker.
-        An internal service may report a person's credential only, a subcontractor its own only.
+        An internal service may report a person's credential only, a subcontractor its own only; once nothing of it is left
+        to cut off, a few times a day (RATE_EXCEEDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,8 @@ class CompromiseServiceStub:
     ReportCompromise: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.ReportCompromiseRequest, _compromise_pb2.ReportCompromiseResponse]
     """Reports a stolen credential. When it returns, certificates are revoked, the encryption key is retired, or the
     person's credential is locked; open calls of a revoked certificate end within a second, on every broker.
-    An internal service may report a person's credential only, a subcontractor its own only.
+    An internal service may report a person's credential only, a subcontractor its own only; once nothing of it is left
+    to cut off, a few times a day (RATE_EXCEEDED).
     """
     ReinstateCredential: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.ReinstateCredentialRequest, _compromise_pb2.ReinstateCredentialResponse]
     """Ends a report's lock on a person's credential, which is unlocked once no other report locks it. A revoked
@@ -63,7 +64,8 @@ class CompromiseServiceAsyncStub(CompromiseServiceStub):
     ReportCompromise: _aio.UnaryUnaryMultiCallable[_compromise_pb2.ReportCompromiseRequest, _compromise_pb2.ReportCompromiseResponse]  # type: ignore[assignment]
     """Reports a stolen credential. When it returns, certificates are revoked, the encryption key is retired, or the
     person's credential is locked; open calls of a revoked certificate end within a second, on every broker.
-    An internal service may report a person's credential only, a subcontractor its own only.
+    An internal service may report a person's credential only, a subcontractor its own only; once nothing of it is left
+    to cut off, a few times a day (RATE_EXCEEDED).
     """
     ReinstateCredential: _aio.UnaryUnaryMultiCallable[_compromise_pb2.ReinstateCredentialRequest, _compromise_pb2.ReinstateCredentialResponse]  # type: ignore[assignment]
     """Ends a report's lock on a person's credential, which is unlocked once no other report locks it. A revoked
@@ -93,7 +95,8 @@ class CompromiseServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_compromise_pb2.ReportCompromiseResponse, _abc.Awaitable[_compromise_pb2.ReportCompromiseResponse]]:
         """Reports a stolen credential. When it returns, certificates are revoked, the encryption key is retired, or the
         person's credential is locked; open calls of a revoked certificate end within a second, on every broker.
-        An internal service may report a person's credential only, a subcontractor its own only.
+        An internal service may report a person's credential only, a subcontractor its own only; once nothing of it is left
+        to cut off, a few times a day (RATE_EXCEEDED).
         """
 
     @_abc_1.abstractmethod
