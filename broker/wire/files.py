@@ -102,6 +102,8 @@ def facts(file: File, found: Facts, measures: Sequence[Event]) -> compromise_pb2
         records=found.records,
         erased_records=found.erased_records,
         disclosures=found.disclosures,
+        exports=found.exports,
+        reads_unrecorded=found.reads_unrecorded,
         categories=found.categories,
         fields=found.fields,
         recipients=found.recipients,

@@ -228,6 +228,8 @@ def facts(
             "records": reply.records,
             "of persons erased since": reply.erased_records,
             "disclosures": reply.disclosures,
+            "of them access exports": reply.exports or "",
+            "reading": "is not recorded: more may have been seen" if reply.reads_unrecorded else "",
             "recipients": ", ".join(reply.recipients),
             **{each.category: ", ".join(each.fields) for each in reply.by_category},
             "to be written by you": ", ".join(breach.as_document(about)["to_be_written"]),

@@ -116,8 +116,8 @@ class CompromiseServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSuspectDisclosures(self, request, context):
-        """Lists what was disclosed to the principal, released by it, or happened to the person, in the suspect window. Hidden
-        releases are left out.
+        """Lists what was disclosed to the principal, released or exported by it, or happened to the person, in the suspect
+        window. Hidden releases are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,8 +50,8 @@ class CompromiseServiceStub:
     ListReports: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.ListReportsRequest, _compromise_pb2.ListReportsResponse]
     """Lists reports, newest first."""
     ListSuspectDisclosures: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.ListSuspectDisclosuresRequest, _compromise_pb2.ListSuspectDisclosuresResponse]
-    """Lists what was disclosed to the principal, released by it, or happened to the person, in the suspect window. Hidden
-    releases are left out.
+    """Lists what was disclosed to the principal, released or exported by it, or happened to the person, in the suspect
+    window. Hidden releases are left out.
     """
     GetFactsSheet: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.GetFactsSheetRequest, _compromise_pb2.GetFactsSheetResponse]
     """Computes the facts of a breach notice from the ledger."""
@@ -78,8 +78,8 @@ class CompromiseServiceAsyncStub(CompromiseServiceStub):
     ListReports: _aio.UnaryUnaryMultiCallable[_compromise_pb2.ListReportsRequest, _compromise_pb2.ListReportsResponse]  # type: ignore[assignment]
     """Lists reports, newest first."""
     ListSuspectDisclosures: _aio.UnaryUnaryMultiCallable[_compromise_pb2.ListSuspectDisclosuresRequest, _compromise_pb2.ListSuspectDisclosuresResponse]  # type: ignore[assignment]
-    """Lists what was disclosed to the principal, released by it, or happened to the person, in the suspect window. Hidden
-    releases are left out.
+    """Lists what was disclosed to the principal, released or exported by it, or happened to the person, in the suspect
+    window. Hidden releases are left out.
     """
     GetFactsSheet: _aio.UnaryUnaryMultiCallable[_compromise_pb2.GetFactsSheetRequest, _compromise_pb2.GetFactsSheetResponse]  # type: ignore[assignment]
     """Computes the facts of a breach notice from the ledger."""
@@ -139,8 +139,8 @@ class CompromiseServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _compromise_pb2.ListSuspectDisclosuresRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_compromise_pb2.ListSuspectDisclosuresResponse, _abc.Awaitable[_compromise_pb2.ListSuspectDisclosuresResponse]]:
-        """Lists what was disclosed to the principal, released by it, or happened to the person, in the suspect window. Hidden
-        releases are left out.
+        """Lists what was disclosed to the principal, released or exported by it, or happened to the person, in the suspect
+        window. Hidden releases are left out.
         """
 
     @_abc_1.abstractmethod
