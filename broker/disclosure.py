@@ -413,6 +413,7 @@ class Spine:
                 if is_gone(connection, granted.snapshot.standing, found.index, first["terms"], persons):
                     raise SlussError(Reason.RECORD_CHANGED, disclosure=first["terms"]["disclosure"])
             epoch = self._epochs.load(connection, unbase64(first["terms"]["epoch"], EPOCH_ID_BYTES))
+            granted.snapshot.require_not_stolen(connection, first["terms"]["recipient"], found.index)
             sealed = granted.maker.remake(epoch, first, candidates)
             sealed.entry, sealed.index, sealed.opening = written, found.index, opening
             again.sealed.append(sealed)

@@ -8,7 +8,7 @@ from sluss.v1 import compromise_pb2 as pb
 
 from broker import case_files
 from broker.case_files import FILE
-from broker.compromise import reports, window
+from broker.compromise import locks, reports, window
 from broker.compromise.concerned import concerned
 from broker.compromise.reports import ROOM
 from broker.ids import parse_request_id, person_text
@@ -52,12 +52,13 @@ class Compromises:
     async def reinstate_credential(
         self, caller: Caller, request: pb.ReinstateCredentialRequest, _deadline_s: float
     ) -> pb.ReinstateCredentialResponse:
-        """Unlock."""
+        """End a lock."""
 
         def work(change: Change) -> pb.ReinstateCredentialResponse:
             why = checks.text(request.reason, "reason")
             file, index = reports.reinstate(change, request.report_id, request.etag, why)
-            return pb.ReinstateCredentialResponse(report=wire.report(file), entry_index=index)
+            other = locks.locked_by(change.connection, file.person)
+            return pb.ReinstateCredentialResponse(report=wire.report(file), entry_index=index, still_locked_by=other)
 
         return await self._call(self._desk.change, caller, work)
 

@@ -235,6 +235,8 @@ def facts(
             "records": reply.records,
             "of persons erased since": reply.erased_records,
             "disclosures": reply.disclosures,
+            "of them access exports": reply.exports or "",
+            "reading": "is not recorded: more may have been seen" if reply.reads_unrecorded else "",
             "recipients": ", ".join(reply.recipients),
             **{each.category: ", ".join(each.fields) for each in reply.by_category},
             "to be written by you": ", ".join(breach.as_document(about)["to_be_written"]),
@@ -260,12 +262,14 @@ def _write(session: Session, about: breach.Breach, out: Path, language: str) -> 
 
 @verb(app, "reinstate", examples=('sluss compromise reinstate B-2026-0001 --reason "new password, identity checked"',))
 def reinstate(session: Session, report: Report, *, reason: Why) -> None:
-    """Unlock a person's credential."""
+    """End a report's lock on a person's credential; it is unlocked once no other report locks it."""
     held = session.compromises.GetReport(pb.GetReportRequest(report_id=report), timeout=DEADLINE_S).report
     request = pb.ReinstateCredentialRequest(report_id=report, etag=held.etag, reason=reason)
     reply = session.compromises.ReinstateCredential(request, timeout=DEADLINE_S)
-    session.output.result({"report": document(reply.report), "entry_index": reply.entry_index})
-    session.output.line(f"{report}: the credential is reinstated, ledger entry {reply.entry_index}.")
+    session.output.result(document(reply))
+    session.output.line(f"{report}: its lock has ended, ledger entry {reply.entry_index}.")
+    stays = f"stays locked by {reply.still_locked_by}" if reply.still_locked_by else "is the person's own again"
+    session.output.line(f"The credential {stays}.")
 
 
 @verb(app, "close", examples=('sluss compromise close B-2026-0001 --reason "authority notified"',))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from broker.ledger import entry
 from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import BO, Team, in_days
+from tests.support.requests import RequestDesk
 
 SINCE = "2026-01-01T00:00:00.000000Z"
 HOW = "a laptop <b>was</b> #stolen"
@@ -135,6 +137,35 @@ def test_a_stolen_password_is_one_person_and_none_after_the_erasure_of_it(broker
     report = reported(broker, person_id=broker.register(email="stulen@example.com"))
     facts = sluss(broker, "compromise", "facts", report.report_id)
     assert (facts["persons"], facts["disclosures"], facts["cut_off"]) == ("1", "0", [])
+
+
+@pytest.mark.parametrize("language", ["sv", "en"])
+def test_an_access_export_in_the_window_is_on_the_sheet_with_what_it_leaves_open(broker, tmp_path, language):
+    person = broker.register(email="utdrag@example.com", payment__iban="SE4550000000058398257466")
+    request = RequestDesk(broker).proven("access", person).id
+    for name in ("privacy/team", "internal/import", "internal/import"):
+        RequestDesk(broker, name).export(request)
+    report = reported(broker, person_id=person).report_id
+    sluss(broker, "compromise", "facts", report, "--out", str(tmp_path), "--language", language)
+    facts = json.loads((tmp_path / f"{report}.json").read_text())
+    assert [facts[name] for name in ("persons", "records", "disclosures", "exports")] == ["1", "3", "3", "3"]
+    assert facts["reads_unrecorded"]
+    assert facts["recipients"] == ["internal/import", "privacy/team"]
+    assert [each["category"] for each in facts["by_category"]] == ["contact", "financial", "identity"]
+    assert [(each["to"], each["under"], each["purpose"], each["records"]) for each in facts["left"]] == [
+        ("privacy/team", request, "access_export", 1), ("internal/import", request, "access_export", 2),
+    ]  # fmt: skip
+    page = html.unescape((tmp_path / f"{report}.{language}.html").read_text())
+    reading = (
+        "Reading is not recorded: what the company's own services and teams looked up or showed in that time is not"
+        " counted here, and more may have been seen."
+    )
+    for text in ("Access export", "Of them access exports", reading):
+        assert tongue_of(language).say(text) in page
+    words = ["--profile", str(broker.profile("privacy/team")), "compromise", "facts", report]
+    shown = CliRunner().invoke(build(), words).stdout
+    assert "of them access exports" in shown
+    assert "is not recorded: more may have been seen" in shown
 
 
 def test_the_window_of_a_legal_credential_has_its_releases_and_never_a_hidden_one(broker):

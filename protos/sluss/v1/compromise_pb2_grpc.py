@@ -84,14 +84,16 @@ class CompromiseServiceServicer:
     def ReportCompromise(self, request, context):
         """Reports a stolen credential. When it returns, certificates are revoked, the encryption key is retired, or the
         person's credential is locked; open calls of a revoked certificate end within a second, on every broker.
-        An internal service may report a person's credential only, a subcontractor its own only.
+        An internal service may report a person's credential only, a subcontractor its own only; once nothing of it is left
+        to cut off, a few times a day (RATE_EXCEEDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReinstateCredential(self, request, context):
-        """Unlocks a person's credential. A revoked certificate never comes back: a new one is issued.
+        """Ends a report's lock on a person's credential, which is unlocked once no other report locks it. A revoked
+        certificate never comes back: a new one is issued.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,8 +121,8 @@ class CompromiseServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSuspectDisclosures(self, request, context):
-        """Lists what was disclosed to the principal, released by it, or happened to the person, in the suspect window. Hidden
-        releases are left out.
+        """Lists what was disclosed to the principal, released or exported by it, or happened to the person, in the suspect
+        window. Hidden releases are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
