@@ -94,6 +94,28 @@ def test_financial_values_are_masked_for_an_internal_service(broker, desk, perso
     assert IBAN.encode() not in data
 
 
+def test_an_export_in_which_something_is_masked_ends_no_request(broker, desk, person):
+    inside, request = RequestDesk(broker, "internal/import"), desk.proven("access", person)
+    _, masked = inside.export(request.id)
+    seen = desk.get(request.id)
+    assert seen.timeline[-1].text == "financial values are masked"
+    for each in (inside, desk):
+        refused("INVALID_REQUEST", each.step, "FulfilAccess", seen.request, sha256=masked.sha256, how="sent")
+    _, whole = desk.export(request.id)
+    seen = desk.get(request.id)
+    assert seen.timeline[-1].text == "nothing is masked"
+    refused("INVALID_REQUEST", inside.step, "FulfilAccess", seen.request, sha256=masked.sha256, how="sent")
+    assert state(inside.step("FulfilAccess", seen.request, sha256=whole.sha256, how="sent")) == "done"
+
+
+def test_an_internal_service_hands_over_what_it_got_whole(broker):
+    inside = RequestDesk(broker, "internal/import")
+    request = inside.proven("access", broker.register(email="no.money@example.com"))
+    _, whole = inside.export(request.id)
+    done = inside.step("FulfilAccess", inside.get(request.id).request, sha256=whole.sha256, how="sent")
+    assert state(done) == "done"
+
+
 def test_a_subcontractor_and_the_legal_team_get_no_export(broker, desk, person):
     request = desk.proven("access", person)
     for name in ("subcontractor/acme", "legal/anna", "operator/admin"):

@@ -176,7 +176,8 @@ class PersonRequestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FulfilAccess(self, request, context):
-        """Says that the person has the export; by its digest, which only whoever has all of it knows.
+        """Says that the person has the export; by its digest, which only whoever has all of it knows. One in which something is
+        masked ends no request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
