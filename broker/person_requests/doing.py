@@ -127,7 +127,7 @@ def erase(change: Change, call: Call) -> Done:
         erasing.erase(change, held.person, held.id)
         for other in others:
             if other.facts.fulfilled is None:
-                closed = replace(forgotten(other), facts=rules.refused(other.facts, "erased"))
+                closed = replace(forgotten(other), facts=rules.refused(other.facts, rules.ERASED))
                 write(change, closed, rules.Step.REFUSE, "")
         owed = progress(change.connection, held.id)
         moved = replace(_fulfilled(change, forgotten(held)), owed=owed, scrubbed=False)

@@ -290,6 +290,15 @@ def test_refused_with_a_ground_extended_in_time_and_listed(desk, person):
     assert not desk.stub.ListRequests(pb.ListRequestsRequest(person_id=person, only_open=True)).requests
 
 
+def test_nobody_on_record_is_refused_as_erased(desk, person):
+    for kind in ("access", "objection"):
+        request = desk.open(kind, person)
+        refused("INVALID_REQUEST", desk.step, "RefuseRequest", request, ground="erased", told="You are gone.")
+        assert state(desk.get(request.id).request) == "received"
+    unknown = desk.step("RefuseRequest", desk.open("access"), ground="erased", told="You were erased in May.")
+    assert (state(unknown), unknown.ground) == ("refused", "erased")
+
+
 def test_lists_come_in_pages_and_statistics_count(desk, person):
     made = [desk.open("objection", person, received="2025-03-03").id for _ in range(5)]
     found, token = [], ""

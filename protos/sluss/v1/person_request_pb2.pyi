@@ -576,7 +576,9 @@ class RefuseRequestRequest(_message.Message):
     request_id: _builtins.str
     """UUID4."""
     ground: _builtins.str
-    """A ground that there is for the kind, such as `manifestly_unfounded`, `excessive` or `legal_claims`."""
+    """A ground that there is for the kind, such as `manifestly_unfounded`, `excessive` or `legal_claims`.
+    `erased` is for nobody who is on record.
+    """
     told: _builtins.str
     """What the person is told."""
     def __init__(
