@@ -131,8 +131,10 @@ def remedy(
     done: dict[str, Any] = {"kind": kind, "contract": contract, "by": change.principal.name, "at": change.now_us}
     if (kind == "suspend_contract") != bool(contract):
         raise invalid("contract_id", "for suspend_contract, and only then")
-    if kind == "correct" and not remedies.rectifications(change, file):
-        raise invalid("kind", "link the request for rectification (R-...) by which the values are corrected first")
+    if kind == "correct":
+        done["requests"] = remedies.correcting(change, file)
+        if not done["requests"]:
+            raise invalid("kind", "needs a link to the person's request for rectification (R-...) that corrects")
     if kind == "suspend_contract":
         agreed.step(change, contract, ContractStep.SUSPEND, note, "")
     if kind == "erase_data":

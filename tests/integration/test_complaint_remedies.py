@@ -140,6 +140,48 @@ def test_a_correction_is_done_with_the_linked_request_and_its_recipients(broker,
     assert desk.step("CloseComplaint", name).state == "closed"
 
 
+def corrected(broker, requests, request, email):
+    """A request for rectification, done to the data."""
+    etag = broker.persons().GetPerson(person_pb2.GetPersonRequest(person_id=request.person_id)).etag
+    value = person_pb2.FieldValue(field="email", value=email)
+    return requests.step("Rectify", request, values=[value], person_etag=etag, last=True)
+
+
+def test_a_correction_is_by_a_request_of_the_same_person_that_still_can_be_or_is_done(broker, desk):
+    requests, inside = RequestDesk(broker), RequestDesk(broker, "internal/import")
+    person, other = (broker.register(email=f"{name}@example.com") for name in ("mine", "somebodys"))
+    withdrawn = requests.step("WithdrawRequest", requests.proven("rectification", person), reason="no")
+    others = corrected(broker, inside, inside.proven("rectification", other), "anybodys@example.com")
+    access = requests.open("access", person)
+    for links in ([withdrawn.id], [others.id], [access.id], [withdrawn.id, others.id, access.id]):
+        name = desk.upheld(links, person_id=person)
+        refused("INVALID_REQUEST", desk.step, "Remedy", name, kind="correct", note="by the request")
+        assert not desk.get(name).remedies
+    nobody = desk.upheld([others.id], complainant="a caller")
+    refused("INVALID_REQUEST", desk.step, "Remedy", nobody, kind="correct", note="by the request")
+    done = corrected(broker, inside, inside.proven("rectification", person), "still.mine@example.com")
+    name = desk.upheld([withdrawn.id, others.id, done.id], person_id=person)
+    assert desk.step("Remedy", name, kind="correct", note="by the request").remedies[0].done
+    assert desk.step("CloseComplaint", name).state == "closed"
+
+
+@pytest.mark.parametrize("end", ["WithdrawRequest", "RefuseRequest", "Erase"])
+def test_a_correction_whose_request_comes_to_nothing_is_never_called_done(broker, desk, end):
+    requests, person = RequestDesk(broker), broker.register(email=f"{end.lower()}@example.com")
+    request = requests.proven("rectification", person)
+    name = desk.upheld([request.id], person_id=person)
+    assert not desk.step("Remedy", name, kind="correct", note="by the request").remedies[0].done
+    refused("FILE_WRONG_STATE", desk.step, "CloseComplaint", name)
+    if end == "Erase":
+        requests.step("Erase", requests.proven("erasure", person))
+    else:
+        said = {"reason": "no"} if end == "WithdrawRequest" else {"ground": "accurate_as_it_is", "told": "It is right."}
+        requests.step(end, request, **said)
+    assert not desk.get(name).remedies[0].done
+    assert desk.step("CloseComplaint", name).state == "closed"
+    assert not desk.get(name).remedies[0].done
+
+
 def test_links_are_entries_contracts_requests_and_obligations_that_are_there(broker, contract, desk):
     person = received(broker, contract)
     request = RequestDesk(broker).open("access", person)

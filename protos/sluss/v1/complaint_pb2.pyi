@@ -129,7 +129,7 @@ class ComplaintRemedy(_message.Message):
     """When it was begun, RFC 3339."""
     done: _builtins.bool
     """Whether it is done. An erasure is once it is scrubbed and every recipient has answered for it; a correction once the
-    requests for rectification that are linked are.
+    person's requests for rectification are that were linked when it was begun; refused or withdrawn is not done.
     """
     recipients: _builtins.int
     """How many recipients owe for it, or owed."""
