@@ -6,11 +6,12 @@ import csv
 import io
 import time
 import uuid
+from datetime import timedelta
 
 import grpc
 import pytest
 from sluss.v1 import complaint_pb2 as pb
-from sluss.v1 import complaint_pb2_grpc, legal_pb2, person_pb2
+from sluss.v1 import complaint_pb2_grpc, contract_pb2, legal_pb2, obligation_pb2, obligation_pb2_grpc, person_pb2
 from sluss_cli.main import build
 from sluss_client.errors import from_rpc_error
 from typer.testing import CliRunner
@@ -213,6 +214,52 @@ def test_a_hidden_release_is_unknown_and_a_link_to_it_that_the_legal_team_made_d
     assert legal.get(name).links == [hidden, "0"]
     # Whoever approved or released can't decide.
     refused("SECOND_PERSON_NEEDED", legal.step, "SetOutcome", name, outcome="not_upheld", told="No.")
+
+
+def refused_request(broker, person):
+    requests = RequestDesk(broker)
+    return requests.step("RefuseRequest", requests.proven("access", person), ground="excessive", told="No.").id
+
+
+def exported_request(broker, person):
+    requests = RequestDesk(broker)
+    request = requests.proven("access", person)
+    requests.export(request.id)
+    return request.id
+
+
+def refused_delay(broker, person):
+    contract, client = broker.live_contract()
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    (obligation,) = [each for each in client.obligations() if each.contract == contract]
+    until = obligation.due + timedelta(days=10)
+    client.ask_delay(obligation, until, "a holiday")
+    stub = obligation_pb2_grpc.ObligationServiceStub(broker.channel("privacy/team"))
+    asked = obligation_pb2.AnswerDelayRequest(obligation_id=obligation.id, until=str(until), reason="too late")
+    stub.AnswerDelay(asked, timeout=10)
+    return obligation.id
+
+
+def suspended_contract(broker, _person):
+    contract, _ = broker.live_contract()
+    asked = contract_pb2.SuspendContractRequest(contract_id=contract, reason="an inspection")
+    broker.contracts("privacy/team").SuspendContract(asked, timeout=10)
+    return contract
+
+
+@pytest.mark.parametrize("made", [refused_request, exported_request, refused_delay, suspended_contract])
+def test_who_decided_what_is_linked_by_its_id_cant_decide_the_complaint(broker, desk, made):
+    person = broker.register(email=f"{uuid.uuid4().hex[:8]}@example.com")
+    name = desk.open([made(broker, person)], person_id=person).complaint_id
+    said = {"outcome": "not_upheld", "told": "We were right."}
+    refused("SECOND_PERSON_NEEDED", desk.step, "SetOutcome", name, **said)
+    assert Desk(broker, "legal/bo").step("SetOutcome", name, **said).state == "decided"
+
+
+def test_who_only_took_in_what_is_linked_may_decide(broker, desk):
+    person = broker.register(email="taken.in@example.com")
+    request = RequestDesk(broker).proven("rectification", person)
+    desk.upheld([request.id, broker.live_contract()[0]], person_id=person)
 
 
 def test_statistics_are_csv_for_a_spreadsheet(broker, desk):
