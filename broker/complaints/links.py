@@ -72,6 +72,19 @@ def authors(view: View, links: Sequence[str]) -> frozenset[str]:
     return frozenset(name for link in links for name in _authors(view, link))
 
 
+def contracts(view: View, links: Sequence[str]) -> frozenset[str]:
+    """The contracts that are linked, be it by an entry or an obligation under them."""
+    return frozenset(_contract(view, link) for link in links)
+
+
+def _contract(view: View, link: str) -> str:
+    """The contract that a link leads to, or what is none."""
+    if OBLIGATION_ID.fullmatch(link):
+        return obligation_rows.load(view.connection, link, view.snapshot.standing).account.contract
+    said = _said(view, link)
+    return entry.columns(said).contract if said else link
+
+
 def _authors(view: View, link: str) -> Iterator[str]:
     if CONTRACT_ID.fullmatch(link):
         recipient = contract_row(view.connection, link).subcontractor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import time
 import uuid
 from datetime import timedelta
@@ -11,7 +12,15 @@ from datetime import timedelta
 import grpc
 import pytest
 from sluss.v1 import complaint_pb2 as pb
-from sluss.v1 import complaint_pb2_grpc, contract_pb2, legal_pb2, obligation_pb2, obligation_pb2_grpc, person_pb2
+from sluss.v1 import (
+    complaint_pb2_grpc,
+    contract_pb2,
+    ledger_pb2,
+    legal_pb2,
+    obligation_pb2,
+    obligation_pb2_grpc,
+    person_pb2,
+)
 from sluss_cli.main import build
 from sluss_client.errors import from_rpc_error
 from typer.testing import CliRunner
@@ -260,6 +269,44 @@ def test_who_only_took_in_what_is_linked_may_decide(broker, desk):
     person = broker.register(email="taken.in@example.com")
     request = RequestDesk(broker).proven("rectification", person)
     desk.upheld([request.id, broker.live_contract()[0]], person_id=person)
+
+
+WORDS = "Karin Lindqvist was called at night"
+
+
+def entries_of(broker, contract, kind):
+    asked = ledger_pb2.ListEntriesRequest(contract_id=contract, type=kind)
+    return [(each.index, json.loads(each.entry)) for each in broker.ledger().ListEntries(asked, timeout=10).entries]
+
+
+def test_only_a_contract_that_the_complaint_is_about_is_suspended(broker, desk):
+    contract, client = broker.live_contract()
+    person = broker.register(email=f"{uuid.uuid4().hex[:8]}@example.com")
+    other, _ = broker.live_contract()
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    (obligation,) = [each for each in client.obligations() if each.contract == contract]
+    given = {"kind": "suspend_contract", "contract_id": contract, "note": WORDS}
+    for links in ([], [other], ["0"]):
+        name = desk.upheld(links, person_id=person)
+        refused("INVALID_REQUEST", desk.step, "Remedy", name, **given)
+    assert [said["event"] for _, said in entries_of(broker, contract, "contract")] == ["proposed", "accepted"]
+    assert desk.step("Remedy", desk.upheld([obligation.id], person_id=person), **given).remedies[0].done
+
+
+@pytest.mark.parametrize("by_entry", [False, True])
+def test_a_suspension_says_for_which_complaint_and_not_what_was_noted(broker, desk, by_entry):
+    contract, client = broker.live_contract()
+    person = broker.register(email=f"{uuid.uuid4().hex[:8]}@example.com")
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    ((index, _),) = entries_of(broker, contract, "disclosure")
+    name = desk.upheld([str(index) if by_entry else contract], person_id=person)
+    desk.step("Remedy", name, kind="suspend_contract", contract_id=contract, note=WORDS)
+    _, last = entries_of(broker, contract, "contract")[-1]
+    assert (last["event"], last["reason"]) == ("suspended", f"complaint {name}")
+    shown = broker.contracts().GetContract(contract_pb2.GetContractRequest(contract_id=contract), timeout=10)
+    assert "Karin" not in str(shown)
+    timeline = desk.stub.GetComplaint(pb.GetComplaintRequest(complaint_id=name), timeout=10).timeline
+    assert timeline[-1].text == WORDS
 
 
 def test_statistics_are_csv_for_a_spreadsheet(broker, desk):

@@ -381,9 +381,9 @@ class RemedyRequest(_message.Message):
     kind: _builtins.str
     """What is done."""
     contract_id: _builtins.str
-    """The contract to suspend."""
+    """The contract to suspend: one that is linked, or under which a linked entry or obligation is."""
     note: _builtins.str
-    """What was done, or why; a suspension's reason stands in the ledger in the clear."""
+    """What was done, or why; sealed. The reason of a suspension in the ledger names the complaint and nothing else."""
     def __init__(
         self,
         *,
