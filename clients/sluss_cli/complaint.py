@@ -211,7 +211,7 @@ def remedy(
     ],
     *,
     note: Note,
-    contract: Annotated[str, typer.Option("--contract", help="The linked contract to suspend.", metavar="CONTRACT")] = "",
+    contract: Annotated[str, typer.Option("--contract", help="A linked one to suspend.", metavar="CONTRACT")] = "",
 ) -> None:
     """Remedy: a suspension or an erasure is done here and now."""
     request = pb.RemedyRequest(

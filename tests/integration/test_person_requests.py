@@ -138,6 +138,20 @@ def test_rectification_waits_for_whoever_received_what_was_wrong(broker, contrac
     refused("PERSON_REQUEST_WRONG_STATE", desk.step, "WithdrawRequest", done, reason="no")
 
 
+def test_a_rectification_of_what_was_mended_before_waits_for_whoever_received_it(broker, contract, desk, person):
+    contract_id, client = contract
+    client.disclose(contract_id, "billing", ["email"], broker.handles(contract_id, person))
+    value = person_pb2.FieldValue(field="email", value="right@example.com")
+    etag = broker.persons().GetPerson(person_pb2.GetPersonRequest(person_id=person)).etag
+    mended = person_pb2.UpdatePersonRequest(person_id=person, values=[value], source="web", etag=etag)
+    etag = broker.persons().UpdatePerson(mended, timeout=10).etag
+    request = desk.proven("rectification", person)
+    begun = desk.step("Rectify", request, values=[value], person_etag=etag, note="a typo")
+    assert (state(begun), begun.recipients) == ("in_progress", 1)
+    done = desk.step("Rectify", begun, values=[value], person_etag=etag, note="nothing else", last=True)
+    assert (state(done), done.recipients, done.answered) == ("waiting_for_recipients", 1, 0)
+
+
 def test_erasure_destroys_the_words_and_waits_for_recipients(broker, contract, desk, person):
     contract_id, client = contract
     client.disclose(contract_id, "billing", ["email"], broker.handles(contract_id, person))

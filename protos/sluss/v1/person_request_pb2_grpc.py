@@ -184,7 +184,8 @@ class PersonRequestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Rectify(self, request, context):
-        """Corrects values for a request; whoever received what was wrong owes the correction from then on.
+        """Corrects values for a request; whoever received what was wrong owes the correction from then on, also of a field that is
+        named here and was mended before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

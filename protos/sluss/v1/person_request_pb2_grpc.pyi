@@ -62,7 +62,9 @@ class PersonRequestServiceStub:
     masked ends no request.
     """
     Rectify: _grpc.UnaryUnaryMultiCallable[_person_request_pb2.RectifyRequest, _person_request_pb2.RectifyResponse]
-    """Corrects values for a request; whoever received what was wrong owes the correction from then on."""
+    """Corrects values for a request; whoever received what was wrong owes the correction from then on, also of a field that is
+    named here and was mended before.
+    """
     Erase: _grpc.UnaryUnaryMultiCallable[_person_request_pb2.EraseRequest, _person_request_pb2.EraseResponse]
     """Erases the person for a request; whoever received anything owes the erasure from then on."""
     Object: _grpc.UnaryUnaryMultiCallable[_person_request_pb2.ObjectRequest, _person_request_pb2.ObjectResponse]
@@ -108,7 +110,9 @@ class PersonRequestServiceAsyncStub(PersonRequestServiceStub):
     masked ends no request.
     """
     Rectify: _aio.UnaryUnaryMultiCallable[_person_request_pb2.RectifyRequest, _person_request_pb2.RectifyResponse]  # type: ignore[assignment]
-    """Corrects values for a request; whoever received what was wrong owes the correction from then on."""
+    """Corrects values for a request; whoever received what was wrong owes the correction from then on, also of a field that is
+    named here and was mended before.
+    """
     Erase: _aio.UnaryUnaryMultiCallable[_person_request_pb2.EraseRequest, _person_request_pb2.EraseResponse]  # type: ignore[assignment]
     """Erases the person for a request; whoever received anything owes the erasure from then on."""
     Object: _aio.UnaryUnaryMultiCallable[_person_request_pb2.ObjectRequest, _person_request_pb2.ObjectResponse]  # type: ignore[assignment]
@@ -205,7 +209,9 @@ class PersonRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _person_request_pb2.RectifyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_person_request_pb2.RectifyResponse, _abc.Awaitable[_person_request_pb2.RectifyResponse]]:
-        """Corrects values for a request; whoever received what was wrong owes the correction from then on."""
+        """Corrects values for a request; whoever received what was wrong owes the correction from then on, also of a field that is
+        named here and was mended before.
+        """
 
     @_abc_1.abstractmethod
     def Erase(
