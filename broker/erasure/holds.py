@@ -225,23 +225,23 @@ def _said(view: View, person: int) -> list[dict[str, Any]]:
         SlussError: PERSON_UNKNOWN; LEDGER_INCONSISTENT.
     """
     secret = view.snapshot.vault.person_secret(rows.active(view.connection, person))
+    last = view.connection.execute(select(func.max(HOLD.c.number))).scalar_one() or 0
     query = select(ENTRY).where(ENTRIES).order_by(ENTRY.c.id)
     found = [EntryRow(row.id, bytes(row.entry), *row[2:]) for row in view.connection.execute(query)]
     view.snapshot.standing.prove(view.connection, found)
     said = [entry.parse(row.entry) for row in found]
-    _require_all(view.connection, said)
+    _require_all(said, last)
     return [each for each in said if each["person"] == entry.base64url(commitment(secret, each["at"]))]
 
 
-def _require_all(connection: Connection, said: Iterable[dict[str, Any]]) -> None:
-    """Refuse what is not the entries of all holds from the first to the last that entries or rows know of."""
+def _require_all(said: Iterable[dict[str, Any]], last: int) -> None:
+    """Refuse what is not the entries of all holds from the first to the last that they or the rows know of."""
     placed = set()
     for each in said:
         if each["type"] != "hold":
             raise differs("hold")
         if each["event"] == "placed":
             placed.add(int(each["hold"].rpartition("-")[2]))
-    last = connection.execute(select(func.max(HOLD.c.number))).scalar_one() or 0
     if placed != set(range(1, max(last, *placed, 0) + 1)):
         raise differs("hold")
 
