@@ -20,7 +20,7 @@ from broker.ledger import entry
 from broker.ledger.rows import stored_entries
 from broker.ledger.standing import Standing
 from broker.obligations import rows
-from broker.obligations.rules import DELETED, Disclosed, Gone, Kind, State, owing
+from broker.obligations.rules import DELETED, Disclosed, Gone, Kept, Kind, State, owing
 from broker.store import tables
 from broker.store.driver import parts
 from broker.store.queries import read_persons
@@ -40,6 +40,7 @@ ANSWER_DAYS: Final = 14
 """Days within which a recipient has to answer for a correction or an erasure."""
 MAX_LISTED: Final = 1_000
 """Obligations named in one entry."""
+NOTHING_KEPT: Final = Kept(frozenset(), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def owe(
     kind: Literal["correct", "erase"],
     fields: Collection[str],
     cause: str,
+    kept: Kept = NOTHING_KEPT,
 ) -> int:
     """Make the obligations of the recipients who got one of `fields` (for `erase`: anything); gives how many.
 
@@ -85,11 +87,15 @@ def owe(
         kind: what they owe.
         fields: names of fields; not looked at for `erase`.
         cause: the id of the person's request or complaint; empty if there is none.
+        kept: those of `fields` whose values this does not change. Whoever got them right does not owe, and nobody is
+            told of them twice for one cause.
     """
     connection, tx, by = change.connection, change.tx, change.principal.name
-    disclosures = list(disclosed(change, person))
+    disclosures = [kept.without(each) for each in disclosed(change, person)]
     days = {(each.contract, each.until) for each in disclosures}
     gone = list(_gone(connection, days, [person], change.snapshot.standing))
+    if kept.fields:
+        gone += _told(change, person, cause, kept.fields)
     found = owing(disclosures, gone, None if kind == "erase" else fields)
     until = day_after(change.now_us, ANSWER_DAYS)
     made = []
@@ -160,7 +166,7 @@ def disclosed(view: View, person: int) -> Iterator[Disclosed]:
         return
     secret = view.snapshot.vault.person_secret(rows[0])
     query = (
-        select(ENTRY.c.id, ENTRY.c.entry)
+        select(ENTRY.c.id, ENTRY.c.entry, ENTRY.c.at)
         .select_from(TIES.join(ENTRY, ENTRY.c.id == TIES.c.entry))
         .where(TIES.c.person == person, ENTRY.c.type == "disclosure")
         .order_by(TIES.c.entry)
@@ -170,7 +176,7 @@ def disclosed(view: View, person: int) -> Iterator[Disclosed]:
         terms = terms_of(data)
         fields = frozenset(held(data, terms, secret).fields)
         asked = frozenset(each["name"] for each in terms["fields"])
-        yield Disclosed(row.id, terms["contract"], terms["recipient"], fields, terms["retain_until"], asked)
+        yield Disclosed(row.id, terms["contract"], terms["recipient"], fields, terms["retain_until"], asked, row.at)
 
 
 def is_gone(
@@ -207,6 +213,15 @@ def _gone(
             yield Gone(account.contract, account.through, until=account.until)
         else:
             yield Gone(account.contract, account.created, frozenset(account.fields))
+
+
+def _told(change: Change, person: int, cause: str, fields: frozenset[str]) -> Iterator[Gone]:
+    """What recipients have been told to correct for a cause, as far as it is about `fields`."""
+    table = rows.OBLIGATION.c
+    query = select(table.id).where(table.person == person, table.kind == Kind.CORRECT, table.cause == cause)
+    names = sorted(change.connection.execute(query).scalars())
+    for account in rows.replayed(change.connection, names, change.snapshot.standing).values():
+        yield Gone(account.contract, account.created, fields.intersection(account.fields))
 
 
 def day_after(now_us: int, days: int) -> str:

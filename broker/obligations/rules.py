@@ -241,6 +241,7 @@ class Disclosed:
         fields: those that were in the person's slice.
         until: the day by which the recipient deletes it.
         asked: the fields of the terms. One that is not in `fields` had no value, or was kept back by a choice.
+        at: when, in microseconds since 1970 UTC; only `Kept` asks.
     """
 
     index: int
@@ -249,10 +250,29 @@ class Disclosed:
     fields: frozenset[str]
     until: str
     asked: frozenset[str]
+    at: int = 0
+
+
+class Kept(NamedTuple):
+    """Fields that a rectification names and whose values it does not change: they were mended before, or were right.
+
+    Attributes:
+        fields: their names.
+        since: microseconds since 1970 UTC; whoever got one of them later got what is on record now.
+    """
+
+    fields: frozenset[str]
+    since: int
+
+    def without(self, disclosed: Disclosed) -> Disclosed:
+        """The disclosure, less what was right in it."""
+        if disclosed.at <= self.since:
+            return disclosed
+        return replace(disclosed, fields=disclosed.fields - self.fields)
 
 
 class Gone(NamedTuple):
-    """What a recipient has attested that it no longer has.
+    """What a recipient has attested that it no longer has, or need not be told of again.
 
     Attributes:
         contract: under which it had it.

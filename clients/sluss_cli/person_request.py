@@ -231,6 +231,9 @@ def export(
     for path in files:
         session.output.line(f"Wrote {path}.")
     session.output.line(f"SHA-256 {sha256}, ledger entry {last.entry_index}.")
+    if any(each["masked"] for each in about.said["fields"]):
+        session.output.line("Financial values are masked: to end the request the privacy team exports and hands over.")
+        return
     session.output.line(
         f'Next, once the person has it: sluss request hand-over {request} --sha256 {sha256} --how "..."'
     )

@@ -246,6 +246,15 @@ def test_the_command_writes_closed_files_and_the_hand_over_ends_it(broker, reque
     assert run("request", "statistics", "--from", "2020-01-01", "--until", "2099-12-31")["counts"][0]["done"] == 1
 
 
+def test_the_command_tells_whom_a_masked_export_needs(broker, request_, tmp_path):
+    request = RequestDesk(broker).proven("access", request_.person_id)
+    line = ["--profile", str(broker.profile("internal/import")), "request", "export", request.id]
+    done = sluss_command.invoke(sluss_command.clients(), [*line, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "Financial values are masked" in done.output
+    assert "hand-over" not in done.output
+
+
 def without_times(data):
     """An export without its own time, the salt that follows from it, and the exports that left before."""
     said = json.loads(data)

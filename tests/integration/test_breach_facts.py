@@ -163,7 +163,7 @@ def test_an_access_export_in_the_window_is_on_the_sheet_with_what_it_leaves_open
     for text in ("Access export", "Of them access exports", reading):
         assert tongue_of(language).say(text) in page
     words = ["--profile", str(broker.profile("privacy/team")), "compromise", "facts", report]
-    shown = CliRunner().invoke(build(), words).stdout
+    shown = sluss_command.invoke(sluss_command.clients(), words).stdout
     assert "of them access exports" in shown
     assert "is not recorded: more may have been seen" in shown
 

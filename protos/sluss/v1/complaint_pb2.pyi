@@ -129,7 +129,7 @@ class ComplaintRemedy(_message.Message):
     """When it was begun, RFC 3339."""
     done: _builtins.bool
     """Whether it is done. An erasure is once it is scrubbed and every recipient has answered for it; a correction once the
-    requests for rectification that are linked are.
+    person's requests for rectification are that were linked when it was begun; refused or withdrawn is not done.
     """
     recipients: _builtins.int
     """How many recipients owe for it, or owed."""
@@ -383,9 +383,9 @@ class RemedyRequest(_message.Message):
     kind: _builtins.str
     """What is done."""
     contract_id: _builtins.str
-    """The contract to suspend."""
+    """The contract to suspend: one that is linked, or under which a linked entry or obligation is."""
     note: _builtins.str
-    """What was done, or why; a suspension's reason stands in the ledger in the clear."""
+    """What was done, or why; sealed. The reason of a suspension in the ledger names the complaint and nothing else."""
     def __init__(
         self,
         *,
