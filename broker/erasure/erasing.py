@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, func, insert, select, update
 
-from broker import case_files
+from broker import case_files, requests
 from broker.aggregates import recording
 from broker.choices import recording as choosing
 from broker.clock import rfc3339
@@ -46,24 +46,21 @@ if TYPE_CHECKING:
 
 CHOICE = tables.core(tables.Choice)
 ERASURE = tables.core(tables.Erasure)
-REQUEST = tables.core(tables.Request)
 TIES = tables.core(tables.LedgerPerson)
 
 
 def _forget_requests(connection: Connection, person: int) -> None:
     """Destroy the keyed digests of what the person was registered with and has chosen; they are of values.
 
-    The rows stay as long as others: a retry that comes late must not register the person anew, and is refused.
+    A retry that comes late must not register the person anew.
     """
     registered = select(PERSON.c.created_at).where(PERSON.c.id == person)
     chosen = select(CHOICE.c.at).where(CHOICE.c.person == person)
     entries = select(CHOICE.c.entry).where(CHOICE.c.person == person)
-    asked = REQUEST.c.at.in_(registered.union(chosen))
     name = person_text(person).encode()
-    about = (func.substr(REQUEST.c.reply, 1, len(name)) == name) | (
-        (REQUEST.c.entries == 1) & REQUEST.c.first_entry.in_(entries)
-    )
-    connection.execute(update(REQUEST).where(asked, about).values(body=b""))
+    asked = requests.REQUEST.c
+    about = (func.substr(asked.reply, 1, len(name)) == name) | ((asked.entries == 1) & asked.first_entry.in_(entries))
+    requests.forget_digests(connection, registered.union(chosen), about)
 
 
 FORGETTERS: Final[tuple[Callable[[Connection, int], None], ...]] = (
