@@ -6,6 +6,7 @@
     3. ties to the ledger become a number per entry             nobody can tell any more whose they were
     4. the entry, by the person's commitment                    the last thing that the person's secret does
     5. keys, values, choices and look-up are destroyed          the row's id and state stay: its handles answer flat
+    6. what else the person asked for is refused as `erased`    whoever erases, and whatever for
 
 A crash before the commit leaves the person as it was; after it, all of it has happened. What deleted rows leave in
 free pages and logs is scrubbed afterwards (`scrubbing.py`), before anybody says that the erasure is done.
@@ -97,10 +98,11 @@ def erase_regardless(change: Change, person: int, cause: str) -> int:
     """As `erase`, whatever forbids it: for persons whom a restored backup brings back, holds of then and all.
 
     Raises:
-        SlussError: PERSON_UNKNOWN.
+        SlussError: PERSON_UNKNOWN; LEDGER_INCONSISTENT for a request of the person that is not as the ledger says.
     """
     row = rows.active(change.connection, person)
     secret = change.snapshot.vault.person_secret(row)
+    undone = [asked for asked in person_requests.undone(change, person) if asked.id != cause]
     recording.forget(change, person)
     owe(change, person, "erase", (), cause)
     for forget in FORGETTERS:
@@ -113,6 +115,7 @@ def erase_regardless(change: Change, person: int, cause: str) -> int:
     change.connection.execute(
         insert(ERASURE).values(entry=index, person=person, cause=cause, at=change.now_us, scrubbed_at=0)
     )
+    person_requests.close_erased(change, undone)
     change.tx.bump_rights()
     return index
 

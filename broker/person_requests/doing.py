@@ -18,7 +18,7 @@ from broker.ledger import entry
 from broker.ledger.rows import stored_entries
 from broker.obligations.owing import progress
 from broker.person_requests import rules
-from broker.person_requests.rows import forgotten, of_person, timeline, write
+from broker.person_requests.rows import forgotten, timeline, write
 from broker.person_requests.tracking import Call, based_on, once, require
 from broker.persons import rows as persons
 from broker.persons.model import Correction
@@ -104,7 +104,7 @@ def rectify(
 
 
 def erase(change: Change, call: Call) -> Done:
-    """Erase the person. Whatever else the person asked for can't be done any more, and is refused as `erased`.
+    """Erase the person.
 
     Raises:
         SlussError: as `based_on` and `erasing.erase`.
@@ -112,14 +112,7 @@ def erase(change: Change, call: Call) -> Done:
 
     def work() -> Done:
         held = based_on(change, call, rules.Step.ERASE)
-        others = [
-            each for each in of_person(change, held.person) if each.id != held.id and each.state not in rules.FINAL
-        ]
         erasing.erase(change, held.person, held.id)
-        for other in others:
-            if other.facts.fulfilled is None:
-                closed = replace(forgotten(other), facts=rules.refused(other.facts, "erased"))
-                write(change, closed, rules.Step.REFUSE, "")
         owed = progress(change.connection, held.id)
         moved = replace(_fulfilled(change, forgotten(held)), owed=owed, scrubbed=False)
         return write(change, moved, rules.Step.ERASE, "")

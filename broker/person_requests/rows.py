@@ -212,6 +212,18 @@ def forget(connection: Connection, person: int) -> None:
     connection.execute(update(REQUEST).where(REQUEST.c.person == person).values(person=0, keys=b"", body=b""))
 
 
+def undone(view: View, person: int) -> list[Held]:
+    """Those requests of a person of which nothing has been done yet that was asked for."""
+    return [each for each in of_person(view, person) if each.state not in rules.FINAL and each.facts.fulfilled is None]
+
+
+def close_erased(change: Change, undone: list[Held]) -> None:
+    """After `forget`: what the person asked for can't be done any more, and is refused as `erased`."""
+    for held in undone:
+        closed = replace(forgotten(held), facts=rules.refused(held.facts, "erased"))
+        write(change, closed, rules.Step.REFUSE, "")
+
+
 def forgotten(held: Held) -> Held:
     """The request after `forget`."""
     return replace(held, words=None, keys=None)

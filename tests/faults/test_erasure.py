@@ -32,6 +32,7 @@ from broker.ledger.verify import verify_store
 from broker.operator import backup, restoring
 from broker.operator.founding import Charter, found
 from broker.operator.office import opened
+from broker.person_requests import rows as request_rows
 from broker.person_requests import tracking
 from broker.person_requests.model import Kind
 from broker.person_requests.tracking import Opening
@@ -76,8 +77,8 @@ class House:
         asked = Registration(uuid.uuid4().bytes, list(values.items()), "registration", made)
         return self.change(lambda change: registering.register(change, asked)).person
 
-    def erase(self, person, *, scrubbed=True):
-        index = self.change(lambda change: erasing.erase(change, person, "R-2026-0001"))
+    def erase(self, person, *, scrubbed=True, cause="R-2026-0001"):
+        index = self.change(lambda change: erasing.erase(change, person, cause))
         if scrubbed:
             self.scrub()
         return index
@@ -265,6 +266,23 @@ def test_no_digest_of_what_was_asked_about_the_person_is_left_and_no_late_retry_
         assert caught.value.reason is Reason.REQUEST_ID_REUSED
     for work in asked_about(other):
         any_house.change(work)
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_whatever_else_the_person_asked_for_is_closed_whoever_erases(house, restored):
+    person, other = house.registered(CANARIES), house.registered(OTHER)
+    opened_ids = []
+    for number, (whose, kind) in enumerate([(person, Kind.ACCESS), (person, Kind.ERASURE), (other, Kind.ACCESS)]):
+        asked = Opening(kind, "letter", date(2026, 1, 1), whose, "please", "Anna", "en")
+        opened_ids.append(house.change(lambda c, a=asked, n=number: tracking.open_request(c, a, bytes([n]) * 16))[0].id)
+    before = house.backup("before")
+    house.erase(person, cause="K-2026-0001")
+    if restored:
+        house.restore(before)
+    found = [house.change(lambda change, name=name: request_rows.load(change, name)) for name in opened_ids]
+    told = [(each.state.value, each.facts.ground, each.words is None) for each in found]
+    assert told == [("refused", "erased", True), ("refused", "erased", True), ("received", "", False)]
+    assert house.verify() == []
 
 
 def test_backup_and_restore_keep_every_row_on_either_store(any_house):
