@@ -26,7 +26,7 @@ from broker.compromise import locks
 from broker.erasure import holds
 from broker.ids import person_text
 from broker.ledger import entry
-from broker.ledger.rows import add_erased
+from broker.ledger.rows import add_erased, erase_ties
 from broker.obligations.owing import owe
 from broker.outbox import queue
 from broker.person_requests import rows as person_requests
@@ -39,15 +39,15 @@ from broker.tracing import former
 from broker.vault import ERASED, commitment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
 
     from broker.desk import Change
+    from broker.obligations.rules import Disclosed
 
 CHOICE = tables.core(tables.Choice)
 ERASURE = tables.core(tables.Erasure)
-TIES = tables.core(tables.LedgerPerson)
 
 
 def _forget_requests(connection: Connection, person: int) -> None:
@@ -78,23 +78,24 @@ FORGETTERS: Final[tuple[Callable[[Connection, int], None], ...]] = (
 """What other rooms destroy of a person: each takes the connection and the person's id."""
 
 
-def erase(change: Change, person: int, cause: str) -> int:
+def erase(change: Change, person: int, cause: str, known: Sequence[Disclosed] = ()) -> int:
     """Erase a person; gives the index of the `erasure` entry.
 
     Args:
         change: the transaction, whose rights move with it: no disclosure that was decided before stands after it.
         person: id.
         cause: the person request or complaint that it is done for.
+        known: the person's disclosures as they were read before the lock, as `owe` takes them.
 
     Raises:
         SlussError: PERSON_UNKNOWN, for a person who is erased already too; LEGAL_HOLD; LEDGER_INCONSISTENT.
     """
     rows.active(change.connection, person)
     holds.require_none(change, person)
-    return erase_regardless(change, person, cause)
+    return erase_regardless(change, person, cause, known)
 
 
-def erase_regardless(change: Change, person: int, cause: str) -> int:
+def erase_regardless(change: Change, person: int, cause: str, known: Sequence[Disclosed] = ()) -> int:
     """As `erase`, whatever forbids it: for persons whom a restored backup brings back, holds of then and all.
 
     Raises:
@@ -104,13 +105,16 @@ def erase_regardless(change: Change, person: int, cause: str) -> int:
     secret = change.snapshot.vault.person_secret(row)
     undone = [asked for asked in person_requests.undone(change, person) if asked.id != cause]
     recording.forget(change, person)
-    owe(change, person, "erase", (), cause)
+    owe(change, person, "erase", (), cause, known)
     for forget in FORGETTERS:
         forget(change.connection, person)
-    untied = _untie(change, person)
+    stored = erase_ties(change.connection, person)
+    buffered = change.tx.untie(person)
     said = commitment(secret, rfc3339(change.now_us))
-    index = change.tx.append(entry.erasure(change.now_us, said, len(untied) + 1, cause, change.principal.name))
-    add_erased(change.connection, [*untied, index])
+    index = change.tx.append(
+        entry.erasure(change.now_us, said, stored + len(buffered) + 1, cause, change.principal.name)
+    )
+    add_erased(change.connection, [*buffered, index])
     _destroy(change.connection, person)
     change.connection.execute(
         insert(ERASURE).values(entry=index, person=person, cause=cause, at=change.now_us, scrubbed_at=0)
@@ -118,14 +122,6 @@ def erase_regardless(change: Change, person: int, cause: str) -> int:
     person_requests.close_erased(change, undone)
     change.tx.bump_rights()
     return index
-
-
-def _untie(change: Change, person: int) -> list[int]:
-    """Destroy what ties the person to the ledger; the entries, once each."""
-    stored = change.connection.execute(select(TIES.c.entry).where(TIES.c.person == person)).scalars()
-    entries = [*stored, *change.tx.untie(person)]
-    change.connection.execute(delete(TIES).where(TIES.c.person == person))
-    return entries
 
 
 def _destroy(connection: Connection, person: int) -> None:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from broker.clock import day_of
 from broker.handles import handle_of
 from broker.held import held, terms_of
 from broker.ledger import entry
-from broker.ledger.rows import stored_entries
+from broker.ledger.rows import MAX_READ, stored_entries
 from broker.ledger.standing import Standing
 from broker.obligations import rows
 from broker.obligations.rules import DELETED, Disclosed, Gone, Kind, State, owing
@@ -25,7 +25,7 @@ from broker.store import tables
 from broker.store.queries import read_persons
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -71,6 +71,7 @@ def owe(
     kind: Literal["correct", "erase"],
     fields: Collection[str],
     cause: str,
+    known: Sequence[Disclosed] = (),
 ) -> int:
     """Make the obligations of the recipients who got one of `fields` (for `erase`: anything); gives how many.
 
@@ -83,9 +84,10 @@ def owe(
         kind: what they owe.
         fields: names of fields; not looked at for `erase`.
         cause: the id of the person's request or complaint; empty if there is none.
+        known: the first of the person's disclosures, as `disclosed` gave them before the lock.
     """
     connection, tx, by = change.connection, change.tx, change.principal.name
-    disclosures = list(disclosed(change, person))
+    disclosures = list(disclosed(change, person, known))
     gone = list(_gone(connection, person, disclosures, change.snapshot.standing))
     found = owing(disclosures, gone, None if kind == "erase" else fields)
     until = day_after(change.now_us, ANSWER_DAYS)
@@ -146,8 +148,17 @@ def of_cause(connection: Connection, cause: str, standing: Standing) -> tuple[li
     return list(accounts.values()), len(names.union(kept))
 
 
-def disclosed(view: View, person: int) -> Iterator[Disclosed]:
+def disclosed(view: View, person: int, known: Sequence[Disclosed] = (), after: int = -1) -> Iterator[Disclosed]:
     """The disclosures of a person to subcontractors, in the order of the ledger; none of an erased person.
+
+    Of a person with very many this takes seconds. Who needs them under the head's lock reads them before it, and then
+    again with what is known: only what was appended in between is read there.
+
+    Args:
+        view: to read with.
+        person: id.
+        known: what this gave in an earlier transaction, whole or the first of it.
+        after: only what stands behind this entry, if nothing is known.
 
     Raises:
         SlussError: LEDGER_INCONSISTENT for a tie to an entry that does not speak of the person.
@@ -156,18 +167,26 @@ def disclosed(view: View, person: int) -> Iterator[Disclosed]:
     if not rows or not rows[0].keys:
         return
     secret = view.snapshot.vault.person_secret(rows[0])
-    query = (
-        select(ENTRY.c.id, ENTRY.c.entry)
-        .select_from(TIES.join(ENTRY, ENTRY.c.id == TIES.c.entry))
-        .where(TIES.c.person == person, ENTRY.c.type == "disclosure")
-        .order_by(TIES.c.entry)
-    )
-    for row in view.connection.execute(query):
-        data = bytes(row.entry)
+    yield from known
+    for index, data in _entries(view.connection, person, known[-1].index if known else after):
         terms = terms_of(data)
         fields = frozenset(held(data, terms, secret).fields)
         asked = frozenset(each["name"] for each in terms["fields"])
-        yield Disclosed(row.id, terms["contract"], terms["recipient"], fields, terms["retain_until"], asked)
+        yield Disclosed(index, terms["contract"], terms["recipient"], fields, terms["retain_until"], asked)
+
+
+def _entries(connection: Connection, person: int, after: int) -> Iterator[tuple[int, bytes]]:
+    """The entries of a person's disclosures behind an index, read a few at a time: they are large."""
+    query = (
+        select(ENTRY.c.id, ENTRY.c.entry)
+        .select_from(TIES.join(ENTRY, ENTRY.c.id == TIES.c.entry))
+        .where(TIES.c.person == person, TIES.c.entry > bindparam("after"), ENTRY.c.type == "disclosure")
+        .order_by(TIES.c.entry)
+        .limit(MAX_READ)
+    )
+    while page := connection.execute(query, {"after": after}).all():
+        yield from ((row.id, bytes(row.entry)) for row in page)
+        after = page[-1].id
 
 
 def _gone(connection: Connection, person: int, disclosures: Iterable[Disclosed], standing: Standing) -> Iterator[Gone]:

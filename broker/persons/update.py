@@ -17,16 +17,22 @@ from broker.tracing.former import going
 from broker.vault import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from broker.desk import Change
+    from broker.obligations.rules import Disclosed
     from broker.persons.model import Correction
 
 
-def update(change: Change, asked: Correction) -> str:
+def update(change: Change, asked: Correction, known: Sequence[Disclosed] = ()) -> str:
     """Correct a record; the new etag. What is on record already keeps its source and time, and the etag.
 
     Rights are bumped: a person's data decides which populations the person is in.
+
+    Args:
+        change: the transaction.
+        asked: what to correct.
+        known: of a rectification, the person's disclosures as they were read before the lock, as `owe` takes them.
 
     Raises:
         SlussError: PERSON_UNKNOWN, ETAG_STALE, PERSON_EXISTS; INVALID_VALUE, FIELD_UNKNOWN, FIELD_FORBIDDEN
@@ -52,7 +58,7 @@ def update(change: Change, asked: Correction) -> str:
         raise SlussError(Reason.PERSON_EXISTS, field="customer_number")
     # 4. who got what was wrong has to correct it
     if asked.rectification:
-        owe(change, row.id, "correct", [name for name in changes if name in stored], asked.cause)
+        owe(change, row.id, "correct", [name for name in changes if name in stored], asked.cause, known)
     # 5. whatever was decided on the old record is decided anew
     change.tx.bump_rights()
     return str(row.version + 1)
