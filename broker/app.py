@@ -142,7 +142,7 @@ class App:
         return {
             "AggregateService": Aggregates(desk, questions, months, call, self._counting),
             "ChoiceService": Choices(desk, cursors, call),
-            "ComplaintService": Complaints(desk, agreed, cursors, call, tell),
+            "ComplaintService": Complaints(desk, agreed, cursors, call, self._exporting, tell),
             "CompromiseService": Compromises(desk, cursors, call),
             "ContractService": Contracts(desk, agreed, cursors, call),
             "DisclosureService": Disclosures(desk, batches, agreed, cursors, call),
@@ -152,7 +152,7 @@ class App:
             "ObligationService": Obligations(desk, ledger, cursors, call, Pulse(self.rights)),
             "OutboxService": Outbox(desk, cursors, call, retry_us),
             "PersonRequestService": PersonRequests(desk, ledger, settings.origin, cursors, call, self._exporting, tell),
-            "PersonService": Persons(desk, Importer(self.engine, desk), call),
+            "PersonService": Persons(desk, Importer(self.engine, desk), call, self._exporting),
             "PolicyService": Policies(desk, cursors, call),
             "TraceService": Traces(desk, cursors, call),
         }

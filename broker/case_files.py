@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from sqlalchemy import func, insert, select, update
 
-from broker import timelines
+from broker import requests, timelines
 from broker.clock import day_of, rfc3339
 from broker.errors import Reason, SlussError
 from broker.keeping import PRIVATE, CaseKeys
@@ -184,7 +184,10 @@ def log(change: Change, file: File, event: str, text: str) -> int:
 
 
 def forget(connection: Connection, person: int) -> None:
-    """Destroy what files hold of a person: who it is, what was said, and every text of the timeline."""
+    """Destroy what files hold of a person: who it is, what was said, its digest, and every text of the timeline."""
+    for row in connection.execute(select(FILE.c.id, FILE.c.opened_at).where(FILE.c.person == person)).all():
+        answered = requests.REQUEST.c.reply == row.id.encode("ascii")
+        requests.forget_digests(connection, [row.opened_at], answered)
     files = select(FILE.c.id).where(FILE.c.person == person)
     connection.execute(update(EVENT).where(EVENT.c.file.in_(files)).values(text=b""))
     connection.execute(update(FILE).where(FILE.c.person == person).values(person=0, private=b"", private_keys=b""))

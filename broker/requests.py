@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from broker.errors import Reason, SlussError
 from broker.store import tables
@@ -18,9 +18,9 @@ from broker.store.driver import change as write
 from broker.store.driver import fetch, parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection, SelectBase
 
     from broker.desk import Change
 
@@ -102,6 +102,17 @@ def remember(connection: Connection, rows: Sequence[tuple[Name, Known]], at_us: 
             for (principal, request), known in rows
         ],
     )
+
+
+def forget_digests(connection: Connection, at: SelectBase | Collection[int], about: ColumnElement[bool]) -> None:
+    """Destroy what tells what was asked, as an erasure wants it; the rows stay, and a late retry is refused.
+
+    Args:
+        connection: to write with.
+        at: when the requests were answered; by time they are found.
+        about: which of them.
+    """
+    connection.execute(update(REQUEST).where(REQUEST.c.at.in_(at), about).values(body=b""))
 
 
 def forget_before(connection: Connection, before_us: int) -> int:

@@ -88,7 +88,8 @@ class Settings(BaseSettings):
         trust_domain: the host in the URIs of certificates.
         origin: the ledger's name in its checkpoints.
         listen: `host:port`; port 0 is any free one.
-        database: `sqlite:///...` or `postgresql+psycopg://...`; empty is `sluss.db` in the home folder.
+        database: `sqlite:///...` or `postgresql+psycopg://...`, as a role that owns the database; empty is `sluss.db`
+            in the home folder.
         workers: processes that share the port.
         one_core: each worker keeps to one core, which suits a machine that is the broker's own.
         max_calls: calls in progress per worker; more are refused with RATE_EXCEEDED.

@@ -11,13 +11,17 @@ from broker.complaints import links, remedies, rules
 from broker.complaints.rules import ROOM, State, Step
 from broker.contracts import Step as ContractStep
 from broker.erasure.erasing import erase
-from broker.errors import invalid
+from broker.errors import Reason, SlussError, invalid
+from broker.obligations.owing import disclosed
 from broker.persons import rows as person_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broker.agreements import Agreements
     from broker.case_files import File
     from broker.desk import Change, View
+    from broker.obligations.rules import Disclosed
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +122,36 @@ def set_outcome(change: Change, complaint: str, outcome: str, told: str, etag: s
     return case_files.write(change, file, Step.DECIDE, told, state=state, body={**file.body, "outcome": outcome})
 
 
+def left(view: View, complaint: str) -> list[Disclosed]:
+    """What has left of the data of whoever a complaint is about: read before the lock, for a remedy that erases it.
+
+    Nothing for a complaint that there is not: `remedy` says so.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT.
+    """
+    try:
+        person = case_files.load(view, ROOM, complaint).person
+    except SlussError as error:
+        if error.reason is Reason.FILE_UNKNOWN:
+            return []
+        raise
+    return list(disclosed(view, person)) if person else []
+
+
 def remedy(
-    change: Change, agreed: Agreements, complaint: str, kind: str, contract: str, note: str, etag: str
+    change: Change,
+    agreed: Agreements,
+    complaint: str,
+    kind: str,
+    contract: str,
+    note: str,
+    etag: str,
+    known: Sequence[Disclosed] = (),
 ) -> tuple[File, int]:
     """Remedy, in this transaction: suspend a linked contract, erase the person, or note what was done elsewhere.
 
-    A contract is linked by itself, or by an entry or obligation under it.
+    A contract is linked by itself, or by an entry or obligation under it. `known` is what `left` gave.
 
     Raises:
         SlussError: FILE_UNKNOWN, ETAG_STALE, FILE_WRONG_STATE, INVALID_REQUEST; of a suspension or an erasure.
@@ -145,7 +173,7 @@ def remedy(
     if kind == "erase_data":
         if not file.person:
             raise invalid("kind", "nobody on record to erase")
-        erase(change, file.person, file.id)
+        erase(change, file.person, file.id, known)
         # Its texts went with the person: what is written from here on stands under the keys that are kept.
         file, note = replace(file, person=0, private=None, private_keys=None), ""
     body = {**file.body, "remedies": [*file.body["remedies"], done]}

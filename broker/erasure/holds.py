@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 ENTRY: Final = tables.core(tables.LedgerEntry)
 HOLD: Final = tables.core(tables.LegalHold)
 ENTRIES: Final[ColumnElement[bool]] = literal_column(tables.HOLDS)
-REQUEST: Final = tables.core(tables.Request)
 BODY: Final = "hold"
 """The place at which a hold's body is sealed."""
 NOBODY: Final = 0
@@ -161,8 +160,8 @@ def forget(connection: Connection, person: int) -> None:
     Their ids stay, so that no other hold gets one of them. A retry of a request is refused from now on.
     """
     for row in connection.execute(select(HOLD).where(HOLD.c.person == person)).all():
-        asked = REQUEST.c.at.in_([row.placed_at, row.lifted_at]), REQUEST.c.reply == row.id.encode("ascii")
-        connection.execute(update(REQUEST).where(*asked).values(body=b""))
+        answered = requests.REQUEST.c.reply == row.id.encode("ascii")
+        requests.forget_digests(connection, [row.placed_at, row.lifted_at], answered)
     gone = {"person": NOBODY, "keys": b"", "body": b"", "until": NEVER, "placed_at": 0, "entry": 0}
     connection.execute(update(HOLD).where(HOLD.c.person == person).values(**gone))
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import delete
+
 from broker.errors import Reason, SlussError
 from broker.store.driver import change, fetch, parts
 from broker.store.engine import reading
-from broker.store.tables import RIGHTS
+from broker.store.tables import RIGHTS, LedgerPerson, core
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from broker.ledger.entry import Columns
     from broker.ledger.tiles import TileKey
 
+_TIES = core(LedgerPerson)
 MAX_READ = 100
 """Tiles, or entries, asked for in one statement."""
 
@@ -100,6 +103,16 @@ def read_erased(connection: Connection, after: int, limit: int) -> list[tuple[in
     """Up to `limit` numbers of ties that erasures destroyed, behind entry `after`: entry, ties."""
     text = "SELECT entry, ties FROM ledger_erased WHERE entry > ? ORDER BY entry LIMIT ?"
     return fetch(connection, text, (after, limit))
+
+
+def erase_ties(connection: Connection, person: int) -> int:
+    """Destroy what ties a person to entries, and note that it is; how many entries it was."""
+    text = (
+        "INSERT INTO ledger_erased (entry, ties) SELECT entry, 1 FROM ledger_person WHERE person = ?"
+        " ON CONFLICT (entry) DO UPDATE SET ties = ledger_erased.ties + 1"
+    )
+    change(connection, text, [(person,)])
+    return connection.execute(delete(_TIES).where(_TIES.c.person == person)).rowcount
 
 
 def add_erased(connection: Connection, entries: Sequence[int]) -> None:

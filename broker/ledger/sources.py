@@ -85,8 +85,6 @@ class StoreSource:
             SlussError: LEDGER_UNAVAILABLE.
         """
         with reading(engine) as connection:
-            if engine.dialect.name == "postgresql":
-                connection.execution_options(isolation_level="REPEATABLE READ")
             yield cls(connection)
 
     def head(self) -> HeadRow | None:

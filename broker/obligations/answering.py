@@ -226,8 +226,8 @@ def _require_fetched(change: Change, held: Held) -> None:
     """Refuse `corrected` where no disclosure since asked for the fields: what it gave may be that there is none."""
     account = held.account
     fetched: set[str] = set()
-    for each in disclosed(change, held.person):
-        if each.contract == account.contract and each.index > account.created:
+    for each in disclosed(change, held.person, after=account.created):
+        if each.contract == account.contract:
             fetched |= each.asked
     missing = sorted(set(account.fields) - fetched)
     if missing:

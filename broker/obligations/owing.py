@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from broker.clock import day_of
 from broker.handles import handle_of
 from broker.held import held, terms_of
 from broker.ledger import entry
-from broker.ledger.rows import stored_entries
+from broker.ledger.rows import MAX_READ, stored_entries
 from broker.ledger.standing import Standing
 from broker.obligations import rows
 from broker.obligations.rules import DELETED, Disclosed, Gone, Kept, Kind, State, owing
@@ -75,6 +75,7 @@ def owe(
     fields: Collection[str],
     cause: str,
     kept: Kept = NOTHING_KEPT,
+    known: Sequence[Disclosed] = (),
 ) -> int:
     """Make the obligations of the recipients who got one of `fields` (for `erase`: anything); gives how many.
 
@@ -89,9 +90,10 @@ def owe(
         cause: the id of the person's request or complaint; empty if there is none.
         kept: those of `fields` whose values this does not change. Whoever got them right does not owe, and nobody is
             told of them twice for one cause.
+        known: the first of the person's disclosures, as `disclosed` gave them before the lock.
     """
     connection, tx, by = change.connection, change.tx, change.principal.name
-    disclosures = [kept.without(each) for each in disclosed(change, person)]
+    disclosures = [kept.without(each) for each in disclosed(change, person, known)]
     days = {(each.contract, each.until) for each in disclosures}
     gone = list(_gone(connection, days, [person], change.snapshot.standing))
     if kept.fields:
@@ -155,8 +157,17 @@ def of_cause(connection: Connection, cause: str, standing: Standing) -> tuple[li
     return list(accounts.values()), len(names.union(kept))
 
 
-def disclosed(view: View, person: int) -> Iterator[Disclosed]:
+def disclosed(view: View, person: int, known: Sequence[Disclosed] = (), after: int = -1) -> Iterator[Disclosed]:
     """The disclosures of a person to subcontractors, in the order of the ledger; none of an erased person.
+
+    Of a person with very many this takes seconds. Who needs them under the head's lock reads them before it, and then
+    again with what is known: only what was appended in between is read there.
+
+    Args:
+        view: to read with.
+        person: id.
+        known: what this gave in an earlier transaction, whole or the first of it.
+        after: only what stands behind this entry, if nothing is known.
 
     Raises:
         SlussError: LEDGER_INCONSISTENT for a tie to an entry that does not speak of the person.
@@ -165,18 +176,26 @@ def disclosed(view: View, person: int) -> Iterator[Disclosed]:
     if not rows or not rows[0].keys:
         return
     secret = view.snapshot.vault.person_secret(rows[0])
-    query = (
-        select(ENTRY.c.id, ENTRY.c.entry, ENTRY.c.at)
-        .select_from(TIES.join(ENTRY, ENTRY.c.id == TIES.c.entry))
-        .where(TIES.c.person == person, ENTRY.c.type == "disclosure")
-        .order_by(TIES.c.entry)
-    )
-    for row in view.connection.execute(query):
-        data = bytes(row.entry)
+    yield from known
+    for index, at, data in _entries(view.connection, person, known[-1].index if known else after):
         terms = terms_of(data)
         fields = frozenset(held(data, terms, secret).fields)
         asked = frozenset(each["name"] for each in terms["fields"])
-        yield Disclosed(row.id, terms["contract"], terms["recipient"], fields, terms["retain_until"], asked, row.at)
+        yield Disclosed(index, terms["contract"], terms["recipient"], fields, terms["retain_until"], asked, at)
+
+
+def _entries(connection: Connection, person: int, after: int) -> Iterator[tuple[int, int, bytes]]:
+    """The entries of a person's disclosures behind an index, read a few at a time: they are large."""
+    query = (
+        select(ENTRY.c.id, ENTRY.c.at, ENTRY.c.entry)
+        .select_from(TIES.join(ENTRY, ENTRY.c.id == TIES.c.entry))
+        .where(TIES.c.person == person, TIES.c.entry > bindparam("after"), ENTRY.c.type == "disclosure")
+        .order_by(TIES.c.entry)
+        .limit(MAX_READ)
+    )
+    while page := connection.execute(query, {"after": after}).all():
+        yield from ((row.id, row.at, bytes(row.entry)) for row in page)
+        after = page[-1].id
 
 
 def is_gone(

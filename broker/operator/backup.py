@@ -37,7 +37,7 @@ from broker.store.migrations import current_revision, migrate, newest_revision
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
     from broker.ledger.checkpoint import Signer
 
@@ -148,7 +148,7 @@ def put_back(folder: Path, url: str, taken: Taken) -> None:
 def _copy(source: Engine, target: Engine, *, restored: bool = False) -> dict[str, int]:
     """Every row of every table, as of one moment, in one transaction; counted by table."""
     rows: dict[str, int] = {}
-    with _one_moment(source) as reads, writing(target) as writes:
+    with reading(source) as reads, writing(target) as writes:
         for name, table in sorted(SQLModel.metadata.tables.items()):
             rows[name] = 0
             found = reads.execution_options(stream_results=True).execute(select(table))
@@ -158,14 +158,6 @@ def _copy(source: Engine, target: Engine, *, restored: bool = False) -> dict[str
         if restored:
             budget.close(writes, system_clock())
     return rows
-
-
-@contextmanager
-def _one_moment(engine: Engine) -> Iterator[Connection]:
-    with reading(engine) as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execution_options(isolation_level="REPEATABLE READ")
-        yield connection
 
 
 @contextmanager

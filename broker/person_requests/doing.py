@@ -16,9 +16,9 @@ from broker.erasure import erasing
 from broker.errors import Reason, SlussError, invalid
 from broker.ledger import entry
 from broker.ledger.rows import stored_entries
-from broker.obligations.owing import progress
+from broker.obligations.owing import disclosed, progress
 from broker.person_requests import rules
-from broker.person_requests.rows import forgotten, of_person, timeline, write
+from broker.person_requests.rows import forgotten, load, timeline, write
 from broker.person_requests.tracking import Call, based_on, once, require
 from broker.persons import rows as persons
 from broker.persons.model import Correction
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broker.desk import Change, View
+    from broker.obligations.rules import Disclosed
     from broker.person_requests.rows import Held
     from broker.person_requests.tracking import Done
     from broker.persons.model import Given
@@ -82,8 +83,33 @@ def hand_over(change: Change, call: Call, digest: bytes, how: str) -> Done:
     return once(change, call.request_id, "hand over", (call.request, digest.hex(), how), work)
 
 
+def left(view: View, request_id: str) -> list[Disclosed]:
+    """What has left of the data of the person whose request it is: read before the lock, for `rectify` and `erase`.
+
+    Nothing for a request that there is not: they say so.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT.
+    """
+    try:
+        held = load(view, request_id)
+    except SlussError as error:
+        if error.reason is Reason.PERSON_REQUEST_UNKNOWN:
+            return []
+        raise
+    return list(disclosed(view, held.person)) if held.person else []
+
+
 def rectify(
-    change: Change, call: Call, values: Sequence[Given], remove: Sequence[str], record: str, note: str, *, last: bool
+    change: Change,
+    call: Call,
+    values: Sequence[Given],
+    remove: Sequence[str],
+    record: str,
+    note: str,
+    *,
+    last: bool,
+    known: Sequence[Disclosed] = (),
 ) -> Done:
     """Correct values; `last` says that this was all that was asked for.
 
@@ -95,6 +121,7 @@ def rectify(
         record: the etag of the person's record that the caller has seen.
         note: for the timeline.
         last: whether nothing more is to be corrected.
+        known: what `left` gave.
 
     Raises:
         SlussError: as `based_on` and `persons.update.update`.
@@ -103,7 +130,7 @@ def rectify(
     def work() -> Done:
         held = based_on(change, call, rules.Step.RECTIFY)
         asked = Correction(held.person, values, remove, SOURCE, record, rectification=True, cause=held.id)
-        update(change, asked)
+        update(change, asked, known)
         facts = replace(held.facts, begun=True, fulfilled=day_of(change.now_us) if last else None)
         moved = replace(held, facts=facts, owed=progress(change.connection, held.id))
         return write(change, moved, rules.Step.RECTIFY, note)
@@ -112,8 +139,8 @@ def rectify(
     return once(change, call.request_id, "rectify", said, work)
 
 
-def erase(change: Change, call: Call) -> Done:
-    """Erase the person. Whatever else the person asked for can't be done any more, and is refused as `erased`.
+def erase(change: Change, call: Call, known: Sequence[Disclosed] = ()) -> Done:
+    """Erase the person; `known` is what `left` gave.
 
     Raises:
         SlussError: as `based_on` and `erasing.erase`.
@@ -121,14 +148,7 @@ def erase(change: Change, call: Call) -> Done:
 
     def work() -> Done:
         held = based_on(change, call, rules.Step.ERASE)
-        others = [
-            each for each in of_person(change, held.person) if each.id != held.id and each.state not in rules.FINAL
-        ]
-        erasing.erase(change, held.person, held.id)
-        for other in others:
-            if other.facts.fulfilled is None:
-                closed = replace(forgotten(other), facts=rules.refused(other.facts, rules.ERASED))
-                write(change, closed, rules.Step.REFUSE, "")
+        erasing.erase(change, held.person, held.id, known)
         owed = progress(change.connection, held.id)
         moved = replace(_fulfilled(change, forgotten(held)), owed=owed, scrubbed=False)
         return write(change, moved, rules.Step.ERASE, "")

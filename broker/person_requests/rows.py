@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, insert, select, update
 
-from broker import timelines
+from broker import requests, timelines
 from broker.clock import day_of, rfc3339
 from broker.errors import Reason, SlussError
 from broker.keeping import CaseKeys
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 REQUEST: Final = tables.core(tables.PersonRequest)
 EVENT: Final = tables.core(tables.PersonRequestEvent)
+ENTRY: Final = tables.core(tables.LedgerEntry)
 TYPE: Final = "person_request"
 """Of a request's entries."""
 ERASURE: Final = tables.core(tables.Erasure)
@@ -202,10 +203,25 @@ def create(change: Change, facts: Facts, words: Words, text: str) -> tuple[Held,
 
 
 def forget(connection: Connection, person: int) -> None:
-    """Destroy the words of all requests of a person, and whose they were; what accounts for them stays."""
+    """Destroy the words of a person's requests, their digests, and whose they were; what accounts for them stays."""
     of = select(REQUEST.c.id).where(REQUEST.c.person == person)
+    for name in connection.execute(of).scalars().all():
+        steps = select(ENTRY.c.at).join(EVENT, EVENT.c.entry == ENTRY.c.id).where(EVENT.c.request == name)
+        requests.forget_digests(connection, steps, requests.REQUEST.c.reply == name.encode("ascii"))
     connection.execute(update(EVENT).where(EVENT.c.request.in_(of)).values(text=b""))
     connection.execute(update(REQUEST).where(REQUEST.c.person == person).values(person=0, keys=b"", body=b""))
+
+
+def undone(view: View, person: int) -> list[Held]:
+    """Those requests of a person of which nothing has been done yet that was asked for."""
+    return [each for each in of_person(view, person) if each.state not in rules.FINAL and each.facts.fulfilled is None]
+
+
+def close_erased(change: Change, undone: list[Held]) -> None:
+    """After `forget`: what the person asked for can't be done any more, and is refused as `erased`."""
+    for held in undone:
+        closed = replace(forgotten(held), facts=rules.refused(held.facts, rules.ERASED))
+        write(change, closed, rules.Step.REFUSE, "")
 
 
 def forgotten(held: Held) -> Held:

@@ -19,18 +19,24 @@ from broker.tracing.former import going
 from broker.vault import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Row
 
     from broker.desk import Change
+    from broker.obligations.rules import Disclosed
     from broker.persons.model import Correction
 
 
-def update(change: Change, asked: Correction) -> str:
+def update(change: Change, asked: Correction, known: Sequence[Disclosed] = ()) -> str:
     """Correct a record; the new etag. What is on record already keeps its source and time, and the etag.
 
     Rights are bumped: a person's data decides which populations the person is in.
+
+    Args:
+        change: the transaction.
+        asked: what to correct.
+        known: of a rectification, the person's disclosures as they were read before the lock, as `owe` takes them.
 
     Raises:
         SlussError: PERSON_UNKNOWN, ETAG_STALE, PERSON_EXISTS; INVALID_VALUE, FIELD_UNKNOWN, FIELD_FORBIDDEN
@@ -51,7 +57,7 @@ def update(change: Change, asked: Correction) -> str:
     # 4. who got what was wrong has to correct it
     if asked.rectification:
         named = frozenset([*dict(asked.values), *asked.remove])
-        owe(change, row.id, "correct", named, asked.cause, Kept(named - changes.keys(), row.updated_at))
+        owe(change, row.id, "correct", named, asked.cause, Kept(named - changes.keys(), row.updated_at), known)
     return str(row.version + bool(changes))
 
 

@@ -117,7 +117,10 @@ def history(view: View, person: int, before: int, size: int) -> tuple[list[Accep
 
 
 def forget(connection: Connection, person: int) -> None:
-    """Destroy what was kept of a person's acceptances and notices: part of the erasure."""
+    """Destroy what was kept of a person's acceptances and notices, and the digests of what they were recorded with."""
+    of = ACCEPTANCE.c.person == person
+    answered = requests.REQUEST.c.first_entry.in_(select(ACCEPTANCE.c.entry).where(of))
+    requests.forget_digests(connection, select(ACCEPTANCE.c.at).where(of), answered)
     connection.execute(delete(ACCEPTANCE).where(ACCEPTANCE.c.person == person))
     connection.execute(delete(notices.NOTICE).where(notices.NOTICE.c.person == person))
     connection.execute(update(PERSON).where(PERSON.c.id == person).values(accepted=None))

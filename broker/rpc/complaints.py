@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from broker.case_files import File
     from broker.desk import Change, Desk, View
     from broker.identity import Caller
+    from broker.obligations.rules import Disclosed
     from broker.pages import Cursors
     from broker.rpc.threads import Threads
 
@@ -33,12 +34,19 @@ class Complaints:
     """The servicer; see complaint.proto for what each method does."""
 
     def __init__(
-        self, desk: Desk, agreed: Agreements, cursors: Cursors, call: Threads, tell_erased: Callable[[], None]
+        self,
+        desk: Desk,
+        agreed: Agreements,
+        cursors: Cursors,
+        call: Threads,
+        exporting: Threads,
+        tell_erased: Callable[[], None],
     ) -> None:
         self._desk = desk
         self._agreed = agreed
         self._cursors = cursors
         self._call = call
+        self._exporting = exporting
         self._tell_erased = tell_erased
 
     async def open_complaint(
@@ -78,12 +86,17 @@ class Complaints:
 
     async def remedy(self, caller: Caller, request: pb.RemedyRequest, _deadline_s: float) -> pb.RemedyResponse:
         """Remedy."""
+        known: list[Disclosed] = []
+        if request.kind == "erase_data":
+            known = await self._exporting(
+                self._desk.read, caller, lambda view: handling.left(view, request.complaint_id)
+            )
 
         def work(change: Change) -> pb.RemedyResponse:
             kind = checks.among(request.kind, rules.REMEDIES, "kind")
             note = checks.text(request.note, "note")
             done = handling.remedy(
-                change, self._agreed, request.complaint_id, kind, request.contract_id, note, request.etag
+                change, self._agreed, request.complaint_id, kind, request.contract_id, note, request.etag, known
             )
             return pb.RemedyResponse(complaint=_moved(change, done[0]), entry_index=done[1])
 

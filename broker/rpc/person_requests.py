@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from broker.desk import Change, Desk, View
     from broker.identity import Caller
     from broker.ledger.log import Ledger
+    from broker.obligations.rules import Disclosed
     from broker.pages import Cursors
     from broker.person_requests.access import Export
     from broker.person_requests.rows import Held
@@ -150,21 +151,27 @@ class PersonRequests:
 
     async def rectify(self, caller: Caller, request: pb.RectifyRequest, _deadline_s: float) -> pb.RectifyResponse:
         """Rectify."""
+        known = await self._left(caller, request.id)
 
         def work(change: Change) -> Done:
             values, remove = wire.correction(request)
             note = checks.optional(request.note, "note")
             return doing.rectify(
-                change, wire.call(request), values, remove, request.person_etag, note, last=request.last
+                change, wire.call(request), values, remove, request.person_etag, note, last=request.last, known=known
             )
 
         return pb.RectifyResponse(**await self._stepped(caller, work))
 
+    async def _left(self, caller: Caller, request: str) -> list[Disclosed]:
+        """What has left of the person's data: of very many entries, so not under the lock."""
+        return await self._exporting(self._desk.read, caller, lambda view: doing.left(view, request))
+
     async def erase(self, caller: Caller, request: pb.EraseRequest, _deadline_s: float) -> pb.EraseResponse:
         """Erase."""
+        known = await self._left(caller, request.id)
 
         def erased(caller: Caller) -> dict[str, Any]:
-            done = self._desk.change(caller, _step(lambda change: doing.erase(change, wire.call(request))))
+            done = self._desk.change(caller, _step(lambda change: doing.erase(change, wire.call(request), known)))
             self._tell_erased()
             return done
 

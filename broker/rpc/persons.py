@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sluss.v1 import person_pb2
 
 from broker.ids import parse_person, person_text
+from broker.obligations.owing import disclosed
 from broker.persons import lookup, register, update
 from broker.wire import person as wire
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from broker.desk import Desk
     from broker.identity import Caller
+    from broker.obligations.rules import Disclosed
     from broker.persons.importing import Importer
     from broker.persons.model import Batch
     from broker.rpc.threads import Threads
@@ -26,10 +28,11 @@ PART: Final = 250
 class Persons:
     """The servicer; see person.proto for what each method does."""
 
-    def __init__(self, desk: Desk, importer: Importer, call: Threads) -> None:
+    def __init__(self, desk: Desk, importer: Importer, call: Threads, exporting: Threads) -> None:
         self._desk = desk
         self._importer = importer
         self._call = call
+        self._exporting = exporting
 
     async def register_person(
         self, caller: Caller, request: person_pb2.RegisterPersonRequest, _deadline_s: float
@@ -46,8 +49,13 @@ class Persons:
         self, caller: Caller, request: person_pb2.UpdatePersonRequest, _deadline_s: float
     ) -> person_pb2.UpdatePersonResponse:
         """Correct."""
+        known: list[Disclosed] = []
+        if request.rectification:
+            known = await self._exporting(
+                self._desk.read, caller, lambda view: list(disclosed(view, wire.correction(request).person))
+            )
         etag = await self._call(
-            self._desk.change, caller, lambda change: update.update(change, wire.correction(request))
+            self._desk.change, caller, lambda change: update.update(change, wire.correction(request), known)
         )
         return person_pb2.UpdatePersonResponse(etag=etag)
 

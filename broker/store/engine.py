@@ -1,7 +1,7 @@
 """Opening the store: SQLite or PostgreSQL, so that a commit is durable and trouble is answered within 2 s.
 
     writing(engine)   a transaction that may write; on SQLite it takes the one write lock at its start
-    reading(engine)   a transaction that can't write and never waits for a writer
+    reading(engine)   a transaction that can't write, never waits for a writer and sees the store as of one moment
     store_errors()    around anything else: driver errors become SlussErrors without the driver's text
 
 What a commit wrote is on the disk when it returns: SQLite runs WAL with synchronous=FULL, PostgreSQL with
@@ -88,6 +88,8 @@ def commit(connection: Connection) -> None:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads: it takes no write lock, and an attempt to write fails.
+
+    All of it is of one moment, that of the first statement; what is committed meanwhile is seen by the next one.
 
     Raises:
         SlussError: as `store_errors` says.

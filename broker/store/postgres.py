@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
 
+READS: Final = psycopg.IsolationLevel.REPEATABLE_READ
+"""What one transaction reads is of one moment, as on SQLite: a row and the entry that proves it belong together."""
+WRITES: Final = psycopg.IsolationLevel.READ_COMMITTED
+"""Who has waited for the head's lock sees what its holder before committed."""
 GRACE_S: Final = 0.2
 """The server's timeout fires first: after it a connection is still good, after the client's it is not."""
 
@@ -35,8 +39,9 @@ def open_postgres(where: URL, timeout_s: float, pool: dict[str, Any]) -> Engine:
     def begin(connection: Connection) -> None:
         reads = bool(connection.get_execution_options().get(READING, False))
         raw: Any = connection.connection.driver_connection
-        if raw.read_only is not reads:
-            raw.read_only = reads
+        isolation = READS if reads else WRITES
+        if (raw.read_only, raw.isolation_level) != (reads, isolation):
+            raw.read_only, raw.isolation_level = reads, isolation
 
     def choose_format(
         _connection: object, cursor: Any, _statement: str, _parameters: object, context: Any, _many: object

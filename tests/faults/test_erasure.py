@@ -7,13 +7,19 @@ import shutil
 import subprocess
 import sys
 import uuid
+from datetime import date
 
 import pytest
 from sluss.v1 import ledger_pb2, ledger_pb2_grpc, person_pb2, person_pb2_grpc
 from sqlalchemy import text
 
-from broker.choices.model import ChoiceMade
+from broker.choices import recording
+from broker.choices.model import ChoiceMade, Recording
 from broker.companions import ROOMS
+from broker.complaints import handling
+from broker.complaints.handling import NewComplaint
+from broker.compromise import reports
+from broker.compromise.reports import NewReport
 from broker.desk import Change
 from broker.erasure import erasing
 from broker.erasure.register import Erased, ErasureRegister, come_back
@@ -26,8 +32,14 @@ from broker.ledger.verify import verify_store
 from broker.operator import backup, restoring
 from broker.operator.founding import Charter, found
 from broker.operator.office import opened
+from broker.person_requests import rows as request_rows
+from broker.person_requests import tracking
+from broker.person_requests.model import Kind
+from broker.person_requests.tracking import Opening
 from broker.persons import register as registering
 from broker.persons.model import Registration
+from broker.policies import acceptances
+from broker.policies.model import Accepting
 from broker.rights import Rights
 from broker.settings import load
 from broker.store.engine import open_engine, reading
@@ -66,8 +78,8 @@ class House:
         asked = Registration(uuid.uuid4().bytes, list(values.items()), "registration", made)
         return self.change(lambda change: registering.register(change, asked)).person
 
-    def erase(self, person, *, scrubbed=True):
-        index = self.change(lambda change: erasing.erase(change, person, "R-2026-0001"))
+    def erase(self, person, *, scrubbed=True, cause="R-2026-0001"):
+        index = self.change(lambda change: erasing.erase(change, person, cause))
         if scrubbed:
             self.scrub()
         return index
@@ -95,6 +107,16 @@ class House:
             ]
         assert digests
         return [row.keys[-40:], row.financial_keys[-40:], row.record[-60:], row.fingerprint, *digests]
+
+    def version(self):
+        """The policy version in force."""
+        return self.change(lambda change: change.snapshot.policy(change.now_us))
+
+    def digests(self, person):
+        """How many of the requests that the test made about the person are kept with what they asked for."""
+        with opened(self.home) as office, reading(office.engine) as connection:
+            found = connection.execute(text("SELECT id FROM request WHERE length(body) > 0")).scalars()
+            return sum(bytes(request).startswith(person_text(person).encode()) for request in found)
 
     def backup(self, name):
         with opened(self.home) as office:
@@ -214,6 +236,54 @@ def test_a_crash_between_erasing_and_scrubbing_is_made_good_by_the_next_run(any_
     assert any_house.register.all() == [Erased(index, person)]
     with opened(any_house.home) as office, reading(office.engine) as connection:
         assert connection.execute(text("SELECT scrubbed_at FROM erasure")).scalars().all() == [1]
+
+
+def test_no_digest_of_what_was_asked_about_the_person_is_left_and_no_late_retry_is_answered(any_house):
+    person, other = any_house.registered(CANARIES), any_house.registered(OTHER)
+
+    def asked_about(person):
+        name, made = person_text(person).encode(), ChoiceMade("offers.email", "out")
+        accepting = Accepting(name + b"1", person, any_house.version(), "paper", "the paper that Anna signed")
+        opening = Opening(Kind.ACCESS, "letter", date(2026, 1, 1), person, "what of me?", "Anna", "en")
+        complaint = NewComplaint(person, "Anna", "letter", "disclosure", "they call me", ())
+        report = NewReport("person", b"", "", person, 1, 2, 2, "a phone was stolen")
+        return [
+            lambda change: acceptances.record(change, accepting),
+            lambda change: tracking.open_request(change, opening, name + b"2"),
+            lambda change: handling.open_complaint(change, complaint, name + b"3"),
+            lambda change: reports.report(change, report, name + b"4"),
+            lambda change: recording.record(change, Recording(name + b"5", person, made, "letter")),
+        ]
+
+    for work in [*asked_about(person), *asked_about(other)]:
+        any_house.change(work)
+        any_house.change(work)
+    assert (any_house.digests(person), any_house.digests(other)) == (5, 5)
+    any_house.erase(person, scrubbed=False)
+    assert (any_house.digests(person), any_house.digests(other)) == (0, 5)
+    for work in asked_about(person):
+        with pytest.raises(SlussError) as caught:
+            any_house.change(work)
+        assert caught.value.reason is Reason.REQUEST_ID_REUSED
+    for work in asked_about(other):
+        any_house.change(work)
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_whatever_else_the_person_asked_for_is_closed_whoever_erases(house, restored):
+    person, other = house.registered(CANARIES), house.registered(OTHER)
+    opened_ids = []
+    for number, (whose, kind) in enumerate([(person, Kind.ACCESS), (person, Kind.ERASURE), (other, Kind.ACCESS)]):
+        asked = Opening(kind, "letter", date(2026, 1, 1), whose, "please", "Anna", "en")
+        opened_ids.append(house.change(lambda c, a=asked, n=number: tracking.open_request(c, a, bytes([n]) * 16))[0].id)
+    before = house.backup("before")
+    house.erase(person, cause="K-2026-0001")
+    if restored:
+        house.restore(before)
+    found = [house.change(lambda change, name=name: request_rows.load(change, name)) for name in opened_ids]
+    told = [(each.state.value, each.facts.ground, each.words is None) for each in found]
+    assert told == [("refused", "erased", True), ("refused", "erased", True), ("received", "", False)]
+    assert house.verify() == []
 
 
 def test_backup_and_restore_keep_every_row_on_either_store(any_house):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 import uuid
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from sluss.v1 import (
 )
 from sluss.v1.erasure_pb2_grpc import ErasureServiceStub
 from sqlalchemy import LargeBinary, select, text
+from sqlalchemy.engine import make_url
 from sqlmodel import SQLModel
 
 from broker.erasure.scrubbing import Scrubber
@@ -157,13 +159,35 @@ def left(found, data):
 
 def heap(url):
     """The files of the database, and those of the write-ahead log, as they are on the disk."""
-    engine = open_engine(url)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with by_hand(url) as connection:
         connection.execute(text("CHECKPOINT"))
         folder = Path(connection.execute(text("SHOW data_directory")).scalar_one())
         oid = connection.execute(text("SELECT oid FROM pg_database WHERE datname = current_database()")).scalar_one()
-    engine.dispose()
     return bytes_of(folder / "base" / str(oid)), bytes_of(folder / "pg_wal")
+
+
+@contextmanager
+def by_hand(url):
+    """A connection for single statements."""
+    engine = open_engine(url)
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def sampled(url):
+    """Column -> what the planner of PostgreSQL has kept of its content."""
+    shown = "coalesce(most_common_vals::text, '') || coalesce(histogram_bounds::text, '')"
+    with by_hand(url) as connection:
+        query = f"SELECT tablename || '.' || attname, {shown} FROM pg_stats WHERE schemaname = 'public'"
+        return dict(connection.execute(text(query)).all())
+
+
+def shown(pieces, samples):
+    """Which columns' samples show one of the pieces."""
+    return {column for column, told in samples.items() if any(piece.hex() in told for piece in pieces)}
 
 
 def test_of_a_person_of_whom_everything_is_kept_nothing_is_left(broker):
@@ -179,6 +203,11 @@ def test_of_a_person_of_whom_everything_is_kept_nothing_is_left(broker):
               "outbox_item", "person_request", "unique_number"}  # fmt: skip
     assert wanted <= named.keys()
     assert left(found, bytes_of(before)).keys() == found.keys()
+    whole = [piece for runs in found.values() for piece in runs]
+    if not url.startswith("sqlite"):
+        with by_hand(url) as connection:
+            connection.execute(text("ANALYZE"))
+        assert shown(whole, sampled(url)) >= {"blind_index.digest"}
     erase(broker, person)
     with opened(broker.home) as office, reading(office.engine) as connection:
         assert named_by(connection, number) == {}
@@ -197,6 +226,7 @@ def test_of_a_person_of_whom_everything_is_kept_nothing_is_left(broker):
         base, log = heap(url)
         assert [value for value in values() if value in base or value in log] == []
         assert left(found, base) == {}
+        assert shown(whole, sampled(url)) == set()
 
 
 def restored(broker, before, number, found):
@@ -235,3 +265,61 @@ def test_an_erasure_is_not_done_while_somebody_reads_what_was_before(postgres_se
                     assert connection.execute(text("SELECT scrubbed_at FROM erasure")).scalars().all() == [0]
         engine.dispose()
         house.scrub()
+
+
+@pytest.fixture(scope="module")
+def analysing_server():
+    """A server that looks for something to analyse every second, and analyses whatever has changed."""
+    with postgres.own_server(
+        autovacuum="on",
+        autovacuum_naptime="1s",
+        autovacuum_analyze_threshold="1",
+        autovacuum_analyze_scale_factor="0",
+    ) as url:
+        yield url
+
+
+def eventually(what):
+    deadline = time.monotonic() + 60
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+def test_what_the_planner_of_postgresql_has_sampled_goes_with_the_person(analysing_server, tmp_path):
+    with postgres.empty_database(analysing_server) as url:
+        house = House(tmp_path / "home", url)
+        person = house.registered(CANARIES)
+        for number in range(8):
+            house.registered({"customer_number": f"OTHER-{number}", "email": f"somebody{number}@example.com"})
+        pieces = house.pieces(person)
+        # Digests by which somebody is found are sampled; keys and values never are.
+        seen = eventually(lambda: shown(pieces, sampled(url)))
+        assert seen <= {"blind_index.digest", "unique_number.digest"}
+        assert [piece for piece in pieces if piece in heap(url)[0]] == pieces
+        house.erase(person, scrubbed=False)
+        with opened(house.home) as office:
+            eventually(Scrubber(office.engine, house.register, lambda: 1).run)
+        assert shown(pieces, sampled(url)) == set()
+        assert [piece for piece in pieces if piece in heap(url)[0]] == []
+
+
+def test_an_erasure_is_not_done_where_the_store_lets_nobody_clean_its_samples(postgres_server, tmp_path):
+    """PostgreSQL warns, and leaves out what a role may not vacuum; the owner of the database may."""
+    name = f"keeper_{uuid.uuid4().hex[:12]}"
+    with postgres.empty_database(postgres_server) as owned, by_hand(owned) as connection:
+        database = make_url(owned).database
+        connection.execute(text(f"CREATE ROLE {name} LOGIN"))
+        try:
+            connection.execute(text(f"GRANT ALL ON SCHEMA public TO {name}"))
+            house = House(tmp_path / "home", make_url(owned).set(username=name).render_as_string())
+            house.erase(house.registered(CANARIES), scrubbed=False)
+            with opened(house.home) as office:
+                assert not Scrubber(office.engine, house.register, lambda: 1).run()
+            connection.execute(text(f"ALTER DATABASE {database} OWNER TO {name}"))
+            house.scrub()
+        finally:
+            connection.execute(text(f"REASSIGN OWNED BY {name} TO postgres"))
+            connection.execute(text(f"DROP OWNED BY {name}"))
+            connection.execute(text(f"DROP ROLE {name}"))

@@ -90,6 +90,36 @@ def test_readers_do_not_wait_for_a_writer_and_see_what_is_committed(store):
         assert time.monotonic() - started < 0.5
 
 
+def test_a_reading_transaction_is_of_one_moment_and_the_next_sees_what_came_meanwhile(store):
+    for count in range(1, 4):
+        with reading(store) as connection:
+            before = connection.execute(select(HEAD.c.rights)).scalar_one()
+            set_rights(store, count)
+            assert connection.execute(select(HEAD.c.rights)).scalar_one() == before == count - 1
+        assert rights(store) == count
+
+
+def test_a_writer_that_waited_for_the_head_sees_what_its_holder_committed(postgres_engine):
+    with writing(postgres_engine) as connection:
+        connection.execute(insert(HEAD).values(**ROW))
+    assert rights(postgres_engine) == 0  # its connection is used again by a writer
+
+    def add():
+        with writing(postgres_engine) as connection:
+            connection.execute(select(POLICY)).all()
+            seen = connection.execute(select(HEAD.c.rights).where(HEAD.c.id == 1).with_for_update()).scalar_one()
+            connection.execute(update(HEAD).values(rights=seen + 1))
+
+    with locked_head(postgres_engine):
+        waiting = [threading.Thread(target=add) for _ in range(4)]
+        for thread in waiting:
+            thread.start()
+        time.sleep(0.1)
+    for thread in waiting:
+        thread.join()
+    assert rights(postgres_engine) == 4
+
+
 def test_locked_head_is_reported_within_two_seconds(store):
     with locked_head(store), unavailable_in_time():
         set_rights(store, 1)
@@ -279,12 +309,12 @@ def test_postgres_session_is_durable_and_bounded(postgres_engine):
         "synchronous_commit": "on",
         "statement_timeout": "1500ms",
         "lock_timeout": "1500ms",
-        "transaction_isolation": "read committed",
-        "transaction_read_only": "on",
     }
-    with reading(postgres_engine) as connection:
-        for name, value in wanted.items():
-            assert connection.execute(text(f"SHOW {name}")).scalar_one() == value
+    for block, isolation, read_only in ((reading, "repeatable read", "on"), (writing, "read committed", "off")) * 2:
+        told = wanted | {"transaction_isolation": isolation, "transaction_read_only": read_only}
+        with block(postgres_engine) as connection:
+            for name, value in told.items():
+                assert connection.execute(text(f"SHOW {name}")).scalar_one() == value
 
 
 def test_slow_statement_is_given_up_and_the_connection_stays_good(postgres_engine):

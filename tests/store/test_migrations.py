@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import LargeBinary, text
 from sqlmodel import SQLModel
 
 from broker.errors import Reason, SlussError
@@ -74,6 +74,49 @@ def test_no_key_comes_from_a_sequence_and_no_default_from_the_server(postgres_en
     with reading(postgres_engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM pg_sequences")).scalar_one() == 0
         assert connection.execute(text(f"SELECT count(*) FROM {columns}")).scalar_one() == 0
+
+
+def test_postgresql_samples_no_content(postgres_engine):
+    """Whatever is kept as bytes and never looked up by: a sample of it would stay after an erasure."""
+    wanted = {("choice", "evidence"), ("person", "accepted"), ("person", "choices")}
+    for name, table in SQLModel.metadata.tables.items():
+        looked_up = {column for index in (*table.indexes, table.primary_key) for column in index.columns}
+        wanted |= {
+            (name, column.name)
+            for column in table.columns
+            if isinstance(column.type, LargeBinary) and column not in looked_up
+        }
+    query = (
+        "SELECT relname, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
+        " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND attstattarget = 0"
+    )
+    with reading(postgres_engine) as connection:
+        assert {tuple(row) for row in connection.execute(text(query))} == wanted
+
+
+def test_samples_of_before_go_with_the_migration_and_erasures_are_scrubbed_again(postgres_engine):
+    with writing(postgres_engine) as connection:
+        connection.execute(text("ALTER TABLE person ALTER COLUMN choices SET STATISTICS 100"))
+        for number in range(2):
+            connection.execute(
+                text(
+                    "INSERT INTO person (id, state, version, keys, financial_keys, record, choices, fingerprint, "
+                    "created_at, updated_at) VALUES (:id, '', 0, '', '', '', :choices, '', 0, 0)"
+                ),
+                {"id": number, "choices": f"choices of {number}"},
+            )
+        connection.execute(text("INSERT INTO erasure VALUES (1, 1, 'R-2026-0001', 1, 7)"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0011'"))
+        connection.execute(text("ANALYZE person"))
+    samples = text("SELECT count(*) FROM pg_stats WHERE tablename = 'person' AND attname = 'choices'")
+    with reading(postgres_engine) as connection:
+        assert connection.execute(samples).scalar_one() == 1
+    migrate(postgres_engine)
+    with writing(postgres_engine) as connection:
+        connection.execute(text("ANALYZE person"))
+    with reading(postgres_engine) as connection:
+        assert connection.execute(samples).scalar_one() == 0
+        assert connection.execute(text("SELECT scrubbed_at FROM erasure")).scalar_one() == 0
 
 
 def test_many_brokers_starting_at_once_migrate_once(empty_url, empty_engine):

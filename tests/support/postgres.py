@@ -155,7 +155,9 @@ def _keep():
     folder.mkdir(mode=0o711)
     server = None
     try:
-        server = _start_server(folder)
+        server = _start_server(folder, SETTINGS)
+        (HOME / "url.new").write_text(_url(folder))
+        (HOME / "url.new").rename(HOME / "url")
         with (HOME / "lease").open("a") as lease:
             while server.poll() is None and not _try_lock(lease):
                 time.sleep(0.5)
@@ -182,7 +184,23 @@ def _try_lock(file):
     return True
 
 
-def _start_server(folder):
+@contextmanager
+def own_server(**settings):
+    """The URL of a server for this block alone, with other settings than `SETTINGS`."""
+    folder = Path(tempfile.mkdtemp(prefix="sluss-own-postgres-"))
+    folder.chmod(0o711)
+    server = None
+    try:
+        server = _start_server(folder, SETTINGS | settings)
+        yield _url(folder)
+    finally:
+        if server is not None:
+            server.send_signal(signal.SIGINT)
+            server.wait(PATIENCE_S)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_server(folder, settings):
     user, binaries = _owner(), _binaries(folder)
     data = folder / "d"
     data.mkdir(mode=0o700)
@@ -193,7 +211,7 @@ def _start_server(folder):
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     init = [binaries / "initdb", "-D", data, "--auth=trust", "--no-sync", "-U", "postgres", "-E", "UTF8"]
     subprocess.run(init, check=True, cwd=folder, env=environment, **as_user)
-    options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+    options = [f"-c{name}={value}" for name, value in settings.items()]
     server = subprocess.Popen(
         [binaries / "postgres", "-D", data, "-k", folder, *options],
         cwd=folder,
@@ -201,11 +219,12 @@ def _start_server(folder):
         preexec_fn=_die_with_parent,  # noqa: PLW1509 - the keeper has one thread
         **as_user,
     )
-    url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
-    _await(url, server)
-    (HOME / "url.new").write_text(url)
-    (HOME / "url.new").rename(HOME / "url")
+    _await(_url(folder), server)
     return server
+
+
+def _url(folder):
+    return f"postgresql+psycopg://postgres@/postgres?host={folder}"
 
 
 def _owner():
