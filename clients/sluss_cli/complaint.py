@@ -224,7 +224,7 @@ def remedy(
     ],
     *,
     note: Note,
-    contract: Annotated[str, typer.Option("--contract", help="The contract to suspend: a linked one.", metavar="CONTRACT")] = "",
+    contract: Annotated[str, typer.Option("--contract", help="The contract to suspend.", metavar="CONTRACT")] = "",
     yes: Yes = False,
 ) -> None:
     """Remedy: a suspension or an erasure is done here and now. An erasure has no way back, and asks first."""
