@@ -1,0 +1,145 @@
+"""What the ledger of a database that a restore replaces says beyond what it shares with the restored one.
+
+    shared   0 1 2 3 4 5 6 7             the same entries in both
+    behind                   8 9 10 11   of the replaced database alone: what a restore loses
+
+Most often the restored ledger is the beginning of the replaced one. If the replaced database was itself restored from
+another backup, both go on from an earlier entry, each in its own way. Whether the replaced ledger is whole is proven:
+its entries, put behind those that are shared, must give the root that its head signs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import select
+
+from broker.errors import SlussError
+from broker.ledger import entry
+from broker.ledger.checkpoint import open_checkpoint
+from broker.ledger.merkle import leaf_hash
+from broker.ledger.rows import ConnectionTiles, existing, read_entries, read_entry, read_head
+from broker.ledger.tiles import Tree
+from broker.store import tables
+from broker.store.engine import store_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from broker.ledger.checkpoint import Verifier
+    from broker.ledger.rows import EntryRow
+
+CHOICE: Final = tables.core(tables.Choice)
+TOLD: Final = frozenset({"catalogue", "certificate", "choice", "contract", "key", "policy"})
+"""Entries that are read; of the others it is counted how many there are."""
+RUN: Final = 256
+"""Entries read at a time."""
+
+
+class Said(NamedTuple):
+    """An entry behind, and whose choice it is; 0 if it is none, or of a person who was erased."""
+
+    entry: dict[str, Any]
+    person: int
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What only the replaced database has.
+
+    Attributes:
+        shared: how many entries both ledgers begin with.
+        whole: those behind are the ones that the replaced ledger's head signs, and none is missing.
+        attributed: it could be read whose the choices are.
+        lost: how many there are behind, by type.
+        said: those of the types that are read, oldest first.
+    """
+
+    shared: int
+    whole: bool
+    attributed: bool
+    lost: dict[str, int] = field(default_factory=dict)
+    said: tuple[Said, ...] = ()
+
+    def of(self, type: str, *events: str) -> list[Said]:  # noqa: A002 - the member's name in the entry
+        """The entries of a type, and of one of these events if any is named."""
+        found = (each for each in self.said if each.entry["type"] == type)
+        return [each for each in found if not events or each.entry["event"] in events]
+
+
+def read(old: Connection, restored: Connection, verifier: Verifier) -> Behind:
+    """What is behind.
+
+    Args:
+        old: of the database that is replaced.
+        restored: of the one that takes its place.
+        verifier: the ledger's public keys.
+
+    Raises:
+        SlussError: LEDGER_UNAVAILABLE, LEDGER_INCONSISTENT: it is no ledger, or another one.
+    """
+    head = existing(read_head(old))
+    signed = open_checkpoint(head.note, verifier)
+    shared = _shared(old, restored, min(head.size, existing(read_head(restored)).size))
+    tree = Tree.load(shared, ConnectionTiles(restored))
+    whose = _whose(old, shared)
+    lost: Counter[str] = Counter()
+    said: list[Said] = []
+    for row in _from(old, shared):
+        tree.append([leaf_hash(row.entry)])
+        lost[row.type] += 1
+        if row.type in TOLD and (told := _parsed(row)):
+            said.append(Said(told, whose.get(row.index, 0) if whose else 0))
+    signs = (signed.size, signed.root) == (head.size, head.root)
+    whole = signs and (tree.size, tree.root()) == (head.size, head.root)
+    return Behind(shared, whole, whose is not None, dict(sorted(lost.items())), tuple(said))
+
+
+def _from(connection: Connection, start: int) -> Iterator[EntryRow]:
+    """The entries from an index on, up to where they can't be read any more."""
+    while True:
+        try:
+            with store_errors():
+                rows = read_entries(connection, start, RUN)
+        except SlussError:
+            return
+        if not rows:
+            return
+        yield from rows
+        start = rows[-1].index + 1
+
+
+def _whose(connection: Connection, start: int) -> dict[int, int] | None:
+    """Who made the choices whose entries stand from an index on; None if that can't be read."""
+    # In one go, as the history is in the order of persons.
+    history = select(CHOICE.c.entry, CHOICE.c.person).where(CHOICE.c.entry >= start)
+    try:
+        with store_errors():
+            return {row.entry: row.person for row in connection.execute(history)}
+    except SlussError:
+        return None
+
+
+def _shared(old: Connection, restored: Connection, most: int) -> int:
+    """How many entries both begin with: two ledgers never agree again behind the first entry that differs."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        one, other = read_entry(old, middle), read_entry(restored, middle)
+        if one and other and one.entry == other.entry:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _parsed(row: EntryRow) -> dict[str, Any] | None:
+    """What an entry says; None if it is none, which its leaf hash shows."""
+    try:
+        return entry.parse(row.entry)
+    except SlussError:
+        return None
