@@ -333,7 +333,7 @@ class Carrier:
 
 def _again(reason: str) -> str:
     """Why it is done: what the replaced ledger says, if that may be in an entry behind what goes before."""
-    text = f"{CAUSE}: {reason}"
+    text = f"{CAUSE}: {reason.removeprefix(f'{CAUSE}: ')}"
     return text if reason and len(text) <= MAX_REASON and not free_text.personal(text) else CAUSE
 
 

@@ -10,8 +10,8 @@ Broken off before the end of 3, nothing has changed; before the end of 4, a brok
 
 from __future__ import annotations
 
-import os
 import socket
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -104,7 +104,7 @@ def put_back(settings: Settings, folder: Path, *, replace: bool, old: str = "") 
     backup.put_back(folder, f"sqlite:///{staged}", taken, prepare)
     if place.exists():
         _remember(settings, place)
-    _move(place, place.with_name(f"{place.name}.before-{taken.at[:10]}-{os.getpid()}"))
+    _move(place, _aside(place, taken))
     _move(staged, place)
     return taken, carried
 
@@ -192,6 +192,12 @@ def _carry_over(settings: Settings, old_url: str, restored: Engine, signer: Sign
 def _sqlite_file(url: str) -> Path | None:
     parsed = make_url(url)
     return Path(parsed.database).absolute() if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def _aside(database: Path, taken: Taken) -> Path:
+    """Where a replaced database is kept: a name that none has that was kept before."""
+    names = (f"{database.name}.before-{taken.at[:10]}-{number}" for number in count(1))
+    return next(place for place in map(database.with_name, names) if not place.exists())
 
 
 def _move(database: Path, to: Path) -> None:

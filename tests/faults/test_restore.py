@@ -21,10 +21,12 @@ from broker.ids import person_text
 from broker.ledger.signer import LedgerKeys
 from broker.operator import carrying, pins, restoring
 from broker.operator.office import opened
+from broker.operator.restored import NAMED, PARTS
 from broker.rights import CERTIFICATE, Rights
 from broker.sealing import RecipientPrivateKey
 from broker.store.engine import open_engine, reading
 from tests.faults.test_erasure import PRIVACY, House, database_files
+from tests.integration.test_server_operator import run
 from tests.support.postgres import empty_database
 from tests.support.world import World
 from tests.unit.persons.world import CANARIES
@@ -132,13 +134,14 @@ def test_a_restore_that_is_done_twice_says_nothing_twice(house):
     with company(house) as world:
         world.choose(world.actor(INTERNAL), person, "offers", "out")
     assert len(restore(house, before).choices) == 1
-    aside = next(house.home.glob("sluss.db.before-*[0-9]"))
+    aside = next(house.home.glob("sluss.db.before-*-1"))
     with opened(house.home) as office:
         size = office.ledger.state().tree.size
         assert restoring.carry_over(office, str(aside)).choices == []
         assert office.ledger.state().tree.size == size
     # What the first restore said again stands behind the backup as anything else.
     assert len(restore(house, before).choices) == 1
+    assert {file.name[-2:] for file in house.home.glob("sluss.db.before-*[0-9]")} == {"-1", "-2"}
 
 
 def test_another_backups_history_is_compared_from_where_both_part(house):
@@ -359,3 +362,42 @@ def test_a_database_that_is_named_must_be_another_one_of_this_ledger(house, tmp_
             restore(house, before, old=name)
         assert caught.value.reason is reason, name
     assert not list(house.home.glob("sluss.db.before-*"))
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+def test_the_command_names_what_it_says_again_and_what_it_does_not_bring_back(house):
+    with company(house) as world:
+        acme, operator, internal = (world.actor(name) for name in (ACME, OPERATOR, INTERNAL))
+        contract = world.contract(acme, operator)
+        persons = [world.person(internal) for _ in range(NAMED + 2)]
+        before = house.backup("before")
+        for person in persons:
+            world.choose(internal, person, "offers.email", "out")
+        world.choose(internal, persons[0], "partners.email", "in")
+        world.step(operator, contract)
+        world.actor("internal/late")
+    told = run("restore", before, "--replace", "--home", house.home).out
+    names = sorted(persons)
+    assert "Lost: 1 certificate, 23 choice, 1 contract." in told
+    assert f"  Contracts stopped again: {contract} suspended\n" in told
+    assert f"  Opted out again: {person_text(names[0])} of offers.email by email, " in told
+    assert "and 2 more (--json names all)\n" in told
+    assert f"  Persons who said yes since, to be asked anew: {person_text(persons[0])}\n" in told
+    assert "anew if they are still good: internal/late\n" in told
+    assert "NOT KNOWN" not in told
+    told = run("restore", before, "--replace", "--json", "--home", house.home).json["carried_over"]
+    assert (told["known"], told["unknown"], len(told["choices"])) == (True, [], NAMED + 2)
+    assert told["contracts"] == [{"contract": contract, "state": "suspended", "reason": "restore: a test says so"}]
+
+
+def test_the_command_says_what_can_not_be_known(house):
+    before = house.backup("before")
+    house.settings.folder.database.unlink()
+    told = run("restore", before, "--home", house.home).out
+    assert "NOT KNOWN, as no replaced database could be read" in told
+    for what in PARTS.values():
+        assert f"  {what}\n" in told
+    told = run("restore", "--erase-again", "--json", "--home", house.home).json["carried_over"]
+    assert told["unknown"] == ["ledger", *carrying.EVERYTHING]
