@@ -17,7 +17,7 @@ RESTORE = examples(
     "sluss restore backups/2026-11-26",
     "sluss restore backups/2026-11-26 --replace",
     "sluss restore backups/2026-11-26 --old-database postgresql+psycopg://sluss@db/sluss_before",
-    "sluss restore --erase-again --old-database sluss.db.before-2026-11-26",
+    "sluss restore --erase-again --old-database sluss.db.before-2026-11-26-1",
 )
 
 

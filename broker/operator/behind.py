@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from broker.errors import SlussError
 from broker.ledger import entry
@@ -23,10 +23,11 @@ from broker.ledger.merkle import leaf_hash
 from broker.ledger.rows import ConnectionTiles, existing, read_entries, read_entry, read_head
 from broker.ledger.tiles import Tree
 from broker.store import tables
+from broker.store.driver import parts
 from broker.store.engine import store_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from broker.ledger.rows import EntryRow
 
 CHOICE: Final = tables.core(tables.Choice)
+ERASED: Final = tables.core(tables.LedgerErased)
 TOLD: Final = frozenset({"catalogue", "certificate", "choice", "contract", "key", "policy"})
 """Entries that are read; of the others it is counted how many there are."""
 RUN: Final = 256
@@ -54,7 +56,7 @@ class Behind:
     Attributes:
         shared: how many entries both ledgers begin with.
         whole: those behind are the ones that the replaced ledger's head signs, and none is missing.
-        attributed: it could be read whose the choices are.
+        attributed: it could be read whose the choices are, but for those of persons who were erased.
         lost: how many there are behind, by type.
         said: those of the types that are read, oldest first.
     """
@@ -89,14 +91,19 @@ def read(old: Connection, restored: Connection, verifier: Verifier) -> Behind:
     whose = _whose(old, shared)
     lost: Counter[str] = Counter()
     said: list[Said] = []
+    nobodys: list[int] = []
     for row in _from(old, shared):
         tree.append([leaf_hash(row.entry)])
         lost[row.type] += 1
+        person = (whose or {}).get(row.index, 0)
+        if row.type == "choice" and not person:
+            nobodys.append(row.index)
         if row.type in TOLD and (told := _parsed(row)):
-            said.append(Said(told, whose.get(row.index, 0) if whose else 0))
+            said.append(Said(told, person))
+    attributed = whose is not None and _all_erased(old, nobodys)
     signs = (signed.size, signed.root) == (head.size, head.root)
     whole = signs and (tree.size, tree.root()) == (head.size, head.root)
-    return Behind(shared, whole, whose is not None, dict(sorted(lost.items())), tuple(said))
+    return Behind(shared, whole, attributed, dict(sorted(lost.items())), tuple(said))
 
 
 def _from(connection: Connection, start: int) -> Iterator[EntryRow]:
@@ -135,6 +142,19 @@ def _shared(old: Connection, restored: Connection, most: int) -> int:
         else:
             high = middle
     return low
+
+
+def _all_erased(connection: Connection, entries: Sequence[int]) -> bool:
+    """Whether erasures account for all of these entries, which are tied to nobody."""
+    for some in parts(entries):
+        query = select(func.count()).select_from(ERASED).where(ERASED.c.entry.in_(some))
+        try:
+            with store_errors():
+                if connection.execute(query).scalar_one() != len(some):
+                    return False
+        except SlussError:
+            return False
+    return True
 
 
 def _parsed(row: EntryRow) -> dict[str, Any] | None:

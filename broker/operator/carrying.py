@@ -37,11 +37,12 @@ from broker.erasure import holds
 from broker.errors import Reason, SlussError
 from broker.identity import parse_principal
 from broker.ids import person_text
-from broker.ledger.entry import Chosen, parse
+from broker.ledger.entry import Chosen, base64url, parse
 from broker.ledger.rows import read_standing
 from broker.ledger.standing import Standing
 from broker.operator import behind, pins
 from broker.operator.office import BY
+from broker.persons import rows
 from broker.persons.model import ACTIVE
 from broker.rights import CERTIFICATE, CONTRACT, KEY, Rights
 from broker.slice_terms import unbase64
@@ -49,6 +50,7 @@ from broker.store import tables
 from broker.store.driver import parts
 from broker.store.engine import reading
 from broker.store.queries import read_persons
+from broker.vault import commitment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,17 +179,19 @@ class Carrier:
     # --- choices ---
 
     def _choices(self, found: Behind) -> None:
-        noes: dict[int, list[Chosen]] = defaultdict(list)
+        noes: dict[int, list[dict[str, Any]]] = defaultdict(list)
         yeses: set[int] = set()
         for said, person in found.of("choice"):
             if person and said["state"] == OPTED_OUT:
-                noes[person].append(_chosen(said))
+                noes[person].append(said)
             elif person:
                 yeses.add(person)
         not_recorded: list[int] = []
         for some in parts(sorted(noes), PERSONS):
-            done, left = self._change(partial(_record, {each: noes[each] for each in some}))
+            done, left, sound = self._change(partial(_record, {each: noes[each] for each in some}))
             not_recorded += left
+            if not sound:
+                self._unknown(CHOICES)
             self._carried.choices += [
                 {"person": person_text(person), "purpose": each.purpose, "channels": list(each.channels)}
                 for person, chosen in done.items()
@@ -226,8 +230,8 @@ class Carrier:
             in_force = said[-1]["key"] if said and said[-1]["event"] != "retired" else ""
             for key in dict.fromkeys(each["key"] for each in said if each["key"] != in_force):
                 why = next(each["reason"] for each in reversed(said) if each["key"] == key)
-                rows = self._read_old(KEYS, partial(_key_row, unbase64(key, SHA256)))
-                done = [self._change(partial(_retire, row, _again(why or ROTATED))) for row in rows]
+                stored = self._read_old(KEYS, partial(_key_row, unbase64(key, SHA256)))
+                done = [self._change(partial(_retire, row, _again(why or ROTATED))) for row in stored]
                 self._carried.keys += [name] if any(done) else []
         with reading(self._engine) as connection:
             known = set(connection.execute(select(KEY.c.id)).scalars())
@@ -349,17 +353,21 @@ def _chosen(said: dict[str, Any]) -> Chosen:
     )
 
 
-def _record(noes: dict[int, list[Chosen]], change: Change) -> tuple[dict[int, list[Chosen]], list[int]]:
-    """By person the noes that were recorded, and the persons for whom that can't be done."""
-    done, left = {}, []
-    for person, chosen in noes.items():
+def _record(noes: dict[int, list[dict[str, Any]]], change: Change) -> tuple[dict[int, list[Chosen]], list[int], bool]:
+    """By person the noes that were recorded; the persons for whom that can't be done; whether all were theirs."""
+    done: dict[int, list[Chosen]] = {}
+    left: list[int] = []
+    sound = True
+    for person, said in noes.items():
         try:
-            done[person] = recording.record_again(change, person, chosen)
+            secret = change.snapshot.vault.person_secret(rows.active(change.connection, person))
+            sound &= all(each["person"] == base64url(commitment(secret, each["at"])) for each in said)
+            done[person] = recording.record_again(change, person, [_chosen(each) for each in said])
         except SlussError as error:
             if error.reason not in (Reason.PERSON_UNKNOWN, Reason.INTERNAL):
                 raise
             left.append(person)
-    return done, left
+    return done, left, sound
 
 
 def _pinned(spki: bytes, view: View) -> list[Pinned]:

@@ -85,8 +85,13 @@ def _unknown(console: Console, carried: Carried) -> None:
         )
     if not told:
         return
-    why = "parts of the replaced database can't be read" if carried.known else "no replaced database could be read"
-    console.line(f"NOT KNOWN, as {why}: what was forbidden since the backup, and is permitted again now:")
+    if carried.known:
+        why = (
+            "NOT KNOWN AS A WHOLE, as the replaced database can't be read or proven there: more may have been forbidden"
+        )
+    else:
+        why = "NOT KNOWN, as no replaced database was read (--old-database names one): what was forbidden"
+    console.line(f"{why} since the backup, and is permitted again now:")
     for part in told:
         console.line(f"  {part}")
     console.line(

@@ -25,7 +25,7 @@ from broker.operator.restored import NAMED, PARTS
 from broker.rights import CERTIFICATE, Rights
 from broker.sealing import RecipientPrivateKey
 from broker.store.engine import open_engine, reading
-from tests.faults.test_erasure import PRIVACY, House, database_files
+from tests.faults.test_erasure import OTHER, PRIVACY, House, database_files
 from tests.integration.test_server_operator import run
 from tests.support.postgres import empty_database
 from tests.support.world import World
@@ -286,12 +286,14 @@ def damaged(house, *statements):
         ("DELETE FROM ledger_entry WHERE id = (SELECT max(id) FROM ledger_entry)", ["ledger"], 1),
         ("UPDATE ledger_entry SET entry = x'00' WHERE id = (SELECT max(id) FROM ledger_entry)", ["ledger"], 1),
         ("DROP TABLE choice", ["choices"], 0),
+        ("DELETE FROM choice WHERE entry = (SELECT max(entry) FROM choice)", ["choices"], 1),
+        ("UPDATE choice SET person = MOVED WHERE purpose LIKE 'offers%'", ["choices"], 2),
         ("DROP TABLE legal_hold", ["holds"], 2),
         ("DELETE FROM ledger_tile", ["contracts", "reports", "holds"], 2),
     ],
 )
 def test_what_can_still_be_read_is_said_again_and_the_rest_is_named(house, spoil, unknown, choices):
-    person = house.registered(CANARIES)
+    person, other = house.registered(CANARIES), house.registered(OTHER)
     with company(house) as world:
         acme, operator = world.actor(ACME), world.actor(OPERATOR)
         contract = world.contract(acme, operator)
@@ -300,7 +302,7 @@ def test_what_can_still_be_read_is_said_again_and_the_rest_is_named(house, spoil
         internal = world.actor(INTERNAL)
         world.choose(internal, person, "offers", "out")
         world.choose(internal, person, "offers.news", "out")
-    damaged(house, spoil)
+    damaged(house, spoil.replace("MOVED", str(other)))
     carried = restore(house, before)
     assert (carried.known, carried.unknown, len(carried.choices)) == (True, unknown, choices)
     assert len(carried.contracts) == 1
@@ -396,7 +398,7 @@ def test_the_command_says_what_can_not_be_known(house):
     before = house.backup("before")
     house.settings.folder.database.unlink()
     told = run("restore", before, "--home", house.home).out
-    assert "NOT KNOWN, as no replaced database could be read" in told
+    assert "NOT KNOWN, as no replaced database was read" in told
     for what in PARTS.values():
         assert f"  {what}\n" in told
     told = run("restore", "--erase-again", "--json", "--home", house.home).json["carried_over"]
