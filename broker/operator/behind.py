@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import func, select
 
-from broker.errors import SlussError
+from broker.clock import micros
+from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.ledger.checkpoint import open_checkpoint
 from broker.ledger.merkle import leaf_hash
 from broker.ledger.rows import ConnectionTiles, existing, read_entries, read_entry, read_head
 from broker.ledger.tiles import Tree
+from broker.slice_terms import unbase64
 from broker.store import tables
 from broker.store.driver import parts
 from broker.store.engine import store_errors
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
 
 CHOICE: Final = tables.core(tables.Choice)
 ERASED: Final = tables.core(tables.LedgerErased)
-TOLD: Final = frozenset({"catalogue", "certificate", "choice", "contract", "key", "policy"})
+TOLD: Final = frozenset({"certificate", "choice", "contract", "key"})
 """Entries that are read; of the others it is counted how many there are."""
+DIGESTS: Final = frozenset({"spki", "key"})
+SHA256: Final = 32
 RUN: Final = 256
 """Entries read at a time."""
 
@@ -74,7 +78,7 @@ class Behind:
 
 
 def read(old: Connection, restored: Connection, verifier: Verifier) -> Behind:
-    """What is behind.
+    """What is behind, as far as it can be read.
 
     Args:
         old: of the database that is replaced.
@@ -82,11 +86,14 @@ def read(old: Connection, restored: Connection, verifier: Verifier) -> Behind:
         verifier: the ledger's public keys.
 
     Raises:
-        SlussError: LEDGER_UNAVAILABLE, LEDGER_INCONSISTENT: it is no ledger, or another one.
+        SlussError: LEDGER_UNAVAILABLE: no entry of this ledger can be read there.
     """
-    head = existing(read_head(old))
-    signed = open_checkpoint(head.note, verifier)
-    shared = _shared(old, restored, min(head.size, existing(read_head(restored)).size))
+    size = existing(read_head(restored)).size
+    shared = _shared(old, restored, size)
+    if not shared:
+        raise SlussError(
+            Reason.LEDGER_UNAVAILABLE, "the replaced database does not begin with this ledger's first entry"
+        )
     tree = Tree.load(shared, ConnectionTiles(restored))
     whose = _whose(old, shared)
     lost: Counter[str] = Counter()
@@ -98,26 +105,74 @@ def read(old: Connection, restored: Connection, verifier: Verifier) -> Behind:
         person = (whose or {}).get(row.index, 0)
         if row.type == "choice" and not person:
             nobodys.append(row.index)
-        if row.type in TOLD and (told := _parsed(row)):
+        if row.type in TOLD and (told := parsed(row)):
             said.append(Said(told, person))
+    whole = (tree.size, tree.root()) == _signed(old, verifier)
     attributed = whose is not None and _all_erased(old, nobodys)
-    signs = (signed.size, signed.root) == (head.size, head.root)
-    whole = signs and (tree.size, tree.root()) == (head.size, head.root)
     return Behind(shared, whole, attributed, dict(sorted(lost.items())), tuple(said))
 
 
+def parsed(row: EntryRow) -> dict[str, Any] | None:
+    """What an entry says; None if it is none, which its leaf hash shows."""
+    try:
+        said = entry.parse(row.entry)
+        micros(said.get("chosen_at", said["at"]))
+        for name in DIGESTS & said.keys():
+            unbase64(said[name], SHA256)
+    except SlussError:
+        return None
+    return said
+
+
+def _signed(connection: Connection, verifier: Verifier) -> tuple[int, bytes] | None:
+    """Size and root of the tree that the head signs; None if it does not."""
+    try:
+        with store_errors():
+            head = existing(read_head(connection))
+        signed = open_checkpoint(head.note, verifier)
+    except SlussError:
+        return None
+    return (signed.size, signed.root) if (signed.size, signed.root) == (head.size, head.root) else None
+
+
+def _shared(old: Connection, restored: Connection, most: int) -> int:
+    """How many entries both begin with: two ledgers never agree again behind the first entry that differs."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        one, other = _entry(old, middle), read_entry(restored, middle)
+        if one and other and one.entry == other.entry:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 def _from(connection: Connection, start: int) -> Iterator[EntryRow]:
-    """The entries from an index on, up to where they can't be read any more."""
+    """The entries from an index on; where they can't be read together, those that can be alone."""
     while True:
         try:
             with store_errors():
                 rows = read_entries(connection, start, RUN)
         except SlussError:
-            return
+            found = [row for index in range(start, start + RUN) if (row := _entry(connection, index))]
+            if not found:
+                return
+            yield from found
+            start += RUN
+            continue
         if not rows:
             return
         yield from rows
         start = rows[-1].index + 1
+
+
+def _entry(connection: Connection, index: int) -> EntryRow | None:
+    try:
+        with store_errors():
+            return read_entry(connection, index)
+    except SlussError:
+        return None
 
 
 def _whose(connection: Connection, start: int) -> dict[int, int] | None:
@@ -131,19 +186,6 @@ def _whose(connection: Connection, start: int) -> dict[int, int] | None:
         return None
 
 
-def _shared(old: Connection, restored: Connection, most: int) -> int:
-    """How many entries both begin with: two ledgers never agree again behind the first entry that differs."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high) // 2
-        one, other = read_entry(old, middle), read_entry(restored, middle)
-        if one and other and one.entry == other.entry:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
 def _all_erased(connection: Connection, entries: Sequence[int]) -> bool:
     """Whether erasures account for all of these entries, which are tied to nobody."""
     for some in parts(entries):
@@ -155,11 +197,3 @@ def _all_erased(connection: Connection, entries: Sequence[int]) -> bool:
         except SlussError:
             return False
     return True
-
-
-def _parsed(row: EntryRow) -> dict[str, Any] | None:
-    """What an entry says; None if it is none, which its leaf hash shows."""
-    try:
-        return entry.parse(row.entry)
-    except SlussError:
-        return None

@@ -26,14 +26,16 @@ from sqlalchemy import select
 
 from broker import case_files, free_text
 from broker.agreements import MAX_REASON, Agreements, keep_retired, retire_key
+from broker.channels import CHANNELS
 from broker.choices import recording
 from broker.choices.rule import OPTED_OUT
 from broker.clock import micros, system_clock
 from broker.compromise import reports
 from broker.contract_history import replay
-from broker.contracts import GOALS, State, Step
+from broker.contracts import CODE, GOALS, State, Step
 from broker.desk import Change, View
 from broker.erasure import holds
+from broker.erasure.hold_rules import HoldState
 from broker.errors import Reason, SlussError
 from broker.identity import parse_principal
 from broker.ids import person_text
@@ -41,10 +43,11 @@ from broker.ledger.entry import Chosen, base64url, parse
 from broker.ledger.rows import read_standing
 from broker.ledger.standing import Standing
 from broker.operator import behind, pins
+from broker.operator.behind import SHA256
 from broker.operator.office import BY
 from broker.persons import rows
 from broker.persons.model import ACTIVE
-from broker.rights import CERTIFICATE, CONTRACT, KEY, Rights
+from broker.rights import CERTIFICATE, CONTRACT, KEY, Rights, Snapshot
 from broker.slice_terms import unbase64
 from broker.store import tables
 from broker.store.driver import parts
@@ -55,7 +58,7 @@ from broker.vault import commitment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Engine, Row
+    from sqlalchemy import Engine, Row, Select
 
     from broker.case_files import File
     from broker.contract_history import ContractStanding
@@ -69,9 +72,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ENTRY: Final = tables.core(tables.LedgerEntry)
+FILE: Final = tables.core(tables.CaseFile)
+HOLD: Final = tables.core(tables.LegalHold)
 CAUSE: Final = "restore"
 ROTATED: Final = "rotated"
-SHA256: Final = 32
 PERSONS: Final = 100
 """Persons whose choices are recorded in one transaction."""
 MOST: Final = 1_000_000
@@ -148,6 +152,8 @@ class Carrier:
         self._verifier = verifier
         self._standing = Standing()
         self._old_standing = Standing()
+        with reading(engine) as connection:
+            self._catalogue = Rights(vault).at(connection).catalogue
         self._carried = Carried(known=True)
 
     def run(self) -> Carried:
@@ -182,7 +188,9 @@ class Carrier:
         noes: dict[int, list[dict[str, Any]]] = defaultdict(list)
         yeses: set[int] = set()
         for said, person in found.of("choice"):
-            if person and said["state"] == OPTED_OUT:
+            if not set(said["channels"]) <= set(CHANNELS) or not CODE.fullmatch(said["purpose"]):
+                self._unknown(CHOICES)
+            elif person and said["state"] == OPTED_OUT:
                 noes[person].append(said)
             elif person:
                 yeses.add(person)
@@ -264,19 +272,17 @@ class Carrier:
         try:
             # It is used all the same, as it can only forbid.
             with reading(self._old) as old:
-                return [parse(row.entry) for row in read_standing(old, type, contract, recipient, last=False)]
+                found = read_standing(old, type, contract, recipient, last=False)
+            return [said for row in found if (said := behind.parsed(row))]
         except SlussError:
             return []
 
     # --- reports and holds ---
 
     def _reports(self) -> None:
-        def read(view: View) -> list[tuple[File, bytes]]:
-            files = case_files.page(view, reports.ROOM, [case_files.FILE.c.state == "open"], 0, MOST)[0]
-            return [(file, _reported(view, file)) for file in reversed(files)]
-
         gone: set[str] = set()
-        for file, spki in self._read_old(REPORTS, read):
+        open_ones = select(FILE.c.id).where(FILE.c.room == reports.ROOM, FILE.c.state == "open").order_by(FILE.c.number)
+        for file, spki in self._each(REPORTS, open_ones, _reported):
             if file.person and not file.body["locked"]:
                 continue
             new = reports.NewReport(
@@ -301,8 +307,10 @@ class Carrier:
         self._missing(REPORTS, gone)
 
     def _holds(self) -> None:
-        for hold in self._read_old(HOLDS, lambda view: holds.listed(view, None, 0, MOST, include_ended=False)[0])[::-1]:
-            made = self._change(partial(_hold, hold))
+        placed = select(HOLD.c.id).where(HOLD.c.person != holds.NOBODY).order_by(HOLD.c.number)
+        for hold in self._each(HOLDS, placed, holds.load):
+            in_force = hold.state(system_clock()) is HoldState.IN_FORCE
+            made = self._change(partial(_hold, hold)) if in_force else ""
             if made:
                 self._carried.holds.append({"hold": made, "was": hold.id})
 
@@ -320,11 +328,17 @@ class Carrier:
         """What `work` reads of the replaced database; nothing, which is noted, if it can't."""
         try:
             with reading(self._old) as connection:
-                snapshot = Rights(self._vault, self._old_standing).at(connection)
+                # Its catalogue and policies are not asked for: they may be what can't be read.
+                snapshot = Snapshot(0, self._catalogue, (), {}, self._vault, self._old_standing)
                 return work(View(connection, snapshot, parse_principal(BY), system_clock()))
         except SlussError:
             self._unknown(part)
             return []
+
+    def _each(self, part: str, ids: Select[Any], load: Callable[[View, str], T]) -> list[T]:
+        """What is loaded of each of these ids; what does not load is noted, and left out."""
+        names = self._read_old(part, lambda view: list(view.connection.execute(ids).scalars()))
+        return [found for name in names for found in self._read_old(part, partial(_one, load, name))]
 
     def _unknown(self, part: str) -> None:
         noted = {*self._carried.unknown, part}
@@ -419,15 +433,20 @@ def _step(here: State, there: State) -> Step | None:
     return None
 
 
-def _reported(view: View, file: File) -> bytes:
-    """The certificate that a report is about: the one that was revoked with it."""
+def _one(load: Callable[[View, str], T], name: str, view: View) -> list[T]:
+    return [load(view, name)]
+
+
+def _reported(view: View, name: str) -> tuple[File, bytes]:
+    """A report, and the certificate that it is about: the one that was revoked with it."""
+    file = case_files.load(view, reports.ROOM, name)
+    if file.body["subject"] != "certificate":
+        return file, b""
     cut_off = select(ENTRY.c.entry).where(
         ENTRY.c.at == file.opened_at, ENTRY.c.recipient == file.body["principal"], ENTRY.c.type == "certificate"
     )
-    if file.body["subject"] != "certificate":
-        return b""
     found = [parse(bytes(data)) for data in view.connection.execute(cut_off).scalars()]
-    return next((unbase64(said["spki"], SHA256) for said in found if said["event"] == "revoked"), b"")
+    return file, next((unbase64(said["spki"], SHA256) for said in found if said["event"] == "revoked"), b"")
 
 
 def _report(new: reports.NewReport, change: Change) -> str:
