@@ -11,6 +11,7 @@ its entries, put behind those that are shared, must give the root that its head 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -101,7 +102,7 @@ def read(old: Connection, restored: Connection, verifier: Verifier) -> Behind:
     nobodys: list[int] = []
     for row in _from(old, shared):
         tree.append([leaf_hash(row.entry)])
-        lost[row.type] += 1
+        lost[str(row.type)] += 1
         person = (whose or {}).get(row.index, 0)
         if row.type == "choice" and not person:
             nobodys.append(row.index)
@@ -110,6 +111,20 @@ def read(old: Connection, restored: Connection, verifier: Verifier) -> Behind:
     whole = (tree.size, tree.root()) == _signed(old, verifier)
     attributed = whose is not None and _all_erased(old, nobodys)
     return Behind(shared, whole, attributed, dict(sorted(lost.items())), tuple(said))
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Whatever a damaged database makes of a statement, or of the rows that it gives, is one error.
+
+    Raises:
+        SlussError: LEDGER_UNAVAILABLE, or what is raised within.
+    """
+    try:
+        with store_errors():
+            yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise SlussError(Reason.LEDGER_UNAVAILABLE, "the replaced database is damaged") from None
 
 
 def parsed(row: EntryRow) -> dict[str, Any] | None:
@@ -127,7 +142,7 @@ def parsed(row: EntryRow) -> dict[str, Any] | None:
 def _signed(connection: Connection, verifier: Verifier) -> tuple[int, bytes] | None:
     """Size and root of the tree that the head signs; None if it does not."""
     try:
-        with store_errors():
+        with readable():
             head = existing(read_head(connection))
         signed = open_checkpoint(head.note, verifier)
     except SlussError:
@@ -152,7 +167,7 @@ def _from(connection: Connection, start: int) -> Iterator[EntryRow]:
     """The entries from an index on; where they can't be read together, those that can be alone."""
     while True:
         try:
-            with store_errors():
+            with readable():
                 rows = read_entries(connection, start, RUN)
         except SlussError:
             found = [row for index in range(start, start + RUN) if (row := _entry(connection, index))]
@@ -169,7 +184,7 @@ def _from(connection: Connection, start: int) -> Iterator[EntryRow]:
 
 def _entry(connection: Connection, index: int) -> EntryRow | None:
     try:
-        with store_errors():
+        with readable():
             return read_entry(connection, index)
     except SlussError:
         return None
@@ -180,8 +195,8 @@ def _whose(connection: Connection, start: int) -> dict[int, int] | None:
     # In one go, as the history is in the order of persons.
     history = select(CHOICE.c.entry, CHOICE.c.person).where(CHOICE.c.entry >= start)
     try:
-        with store_errors():
-            return {row.entry: row.person for row in connection.execute(history)}
+        with readable():
+            return {row.entry: int(row.person) for row in connection.execute(history)}
     except SlussError:
         return None
 
@@ -191,7 +206,7 @@ def _all_erased(connection: Connection, entries: Sequence[int]) -> bool:
     for some in parts(entries):
         query = select(func.count()).select_from(ERASED).where(ERASED.c.entry.in_(some))
         try:
-            with store_errors():
+            with readable():
                 if connection.execute(query).scalar_one() != len(some):
                     return False
         except SlussError:

@@ -43,11 +43,12 @@ from broker.ledger.entry import Chosen, base64url, parse
 from broker.ledger.rows import read_standing
 from broker.ledger.standing import Standing
 from broker.operator import behind, pins
-from broker.operator.behind import SHA256
+from broker.operator.behind import SHA256, readable
 from broker.operator.office import BY
 from broker.persons import rows
 from broker.persons.model import ACTIVE
 from broker.rights import CERTIFICATE, CONTRACT, KEY, Rights, Snapshot
+from broker.sealing import RecipientPublicKey
 from broker.slice_terms import unbase64
 from broker.store import tables
 from broker.store.driver import parts
@@ -163,7 +164,7 @@ class Carrier:
             SlussError: whatever the restored database refuses.
         """
         try:
-            with reading(self._old) as old, reading(self._engine) as restored:
+            with readable(), reading(self._old) as old, reading(self._engine) as restored:
                 found = behind.read(old, restored, self._verifier)
         except SlussError:
             return nothing_known()
@@ -265,13 +266,13 @@ class Carrier:
     def _said(self, part: str, type: str, contract: str, recipient: str) -> list[dict[str, Any]]:  # noqa: A002 - likewise
         """All that the replaced ledger says; that it is not proven, or can't be read, is noted."""
         try:
-            with reading(self._old) as old:
+            with readable(), reading(self._old) as old:
                 return self._old_standing.of(old, type, contract=contract, recipient=recipient)
         except SlussError:
             self._unknown(part)
         try:
             # It is used all the same, as it can only forbid.
-            with reading(self._old) as old:
+            with readable(), reading(self._old) as old:
                 found = read_standing(old, type, contract, recipient, last=False)
             return [said for row in found if (said := behind.parsed(row))]
         except SlussError:
@@ -327,7 +328,7 @@ class Carrier:
     def _read_old(self, part: str, work: Callable[[View], list[T]]) -> list[T]:
         """What `work` reads of the replaced database; nothing, which is noted, if it can't."""
         try:
-            with reading(self._old) as connection:
+            with readable(), reading(self._old) as connection:
                 # Its catalogue and policies are not asked for: they may be what can't be read.
                 snapshot = Snapshot(0, self._catalogue, (), {}, self._vault, self._old_standing)
                 return work(View(connection, snapshot, parse_principal(BY), system_clock()))
@@ -351,8 +352,10 @@ class Carrier:
 
 def _again(reason: str) -> str:
     """Why it is done: what the replaced ledger says, if that may be in an entry behind what goes before."""
-    text = f"{CAUSE}: {reason.removeprefix(f'{CAUSE}: ')}"
-    return text if reason and len(text) <= MAX_REASON and not free_text.personal(text) else CAUSE
+    try:
+        return free_text.reason(f"{CAUSE}: {reason.removeprefix(f'{CAUSE}: ')}", most=MAX_REASON) if reason else CAUSE
+    except SlussError:
+        return CAUSE
 
 
 def _chosen(said: dict[str, Any]) -> Chosen:
@@ -385,7 +388,12 @@ def _record(noes: dict[int, list[dict[str, Any]]], change: Change) -> tuple[dict
 
 
 def _pinned(spki: bytes, view: View) -> list[Pinned]:
-    return pins.stored(view.connection, spki)
+    found = pins.stored(view.connection, spki)
+    for each in found:
+        parse_principal(each.principal)
+        if [type(each.serial), type(each.not_after), type(each.issued_at)] != [str, int, int]:
+            raise TypeError
+    return found
 
 
 def _keep_revoked(pinned: Pinned, reason: str, change: Change) -> bool:
@@ -393,7 +401,12 @@ def _keep_revoked(pinned: Pinned, reason: str, change: Change) -> bool:
 
 
 def _key_row(key: bytes, view: View) -> list[Row[Any]]:
-    return list(view.connection.execute(select(KEY).where(KEY.c.id == key)))
+    found = list(view.connection.execute(select(KEY).where(KEY.c.id == key)))
+    for each in found:
+        parse_principal(each.subcontractor)
+        if RecipientPublicKey(each.suite, each.public_key).id != key or type(each.registered_at) is not int:
+            raise ValueError
+    return found
 
 
 def _retire(key: Row[Any], reason: str, change: Change) -> bool:

@@ -5,7 +5,8 @@
     3. the copy's rows are put back, in one transaction; an SQLite file then takes its place, the replaced one is kept
     4. whoever was erased since is erased again (erasure/again.py)
 
-Broken off before the end of 3, nothing has changed; before the end of 4, a broker does not start.
+Broken off before the end of 3, nothing has changed, or the replaced file has its new name already, and is given with
+`--old-database` the next time; before the end of 4, a broker does not start.
 """
 
 from __future__ import annotations
