@@ -17,7 +17,7 @@ from broker.errors import Reason, SlussError, invalid
 from broker.ledger import entry
 from broker.ledger.rows import stored_entries
 from broker.obligations.owing import progress
-from broker.person_requests import rules
+from broker.person_requests import rules, telling
 from broker.person_requests.rows import forgotten, of_person, timeline, write
 from broker.person_requests.tracking import Call, based_on, once, require
 from broker.persons import rows as persons
@@ -95,7 +95,9 @@ def rectify(
         held = based_on(change, call, rules.Step.RECTIFY)
         asked = Correction(held.person, values, remove, SOURCE, record, rectification=True, cause=held.id)
         update(change, asked)
-        facts = replace(held.facts, begun=True, fulfilled=day_of(change.now_us) if last else None)
+        named = {name for name, _ in values} | set(remove)
+        facts = rules.owing(held.facts, telling.cases(change, held.person, named))
+        facts = replace(facts, begun=True, fulfilled=day_of(change.now_us) if last else None)
         moved = replace(held, facts=facts, owed=progress(change.connection, held.id))
         return write(change, moved, rules.Step.RECTIFY, note)
 
@@ -115,13 +117,14 @@ def erase(change: Change, call: Call) -> Done:
         others = [
             each for each in of_person(change, held.person) if each.id != held.id and each.state not in rules.FINAL
         ]
+        facts = rules.owing(held.facts, telling.cases(change, held.person, None))
         erasing.erase(change, held.person, held.id)
         for other in others:
             if other.facts.fulfilled is None:
                 closed = replace(forgotten(other), facts=rules.refused(other.facts, "erased"))
                 write(change, closed, rules.Step.REFUSE, "")
         owed = progress(change.connection, held.id)
-        moved = replace(_fulfilled(change, forgotten(held)), owed=owed, scrubbed=False)
+        moved = replace(_fulfilled(change, replace(forgotten(held), facts=facts)), owed=owed, scrubbed=False)
         return write(change, moved, rules.Step.ERASE, "")
 
     return once(change, call.request_id, "erase", (call.request,), work)

@@ -24,7 +24,7 @@ from broker.ledger import entry
 from broker.ledger.standing import differs
 from broker.obligations.owing import Progress, progress
 from broker.outbox.queue import queue
-from broker.person_requests import rules
+from broker.person_requests import rules, telling
 from broker.person_requests.model import (
     REQUEST_ID,
     Facts,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from broker.desk import Change, View
+    from broker.person_requests.telling import Addressee
 
 REQUEST: Final = tables.core(tables.PersonRequest)
 EVENT: Final = tables.core(tables.PersonRequestEvent)
@@ -51,8 +52,6 @@ TYPE: Final = "person_request"
 """Of a request's entries."""
 ERASURE: Final = tables.core(tables.Erasure)
 NOBODY: Final = Progress(0, 0)
-ANSWERED: Final = frozenset({State.DONE, State.REFUSED})
-"""States in which the person has an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +67,7 @@ class Held:
         etag: moves with every step.
         owed: how far the recipients who owe for it have come.
         scrubbed: of an erasure, whether nothing of the person is left in free pages and logs.
+        legal: recipients of legal releases whom people have to tell, but for those that are hidden.
     """
 
     id: str
@@ -78,11 +78,13 @@ class Held:
     etag: int
     owed: Progress = NOBODY
     scrubbed: bool = True
+    legal: tuple[Addressee, ...] = ()
 
     @property
     def state(self) -> State:
         """Where it stands."""
-        return rules.state(self.facts, answered=self.owed.complete and self.scrubbed)
+        told = all(each.outcome for each in self.legal)
+        return rules.state(self.facts, answered=self.owed.complete and self.scrubbed and told)
 
     @property
     def person(self) -> int:
@@ -162,7 +164,8 @@ def write(change: Change, held: Held, event: str, text: str, document: bytes = b
         document: the digest of an export that leaves.
         by: who takes the step, if not the caller.
     """
-    moved = _dated(replace(held, etag=held.etag + 1), day_of(change.now_us))
+    legal = telling.shown(change, held.facts)
+    moved = _dated(replace(held, etag=held.etag + 1, legal=legal), day_of(change.now_us))
     values = {
         "number": held.number,
         "person": moved.person,
@@ -175,7 +178,8 @@ def write(change: Change, held: Held, event: str, text: str, document: bytes = b
         "updated_at": change.now_us,
     }
     change.connection.execute(update(REQUEST).where(REQUEST.c.id == held.id).values(values))
-    if moved.person and moved.state in ANSWERED:
+    ended = moved.state is State.REFUSED or moved.facts.completed != held.facts.completed
+    if moved.person and ended:
         queue(change, moved.person, "request_answered", {"request": moved.id})
     return moved, _log(change, moved, event, text, document, by or change.principal.name)
 
@@ -243,7 +247,7 @@ def _held(view: View, row: Row[Any]) -> Held:
     facts = parse_facts(bytes(row.facts))
     keys = CaseKeys.load(view.snapshot.vault, row.id, row.keys) if row.keys else None
     words = parse_words(keys.open("body", row.body)) if keys else None
-    held = Held(row.id, row.number, facts, words, keys, row.etag)
+    held = Held(row.id, row.number, facts, words, keys, row.etag, legal=telling.shown(view, facts))
     if (held.person, str(facts.kind)) != (row.person, row.kind):
         raise differs("person's request", request=row.id)
     _require_said(view, held, row.state, row.deadline)

@@ -13,12 +13,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from broker.errors import Reason, SlussError, invalid
-from broker.person_requests.model import Identity, Kind, State
+from broker.person_requests.model import Identity, Kind, State, ToTell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from broker.person_requests.model import Facts
+    from broker.person_requests.model import Facts, Telling
 
 MONTHS: Final = 1
 """The time to answer (GDPR Art. 12(3))."""
@@ -60,6 +60,7 @@ class Step(StrEnum):
     RECTIFY = "rectified"
     ERASE = "erased"
     OBJECT = "objected"
+    TELL = "recipient_told"
     COMPLETE = "completed"
 
 
@@ -89,7 +90,8 @@ def state(facts: Facts, *, answered: bool) -> State:
 
     Args:
         facts: what happened.
-        answered: whether every recipient who owes for it has answered for good; nobody owing counts as that.
+        answered: whether every recipient who owes for it has answered for good, and everybody who has to be told by
+            people is; nobody counts as that.
     """
     if facts.withdrawn:
         return State.WITHDRAWN
@@ -117,6 +119,10 @@ def require(facts: Facts, step: Step, request: str) -> None:
         raise _wrong(facts, request, f"a request for {facts.kind} is not for this")
     if facts.withdrawn or facts.ground:
         raise _wrong(facts, request, f"the request was {'withdrawn' if facts.withdrawn else 'refused'}")
+    if step is Step.TELL:
+        if facts.fulfilled is None or all(each.outcome for each in facts.tell):
+            raise _wrong(facts, request, "there is nobody to be told")
+        return
     if facts.fulfilled is not None:
         raise _wrong(facts, request, "what it asked for has been done")
     if step in _DOING and facts.kind in PROVEN_FIRST and facts.identity is not Identity.PASSED:
@@ -173,6 +179,25 @@ def refused(facts: Facts, ground: str) -> Facts:
         known = ", ".join(sorted(name for name, kinds in GROUNDS.items() if facts.kind in kinds))
         raise invalid("ground", f"one of {known}")
     return replace(facts, ground=ground)
+
+
+def owing(facts: Facts, cases: Iterable[str]) -> Facts:
+    """With the recipients of these legal cases to be told, each once."""
+    known = {each.case for each in facts.tell}
+    return replace(facts, tell=(*facts.tell, *(ToTell(case) for case in sorted(set(cases) - known))))
+
+
+def told(facts: Facts, case: str, outcome: Telling, reason: str) -> Facts:
+    """With the recipient of a legal case told, or why that can't be.
+
+    Raises:
+        SlussError: INVALID_REQUEST if that recipient is not to be told.
+    """
+    waiting = {each.case for each in facts.tell if not each.outcome}
+    if case not in waiting:
+        raise invalid("case_id", "nobody of this case is to be told")
+    now = ToTell(case, outcome, reason)
+    return replace(facts, tell=tuple(now if each.case == case else each for each in facts.tell))
 
 
 def months_after(day: date, months: int) -> date:

@@ -22,7 +22,7 @@ from sluss_cli.verb import group, verb
 
 app = group(
     "Requests of a person: open, list, show, identity, work, extend, refuse, withdraw, export, hand-over, rectify,"
-    " erase, object, statistics."
+    " erase, told, object, statistics."
 )
 
 KINDS = {
@@ -35,6 +35,11 @@ RESULTS = {
     "passed": pb.IDENTITY_RESULT_PASSED,
     "failed": pb.IDENTITY_RESULT_FAILED,
     "more_needed": pb.IDENTITY_RESULT_MORE_NEEDED,
+}
+TELLINGS = {
+    "told": pb.TELLING_OUTCOME_TOLD,
+    "impossible": pb.TELLING_OUTCOME_IMPOSSIBLE,
+    "disproportionate": pb.TELLING_OUTCOME_DISPROPORTIONATE,
 }
 EXPORT_S = 300.0
 """Seconds that an export may take."""
@@ -134,6 +139,12 @@ def show(session: Session, request: RequestId) -> None:
             "possible": _words(", ".join(shown.possible)),
         }
     )
+    if shown.to_tell:
+        session.output.line()
+        session.output.table(
+            ("to be told by you", "address", "case", "how it ended", "reason"),
+            [(e.name, e.address, e.case_id, telling_name(e.outcome) or "not yet", e.reason) for e in shown.to_tell],
+        )
     session.output.line()
     session.output.table(
         ("when", "by", "what", "text", "entry"),
@@ -298,6 +309,28 @@ def erase(session: Session, request: RequestId, *, yes: Yes = False) -> None:
     _step(session, "Erase", request)
 
 
+@verb(
+    app,
+    "told",
+    examples=(
+        'sluss request told R-2026-0001 L-2026-0001 --reason "by letter"',
+        'sluss request told R-2026-0001 L-2026-0001 --outcome impossible --reason "the authority was dissolved"',
+    ),
+)
+def told(
+    session: Session,
+    request: RequestId,
+    case: Annotated[str, typer.Argument(help="The legal case of the release, such as L-2026-0001.", metavar="CASE")],
+    *,
+    outcome: Annotated[str, typer.Option(help="told, impossible or disproportionate.", metavar="WORD")] = "told",
+    reason: Annotated[str, typer.Option(help="How, or why not; kept for good: no personal data.", metavar="TEXT")] = "",
+) -> None:
+    """Note that the recipient of a legal release was told, or why that can't be."""
+    if outcome not in TELLINGS:
+        raise usage(f"--outcome is one of {', '.join(TELLINGS)}")
+    _step(session, "NoteRecipientTold", request, case_id=case, outcome=TELLINGS[outcome], reason=reason)
+
+
 @verb(app, "object", examples=("sluss request object R-2026-0001 offers.email offers.phone --channel phone",))
 def object_(
     session: Session,
@@ -347,6 +380,11 @@ def state_name(state: pb.PersonRequestState.ValueType) -> str:
     return pb.PersonRequestState.Name(state).removeprefix("PERSON_REQUEST_STATE_").lower()
 
 
+def telling_name(outcome: pb.TellingOutcome.ValueType) -> str:
+    """The word for how it ended to tell somebody; empty for not yet."""
+    return {number: name for name, number in TELLINGS.items()}.get(outcome, "")
+
+
 def _kind(name: str) -> pb.PersonRequestKind.ValueType:
     if name not in KINDS:
         raise usage(f"a request is for one of {', '.join(KINDS)}")
@@ -368,6 +406,9 @@ def _stands_out(request: pb.PersonRequest) -> str:
         marks.append(f"stands still since {request.paused_since}")
     if request.recipients > request.answered:
         marks.append(f"{counted(request.recipients - request.answered, 'recipient', 'recipients')} silent")
+    untold = [each for each in request.to_tell if not each.outcome]
+    if untold:
+        marks.append(f"{counted(len(untold), 'recipient', 'recipients')} to be told by you")
     return ", ".join(marks)
 
 
@@ -387,6 +428,12 @@ def _tell(session: Session, reply: Any) -> None:
         f"{request.id} is {_words(state_name(request.state))}, due by {request.deadline}{more}; ledger entry"
         f" {reply.entry_index}."
     )
+    for each in request.to_tell:
+        if not each.outcome:
+            session.output.line(
+                f"To be told by you: {each.name}, {each.address} ({each.case_id}). Next: sluss request told"
+                f' {request.id} {each.case_id} --reason "..."'
+            )
 
 
 def _document(request: pb.PersonRequest) -> dict[str, Any]:
@@ -400,4 +447,14 @@ def _document(request: pb.PersonRequest) -> dict[str, Any]:
         "state": state_name(request.state),
         **{name: getattr(request, name) for name in names},
         "possible": list(request.possible),
+        "to_tell": [
+            {
+                "case": each.case_id,
+                "name": each.name,
+                "address": each.address,
+                "outcome": telling_name(each.outcome),
+                "reason": each.reason,
+            }
+            for each in request.to_tell
+        ],
     }
