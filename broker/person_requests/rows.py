@@ -23,6 +23,8 @@ from broker.keeping import CaseKeys
 from broker.ledger import entry
 from broker.ledger.standing import differs
 from broker.obligations.owing import Progress, progress
+from broker.outbox import answers
+from broker.outbox.answers import Answer
 from broker.outbox.queue import queue
 from broker.person_requests import rules, telling
 from broker.person_requests.model import (
@@ -36,6 +38,7 @@ from broker.person_requests.model import (
     parse_words,
     words_json,
 )
+from broker.persons import rows as persons
 from broker.store import tables
 
 if TYPE_CHECKING:
@@ -180,8 +183,17 @@ def write(change: Change, held: Held, event: str, text: str, document: bytes = b
     change.connection.execute(update(REQUEST).where(REQUEST.c.id == held.id).values(values))
     ended = moved.state is State.REFUSED or moved.facts.completed != held.facts.completed
     if moved.person and ended:
-        queue(change, moved.person, "request_answered", {"request": moved.id})
+        _tell(change, moved)
     return moved, _log(change, moved, event, text, document, by or change.principal.name)
+
+
+def _tell(change: Change, held: Held) -> None:
+    """Queue the answer to the person."""
+    facts, words = held.facts, held.words
+    told, language = (words.told, words.language) if words else ("", "")
+    answer = Answer(held.person, held.id, str(facts.kind), str(held.state), facts.ground, told, language)
+    body = answers.sealed(change.snapshot.vault, persons.active(change.connection, held.person), answer)
+    queue(change, held.person, "request_answered", {"request": held.id}, body)
 
 
 def _dated(held: Held, day: date) -> Held:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sluss.v1 import complaint_pb2 as pb
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 DEFAULT_ROWS = 50
 MAX_ROWS = 100
 MAX_YEAR = 9_000
+OF_THE_TEAM: Final = ("links", "handler", "outcome", "told", "remedies", "etag")
+"""Members that an internal service is not shown, whenever it asks again."""
 
 
 class Complaints:
@@ -50,7 +52,11 @@ class Complaints:
 
         def work(change: Change) -> pb.Complaint:
             new = wire.new_complaint(request)
-            return _opened(change, handling.open_complaint(change, new, parse_request_id(request.request_id)))
+            shown = _opened(change, handling.open_complaint(change, new, parse_request_id(request.request_id)))
+            if change.principal.kind == "internal":
+                for name in OF_THE_TEAM:
+                    shown.ClearField(name)
+            return shown
 
         return pb.OpenComplaintResponse(complaint=await self._call(self._desk.change, caller, work))
 

@@ -206,7 +206,10 @@ def refuse(
 ) -> None:
     """Refuse a request."""
     _step(session, "RefuseRequest", request, ground=ground, told=told)
-    session.output.line("Tell the person that they may complain to the supervisory authority (GDPR Art. 12(4)).")
+    session.output.line(
+        "The outbox has the answer for whoever is on record. Tell anybody else why, and that they may complain to the"
+        " supervisory authority and go to court (GDPR Art. 12(4))."
+    )
 
 
 @verb(app, "withdraw", examples=('sluss request withdraw R-2026-0001 --reason "by phone"',))

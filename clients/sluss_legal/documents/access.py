@@ -35,6 +35,8 @@ MESSAGES = {
     "request_received": N_("Your request has come in"),
     "request_answered": N_("Your request has been answered"),
     "credential_reset": N_("Your password has to be chosen anew"),
+    "complaint_received": N_("Your complaint has come in"),
+    "complaint_answered": N_("Your complaint has been answered"),
 }
 COMPLAINT_STATES = {
     "received": N_("Taken in"),
