@@ -64,6 +64,16 @@ HOW = {
     "release": N_("Released on a legal ground"),
     "release_elsewhere": N_("Released outside the broker"),
 }
+ANSWERS = {
+    "deleted": N_("deleted"),
+    "corrected": N_("corrected"),
+    "never_held_any_more": N_("no longer held"),
+    "not_confirmed": N_("not confirmed"),
+    "unanswered": N_("no answer"),
+    "told": N_("told"),
+    "impossible": N_("could not be told"),
+    "disproportionate": N_("telling takes disproportionate effort"),
+}
 CLASSES = {
     "primary": N_("Needed for the service, or a legitimate interest (GDPR Art. 6(1)(b) and (f))"),
     "secondary_own": N_("Our own offers, unless you say no (GDPR Art. 6(1)(f))"),
@@ -148,6 +158,7 @@ def _tables(said: Mapping[str, Any], tongue: Tongue) -> list[Block]:
     tables = {
         N_("What is held about you"): _fields(said, tongue),
         N_("Who received what"): _received(said, tongue),
+        N_("Who was told of corrections"): _told(said, tongue),
         N_("Your choices"): _choices(said, tongue),
         N_("Policy versions"): _policies(said, tongue),
         N_("What you used"): _usage(said, tongue),
@@ -219,7 +230,7 @@ def _received(said: Mapping[str, Any], tongue: Tongue) -> Table:
             f"{each['recipient']}\n{each['address']}",
             fields_text([(one["field"], one["transform"]) for one in each["fields"]], tongue),
             "\n".join((labels.get(each["purpose"], each["purpose"]), say(HOW.get(each["kind"], each["kind"])))),
-            each["retain_until"],
+            _until(each, tongue),
             str(each["entry"]),
         )
         for each in said["received"]
@@ -227,6 +238,31 @@ def _received(said: Mapping[str, Any], tongue: Tongue) -> Table:
     heads = (N_("When (UTC)"), N_("Recipient"), N_("What"), N_("Purpose or ground"), N_("Delete by"), N_("Entry"))
     columns = [say(head) for head in heads]
     return Table(columns, rows, (15, 26, 26, 22, 12, 8), say(N_("Nobody has received your data.")), (5,))
+
+
+def _until(each: Mapping[str, Any], tongue: Tongue) -> str:
+    """The day to delete it by, and what the recipient says of that."""
+    deletion = each["deletion"]
+    word = ANSWERS.get(deletion["answer"] or deletion["state"], "")
+    told = " ".join(filter(None, (tongue.say(word) if word else "", deletion["answered_at"][:10])))
+    return "\n".join(filter(None, (each["retain_until"], told)))
+
+
+def _told(said: Mapping[str, Any], tongue: Tongue) -> Table | None:
+    """Who was told of corrections; None where nothing was corrected that anybody had."""
+    say = tongue.say
+    rows = [
+        (
+            each["recipient"],
+            each["authority"],
+            ", ".join(each["fields"]),
+            each["since"][:10],
+            f"{say(ANSWERS.get(each['answer'] or each['state'], N_('not yet')))} {each['answered_at'][:10]}".strip(),
+        )
+        for each in said["recipients_told"]
+    ]
+    heads = (N_("Recipient"), N_("Contract or case"), N_("Field"), N_("Since"), N_("What came of it"))
+    return Table([say(head) for head in heads], rows, (28, 18, 20, 14, 20), "") if rows else None
 
 
 def _choices(said: Mapping[str, Any], tongue: Tongue) -> Table:
