@@ -11,6 +11,7 @@ finds it and `completing.py` records it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,8 +43,6 @@ from broker.persons import rows as persons
 from broker.store import tables
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from sqlalchemy import Connection, Row
 
     from broker.desk import Change, View
@@ -71,6 +70,7 @@ class Held:
         owed: how far the recipients who owe for it have come.
         scrubbed: of an erasure, whether nothing of the person is left in free pages and logs.
         legal: recipients of legal releases whom people have to tell, but for those that are hidden.
+        moved: the day of its last step, by the ledger.
     """
 
     id: str
@@ -82,6 +82,7 @@ class Held:
     owed: Progress = NOBODY
     scrubbed: bool = True
     legal: tuple[Addressee, ...] = ()
+    moved: date | None = None
 
     @property
     def state(self) -> State:
@@ -167,8 +168,9 @@ def write(change: Change, held: Held, event: str, text: str, document: bytes = b
         document: the digest of an export that leaves.
         by: who takes the step, if not the caller.
     """
+    today = day_of(change.now_us)
     legal = telling.shown(change, held.facts)
-    moved = _dated(replace(held, etag=held.etag + 1, legal=legal), day_of(change.now_us))
+    moved = _dated(replace(held, etag=held.etag + 1, legal=legal, moved=today), today)
     values = {
         "number": held.number,
         "person": moved.person,
@@ -262,7 +264,7 @@ def _held(view: View, row: Row[Any]) -> Held:
     held = Held(row.id, row.number, facts, words, keys, row.etag, legal=telling.shown(view, facts))
     if (held.person, str(facts.kind)) != (row.person, row.kind):
         raise differs("person's request", request=row.id)
-    _require_said(view, held, row.state, row.deadline)
+    held = replace(held, moved=_require_said(view, held, row.state, row.deadline))
     if row.state == State.WAITING:
         held = replace(held, owed=progress(view.connection, row.id), scrubbed=_scrubbed(view.connection, row.id, facts))
     elif facts.fulfilled is not None and facts.kind in rules.OWED_FOR:
@@ -277,8 +279,8 @@ def _scrubbed(connection: Connection, request_id: str, facts: Facts) -> bool:
     return bool(times) and all(times)
 
 
-def _require_said(view: View, held: Held, state: str, deadline: str) -> None:
-    """The ledger's last entry of the request says this state and deadline, and commits to facts and words."""
+def _require_said(view: View, held: Held, state: str, deadline: str) -> date:
+    """The ledger's last entry of the request says this state and deadline, and commits to facts and words; its day."""
     said = timelines.last_said(view, held.id, TYPE, differs("person's request", request=held.id))
     facts = entry.base64url(sha256(facts_json(held.facts)).digest())
     if (said["state"], said["deadline"], said["facts"]) != (state, deadline, facts):
@@ -287,3 +289,4 @@ def _require_said(view: View, held: Held, state: str, deadline: str) -> None:
         body = entry.base64url(held.keys.commit_body(words_json(held.words)))
         if said["body"] != body:
             raise differs("person's request", request=held.id)
+    return date.fromisoformat(said["at"][:10])

@@ -221,5 +221,13 @@ def overdue(facts: Facts, now_state: State, today: date) -> bool:
     return now_state not in FINAL and facts.paused_since is None and today > deadline(facts)
 
 
+def late(facts: Facts, ended: date) -> bool:
+    """Whether a request ended after its deadline, however it did: a refusal has the same month (GDPR Art. 12(4)).
+
+    One that ended while the deadline stood still is late only if it was when that began.
+    """
+    return (facts.paused_since or ended) > deadline(facts)
+
+
 def _wrong(facts: Facts, request: str, why: str) -> SlussError:
     return SlussError(Reason.PERSON_REQUEST_WRONG_STATE, why, request=request, kind=facts.kind)

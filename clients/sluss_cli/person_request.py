@@ -363,7 +363,7 @@ def statistics(
         {"kind": kind_name(each.kind), **{name: int(getattr(each, name)) for name in columns}} for each in reply.counts
     ]
     session.output.result({"counts": counts})
-    session.output.table(("kind", *columns), [tuple(each.values()) for each in counts])
+    session.output.table(("kind", *map(_words, columns)), [tuple(each.values()) for each in counts])
 
 
 def _words(name: str) -> str:

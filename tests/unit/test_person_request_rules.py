@@ -15,6 +15,7 @@ from broker.person_requests.model import Facts, Identity, Kind, State, Telling, 
 from broker.person_requests.rules import Step
 
 DAY = date(2026, 11, 26)
+DEADLINE = date(2026, 12, 26)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,20 @@ def test_a_ground_is_for_its_kinds_only(kind):
                 rules.refused(facts, ground)
     with pytest.raises(SlussError):
         rules.refused(Facts(kind, "web", DAY), "because")
+
+
+@pytest.mark.parametrize(
+    ("ended", "paused_since", "is_late"),
+    [
+        (DEADLINE, None, False),
+        (DEADLINE + timedelta(days=1), None, True),
+        (DEADLINE + timedelta(days=9), DEADLINE, False),
+        (DEADLINE + timedelta(days=9), DEADLINE + timedelta(days=1), True),
+    ],
+)
+def test_late_is_what_ends_after_its_deadline_unless_that_stood_still(ended, paused_since, is_late):
+    facts = Facts(Kind.ERASURE, "web", DAY, paused_since=paused_since, ground="excessive")
+    assert rules.late(facts, ended) is is_late
 
 
 @dataclass

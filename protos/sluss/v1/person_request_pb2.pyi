@@ -1351,7 +1351,7 @@ class PersonRequestCount(_message.Message):
     extended: _builtins.int
     """Whose deadline was extended."""
     late: _builtins.int
-    """Done after their deadline: by everybody, recipients with them."""
+    """Ended after their deadline: done (by everybody, recipients with them), refused or withdrawn."""
     median_days: _builtins.int
     """Days until they were done by everybody: the median of those that are."""
     def __init__(
