@@ -48,7 +48,7 @@ RIGHTS: Final = (
     "erasure: GDPR Art. 17",
     "restriction: GDPR Art. 18",
     "data portability: GDPR Art. 20",
-    "objection: GDPR Art. 21",
+    "objection: GDPR Art. 21(2), offers stop at once; Art. 21(1), of other legitimate interests reasons are weighed",
     "withdrawal of consent: GDPR Art. 7(3)",
     "complaint to a supervisory authority: GDPR Art. 77",
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from broker.catalogue import Kind as PurposeKind
 from broker.choices import recording
 from broker.choices.model import ChoiceMade, Recording
 from broker.choices.rule import OPTED_OUT
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from broker.person_requests.tracking import Done
     from broker.persons.model import Given
 
+CHOSEN: Final = frozenset({PurposeKind.SECONDARY_OWN, PurposeKind.SECONDARY_THIRD_PARTY})
 SOURCE: Final = "person-request"
 """The source of what is recorded because of a request."""
 
@@ -141,6 +143,7 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
         held = based_on(change, call, rules.Step.OBJECT)
         if not held.person:
             raise invalid("person_id", "whose request is it?")
+        _require_choices(change, purposes)
         for purpose in purposes:
             made = ChoiceMade(purpose, OPTED_OUT, (), channel)
             own_id = persons.request_body(change.snapshot.vault, "objection", call.request, purpose)[:16]
@@ -148,6 +151,22 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
         return write(change, _fulfilled(change, held), rules.Step.OBJECT, note)
 
     return once(change, call.request_id, "object", (call.request, list(purposes), channel, note), work)
+
+
+def _require_choices(change: Change, purposes: Sequence[str]) -> None:
+    """Refuse purposes that no choice of a person stops: an objection to one of them is weighed by people.
+
+    Raises:
+        SlussError: PURPOSE_UNKNOWN, INVALID_REQUEST.
+    """
+    for code in purposes:
+        kind = change.snapshot.catalogue.purpose(code).kind
+        if kind not in CHOSEN:
+            raise invalid(
+                "purposes",
+                f"{code} is {kind}: weigh the person's reasons (GDPR Art. 21(1)), then refuse on the ground"
+                " overriding_grounds or contract_or_legal_duty, or erase",
+            )
 
 
 def exportable(view: View, held: Held) -> None:

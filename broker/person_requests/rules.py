@@ -43,8 +43,13 @@ GROUNDS: Final[Mapping[str, frozenset[Kind]]] = {
     "public_interest": frozenset({Kind.ERASURE}),
     "legal_claims": frozenset({Kind.ERASURE, Kind.OBJECTION}),
     "overriding_grounds": frozenset({Kind.OBJECTION}),
+    "contract_or_legal_duty": frozenset({Kind.OBJECTION}),
 }
-"""Why a request may be refused, and which kinds: GDPR Art. 12(2), 12(5), 15(4), 17(3), 21(1)."""
+"""Why a request may be refused, and which kinds: GDPR Art. 12(2), 12(5), 15(4), 17(3), 21(1).
+
+`overriding_grounds` is for what rests on a legitimate interest, `contract_or_legal_duty` for what does not: there is no
+right to object to it.
+"""
 
 
 class Step(StrEnum):

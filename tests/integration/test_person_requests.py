@@ -302,6 +302,16 @@ def test_a_late_refusal_counts_as_late_and_a_timely_one_does_not(desk, person):
     assert late() == (1, 1)
 
 
+def test_an_objection_to_a_primary_purpose_says_what_to_do_and_has_a_ground(desk, person):
+    request = desk.open("objection", person)
+    error = refused("INVALID_REQUEST", desk.step, "Object", request, purposes=["offers", "analysis"], channel="web")
+    assert "analysis is primary: weigh the person's reasons" in error.details()
+    # Neither was recorded: the offers of the same call neither.
+    assert state(desk.get(request.id).request) == "received"
+    ended = desk.step("RefuseRequest", request, ground="contract_or_legal_duty", told="It is needed for the service.")
+    assert state(ended) == "refused"
+
+
 def test_a_request_that_is_put_back_in_the_store_is_refused(broker, desk, person):
     request = desk.proven("access", person)
     with sqlite3.connect(broker.home / "sluss.db", timeout=10) as store:

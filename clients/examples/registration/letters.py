@@ -105,6 +105,7 @@ _GROUNDS: Final = {
         "public_interest": "Uppgifterna behövs för ett allmänt intresse (artikel 17.3 c och d).",
         "legal_claims": "Uppgifterna behövs för rättsliga anspråk (artiklarna 17.3 e och 21.1).",
         "overriding_grounds": "Våra skäl för användningen väger tyngre (artikel 21.1).",
+        "contract_or_legal_duty": "Användningen behövs för ditt avtal eller enligt lag och går inte att invända mot.",
     },
     "en": {
         "manifestly_unfounded": "The request is manifestly unfounded (Article 12(5)).",
@@ -118,6 +119,7 @@ _GROUNDS: Final = {
         "public_interest": "The data is needed in the public interest (Article 17(3)(c) and (d)).",
         "legal_claims": "The data is needed for legal claims (Articles 17(3)(e) and 21(1)).",
         "overriding_grounds": "Our grounds for the use outweigh yours (Article 21(1)).",
+        "contract_or_legal_duty": "The use is needed for your contract or by law: there is no right to object to it.",
     },
 }
 """The grounds of a refusal, by the words of RefuseRequest; of another one, what the person is told says why."""

@@ -84,7 +84,11 @@ CLASSES = {
 RIGHTS = (
     N_("You may have what is wrong corrected (GDPR Art. 16) and your data erased (Art. 17)."),
     N_("You may have the use of your data restricted (Art. 18), and take them elsewhere as JSON (Art. 20)."),
-    N_("You may object to the use of your data (Art. 21), and take back a yes at any time (Art. 7(3))."),
+    N_("You may say no to offers (Art. 21(2)), which then stop at once, and take back a yes at any time (Art. 7(3))."),
+    N_(
+        "You may also object, with your reasons, to what else rests on a legitimate interest (Art. 21(1)). There is no"
+        " switch for that: we weigh your reasons, and tell you why ours are stronger or erase your data."
+    ),
 )
 
 

@@ -1048,7 +1048,9 @@ class ObjectRequest(_message.Message):
     """A note."""
     @_builtins.property
     def purposes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Purposes that heed choices, 1 to 32."""
+        """Purposes that heed choices, 1 to 32. An objection to another one is weighed: refused with a ground, or the person is
+        erased.
+        """
 
     def __init__(
         self,
