@@ -15,6 +15,7 @@ from broker.errors import invalid
 from broker.outbox import answers
 from broker.outbox.answers import Answer
 from broker.outbox.queue import queue
+from broker.person_requests import telling
 from broker.persons import rows as person_rows
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def remedy(
     if kind == "erase_data":
         if not file.person:
             raise invalid("kind", "nobody on record to erase")
+        done["tell"] = sorted(telling.cases(change, file.person, None))
         erase(change, file.person, file.id)
         # Its texts went with the person: what is written from here on stands under the keys that are kept.
         file, note = replace(file, person=0, private=None, private_keys=None), ""

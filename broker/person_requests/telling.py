@@ -14,10 +14,10 @@ from broker.legal import recipients
 from broker.legal.rows import load
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from broker.desk import View
-    from broker.person_requests.model import Facts
+    from broker.person_requests.model import Facts, ToTell
 
 PAGE: Final = 500
 ALWAYS: Final = (0, 1 << 62)
@@ -58,8 +58,17 @@ def shown(view: View, facts: Facts) -> tuple[Addressee, ...]:
     Raises:
         SlussError: LEDGER_INCONSISTENT.
     """
+    return addressees(view, facts.tell)
+
+
+def addressees(view: View, tell: Iterable[ToTell]) -> tuple[Addressee, ...]:
+    """Who they are, but for those that are hidden.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT.
+    """
     found = []
-    for each in facts.tell:
+    for each in tell:
         case = load(view, each.case).case
         if not case.hidden(view.now_us):
             who = case.body.requester

@@ -195,7 +195,7 @@ def request(held: Held, now_us: int) -> pb.PersonRequest:
         forgotten=words is None,
         possible=[str(step) for step in rules.possible(_as_shown(held))],
         etag=str(held.etag),
-        to_tell=map(_addressee, held.legal),
+        to_tell=map(addressee, held.legal),
     )
 
 
@@ -205,7 +205,8 @@ def _as_shown(held: Held) -> Facts:
     return replace(held.facts, tell=tuple(each for each in held.facts.tell if each.case in cases))
 
 
-def _addressee(found: Addressee) -> pb.LegalRecipient:
+def addressee(found: Addressee) -> pb.LegalRecipient:
+    """The message of somebody whom people tell."""
     return pb.LegalRecipient(
         case_id=found.case,
         name=found.name,

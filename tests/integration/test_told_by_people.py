@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 
 import grpc
 import pytest
-from sluss.v1 import legal_pb2, person_pb2
+from sluss.v1 import complaint_pb2, complaint_pb2_grpc, legal_pb2, person_pb2
 from sluss.v1 import person_request_pb2 as pb
 from typer.testing import CliRunner
 
@@ -105,6 +106,27 @@ def test_an_erasure_keeps_whom_to_tell_and_is_done_once_that_is_answered(broker,
     )
     assert [(each.outcome, each.reason) for each in noted.to_tell] == [(IMPOSSIBLE, why)]
     assert desk.get(erased.id).timeline[-1].event in {"recipient_told", "completed"}
+
+
+def test_a_complaint_that_erases_names_whom_to_tell(broker, team):
+    person, case = released(broker, team)
+    team.step(case, legal_pb2.CASE_STEP_CLOSE)
+    stub = complaint_pb2_grpc.ComplaintServiceStub(broker.channel("privacy/team"))
+    new = complaint_pb2.OpenComplaintRequest(
+        request_id=str(uuid.uuid4()), person_id=person, channel="email", kind="retention", about="still there"
+    )
+    opened = stub.OpenComplaint(new, timeout=10).complaint
+    outcome = complaint_pb2.SetOutcomeRequest(
+        complaint_id=opened.complaint_id, etag=opened.etag, outcome="upheld", told="You were right."
+    )
+    etag = stub.SetOutcome(outcome, timeout=10).complaint.etag
+    remedy = complaint_pb2.RemedyRequest(
+        complaint_id=opened.complaint_id, etag=etag, kind="erase_data", note="as asked for"
+    )
+    (made,) = stub.Remedy(remedy, timeout=10).complaint.remedies
+    assert [(each.case_id, each.name) for each in made.to_tell] == [(case, "Polisen")]
+    shown = complaint_pb2.GetComplaintRequest(complaint_id=opened.complaint_id)
+    assert list(stub.GetComplaint(shown, timeout=10).complaint.remedies[0].to_tell) == list(made.to_tell)
 
 
 def test_the_command_names_whom_to_tell_and_takes_the_note(broker, team, desk):
