@@ -273,7 +273,7 @@ class Carrier:
         try:
             # It is used all the same, as it can only forbid.
             with readable(), reading(self._old) as old:
-                found = read_standing(old, type, contract, recipient, last=False)
+                found = read_standing(old, type, contract, recipient, last=False, after=-1)
             return [said for row in found if (said := behind.parsed(row))]
         except SlussError:
             return []

@@ -75,6 +75,7 @@ LINES = {
     "request hand-over": ("privacy", {**ASKED, "sha256": "0" * 64, "how": "why"}),
     "request rectify": ("privacy", {**ASKED, "remove": "phone"}),
     "request erase": ("privacy", {**ASKED, "yes": True}),
+    "request told": ("privacy", {**ASKED, "case": "L-2026-0001"}),
     "request object": ("privacy", {**ASKED, "purposes": "offers.email"}),
     "request statistics": ("privacy", {"first": "2026-01-01", "last": "2026-12-31"}),
     "legal open": ("legal", {"file": "{place}/request.toml"}),
