@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Whichever test process is done first takes over what another has left.
+TOGETHER := -n auto --dist worksteal
 PROTOS := $(sort $(wildcard protos/sluss/v1/*.proto))
 
 .PHONY: demo test campaign bench lint types protos proto-lint drift clean
@@ -17,10 +19,10 @@ demo: $(READY)
 	$(BIN)/sluss demo $(ARGS)
 
 test: $(READY)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest $(TOGETHER) $(ARGS)
 
 campaign: $(READY)
-	$(BIN)/pytest -n auto --campaign
+	$(BIN)/pytest $(TOGETHER) --campaign $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks

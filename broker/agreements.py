@@ -191,7 +191,10 @@ class Agreements:
             return _last_key_entry(change.connection, name)
         taken = change.connection.execute(select(KEY.c.id).where(KEY.c.id == key.id)).one_or_none()
         if taken is not None:
-            raise SlussError(Reason.KEY_UNKNOWN, "a key is registered once, and never again after its rotation")
+            raise SlussError(
+                Reason.KEY_UNKNOWN,
+                "a key is registered once, and never again after it was rotated away or retired: rotate to a new one",
+            )
         _require_rotation(change, [row.registered_at for row in rows])
         change.connection.execute(
             update(KEY).where(KEY.c.subcontractor == name, KEY.c.retired_at == 0).values(retired_at=change.now_us)

@@ -115,11 +115,11 @@ def load(view: View, room: str, name: str) -> File:
     Raises:
         SlussError: FILE_UNKNOWN; LEDGER_INCONSISTENT if the ledger says otherwise than the store.
     """
-    row = None
-    if NAME.fullmatch(name):
-        row = view.connection.execute(select(FILE).where(FILE.c.id == name, FILE.c.room == room)).one_or_none()
+    if not NAME.fullmatch(name):
+        raise SlussError(Reason.FILE_UNKNOWN, f"no such {room}: its id is such as {LETTERS[room]}-2026-0001")
+    row = view.connection.execute(select(FILE).where(FILE.c.id == name, FILE.c.room == room)).one_or_none()
     if row is None:
-        raise SlussError(Reason.FILE_UNKNOWN)
+        raise SlussError(Reason.FILE_UNKNOWN, case=name)
     file = _file(view, row)
     said = timelines.last_said(view, name, room, differs(room, case=name))
     if (said["case"], said["state"], said["body"]) != (name, file.state, entry.base64url(_commitment(file))):

@@ -38,6 +38,7 @@ from broker.ids import person_text
 from broker.ledger import entry
 from broker.ledger.log import ATTEMPTS
 from broker.legal.releasing import grant_release
+from broker.obligations.owing import is_gone
 from broker.obligations.retention import Retentions
 from broker.own_keys import claimed_choices, has_accepted, require_chosen
 from broker.plan import Basis, Granted, Plan, Refusing, refusal_of
@@ -407,7 +408,12 @@ class Spine:
             if granted.release is not None:
                 written, opening = granted.release.opened(connection, found)
             first = entry.parse(written)
+            if granted.release is None:
+                persons = [candidate.row.id for candidate in candidates]
+                if is_gone(connection, granted.snapshot.standing, found.index, first["terms"], persons):
+                    raise SlussError(Reason.RECORD_CHANGED, disclosure=first["terms"]["disclosure"])
             epoch = self._epochs.load(connection, unbase64(first["terms"]["epoch"], EPOCH_ID_BYTES))
+            granted.snapshot.require_not_stolen(connection, first["terms"]["recipient"], found.index)
             sealed = granted.maker.remake(epoch, first, candidates)
             sealed.entry, sealed.index, sealed.opening = written, found.index, opening
             again.sealed.append(sealed)

@@ -147,7 +147,9 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.CONTRACT_TERMINATED: Kind(Code.FAILED_PRECONDITION, "the contract has been terminated"),
     Reason.CONTRACT_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the contract's state does not allow this step"),
     Reason.KEY_UNKNOWN: Kind(Code.FAILED_PRECONDITION, "no such key"),
-    Reason.RECIPIENT_KEY_MISSING: Kind(Code.FAILED_PRECONDITION, "the subcontractor has no encryption key on record"),
+    Reason.RECIPIENT_KEY_MISSING: Kind(
+        Code.FAILED_PRECONDITION, "the subcontractor has no encryption key in use: register one, or rotate to a new one"
+    ),
     Reason.CHOICE_MISSING: Kind(
         Code.FAILED_PRECONDITION, "the person's choice that the purpose needs is not on record"
     ),
@@ -180,7 +182,8 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.OBLIGATION_UNKNOWN: Kind(Code.NOT_FOUND, "no such obligation"),
     Reason.OBLIGATION_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the obligation's state does not allow this"),
     Reason.CORRECTION_NOT_FETCHED: Kind(
-        Code.FAILED_PRECONDITION, "no disclosure since says that the corrected values were fetched"
+        Code.FAILED_PRECONDITION,
+        "no disclosure since says that the corrected values were fetched: if they can't be had, delete the old ones",
     ),
     Reason.LEGAL_HOLD: Kind(
         Code.FAILED_PRECONDITION, "the person's data can't be erased yet: a legal claim or a duty under law needs them"

@@ -112,7 +112,7 @@ def parse_principal(name: str) -> Principal:
     """
     kind, _, identifier = name.partition("/")
     if kind not in KINDS:
-        raise SlussError(Reason.INVALID_REQUEST, f"a principal's kind is one of {', '.join(sorted(KINDS))}")
+        raise SlussError(Reason.INVALID_REQUEST, f"a principal is KIND/ID, its kind one of {', '.join(sorted(KINDS))}")
     if not ID_SYNTAX.fullmatch(identifier):
         raise SlussError(Reason.INVALID_REQUEST, "a principal's id is 1 to 63 of a-z, 0-9 and hyphens")
     return Principal(kind, identifier)
@@ -185,7 +185,13 @@ def _check_role(principal: Principal, caller: Caller) -> None:
     if not caller.allowed:
         raise SlussError(Reason.METHOD_UNGUARDED, method=caller.method)
     if principal.kind not in caller.allowed:
-        raise SlussError(Reason.ROLE_NOT_ALLOWED, kind=principal.kind, method=caller.method, principal=principal.name)
+        raise SlussError(
+            Reason.ROLE_NOT_ALLOWED,
+            kind=principal.kind,
+            method=caller.method,
+            principal=principal.name,
+            allowed=" ".join(sorted(caller.allowed)),
+        )
 
 
 @lru_cache(maxsize=4096)

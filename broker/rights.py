@@ -140,6 +140,23 @@ class Snapshot:
             raise SlussError(Reason.RECIPIENT_KEY_MISSING, principal=subcontractor)
         return key
 
+    def require_not_stolen(self, connection: Connection, subcontractor: str, disclosed: int) -> None:
+        """Refuse to repeat a disclosure from before a report that the recipient's key, or certificate, was stolen.
+
+        A report retires the key in force; one that was rotated away before may have lain beside it.
+
+        Args:
+            connection: of the transaction that this snapshot is of.
+            subcontractor: the recipient; of anybody else nothing is known, and nothing refused.
+            disclosed: the index of the disclosure's entry.
+
+        Raises:
+            SlussError: RECORD_CHANGED; LEDGER_INCONSISTENT if an entry is not in the tree.
+        """
+        since = self.standing.of(connection, "key", recipient=subcontractor, after=disclosed)
+        if any(said["event"] == "retired" for said in since):
+            raise SlussError(Reason.RECORD_CHANGED, "the key that it was sealed to was reported as stolen")
+
     def _require_pinned(self, connection: Connection, principal: str, spki: bytes) -> None:
         said = self.standing.of(connection, "certificate", recipient=principal)
         events = [each["event"] for each in said if each["spki"] == base64url(spki)]

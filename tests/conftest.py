@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tests.support.machine  # noqa: F401 - first of all: where bytecode and temporary files go
+
+# isort: split
+import os
 import shutil
 
 import pytest
@@ -16,6 +20,12 @@ from tests.support.broker import BrokerProcess
 
 def pytest_addoption(parser):
     parser.addoption("--campaign", action="store_true", help="run the long attacks whole")
+
+
+def pytest_xdist_auto_num_workers():
+    """Half as many test processes again as cores: many tests wait for a broker to stop, or for time to pass."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
 
 
 @pytest.fixture(scope="session")

@@ -4,19 +4,21 @@ A row names its person by a tag, HMAC-SHA256(person secret, USAGE_LABEL) cut to 
 person's keys: once they are destroyed, nobody can tell whose a row in an old backup was. Of the time only the day is
 kept, as questions are about days. Everything here happens under the head's lock, so no event is stored for a person
 whose erasure has begun.
+
+The same event counts once, in whatever request or file it is sent again: it is known by its sender's id for it, or
+without one by all that it says, and the row's own id is an HMAC of that under the person's secret.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 import orjson
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_
 
 from broker import requests
 from broker.catalogue.forbidden import is_technical_identifier
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from broker.vault import PersonRow, Vault
 
 USAGE_LABEL: Final = b"sluss/v1 usage\x00"
+EVENT_LABEL: Final = b"sluss/v1 usage event\x00"
 COMBINATION = tables.core(tables.UsageCombination)
 EVENT = tables.core(tables.UsageEvent)
 FIRST_DAY: Final = date(1970, 1, 1)
@@ -47,7 +50,7 @@ MAX_SKEW_US: Final = 300 * SECOND
 """How far an event's time may lie ahead: the clocks of machines differ."""
 FORGET: Final = 5_000
 """Rows that one transaction of the maintenance takes away."""
-_INSERT: Final = "INSERT INTO usage_event (person, combination, day, id, seconds) VALUES (?, ?, ?, ?, ?)"
+_INSERT: Final = "INSERT INTO usage_event (person, id, combination, day, seconds) VALUES (?, ?, ?, ?, ?)"
 _ADD: Final = "INSERT INTO usage_combination (id, event, attributes) VALUES (?, ?, ?)"
 _FIND: Final = "SELECT id FROM usage_combination WHERE event = ? AND attributes = ?"
 _FORGOT: Final = (
@@ -60,20 +63,29 @@ _HELD: Final = (
     "GROUP BY e.day, c.event, c.attributes ORDER BY e.day, c.event, c.attributes"
 )
 _EXPIRE: Final = (
-    "DELETE FROM usage_event WHERE (person, combination, day, id) IN "
-    "(SELECT person, combination, day, id FROM usage_event WHERE day < ? LIMIT ?)"
+    "DELETE FROM usage_event WHERE (person, id) IN (SELECT person, id FROM usage_event WHERE day < ? LIMIT ?)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """An event to record; `person` None is nobody known, `at_us` in microseconds since 1970 UTC."""
+    """An event to record.
+
+    Attributes:
+        person: None is nobody known.
+        event: its name in the catalogue.
+        at_us: in microseconds since 1970 UTC.
+        seconds: how long it lasted.
+        attributes: all that the catalogue declares for it.
+        id: its sender's own, of one event of the person; empty if it has none.
+    """
 
     person: int | None
     event: str
     at_us: int
     seconds: int
     attributes: Mapping[str, str]
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +111,25 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of a batch."""
+    """What became of a batch; `repeated` events were on record, or stood before in it."""
 
     recorded: int
+    repeated: int
     without_person: int
     faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """A person on record, as usage knows the person."""
+
+    tag: int
+    secret: bytes
+
+    def id_of(self, used: Used, sender: str) -> int:
+        """The id of a row: of the sender's id, or else of all that the event says."""
+        said = [sender, used.id] if used.id else [used.event, used.at_us, used.seconds, dict(used.attributes)]
+        return _number_of(self.secret, EVENT_LABEL + orjson.dumps(said, option=orjson.OPT_SORT_KEYS))
 
 
 def record(change: Change, request_id: bytes, events: Sequence[Used | SlussError], retention_months: int) -> Recorded:
@@ -122,22 +148,25 @@ def record(change: Change, request_id: bytes, events: Sequence[Used | SlussError
     known = requests.find_one(change, request_id, body)
     if known is not None:
         told = orjson.loads(known.reply)
-        return Recorded(told[0], told[1], tuple(Fault(*fault) for fault in told[2]))
+        return Recorded(told[0], told[1], told[2], tuple(Fault(*fault) for fault in told[3]))
     oldest = oldest_day(change.now_us, retention_months)
-    tags = tags_of(change, {each.person for each in events if isinstance(each, Used) and each.person is not None})
-    rows, faults, nobody = [], [], 0
+    owners = _owners(change, {each.person for each in events if isinstance(each, Used) and each.person is not None})
+    batch = _Batch(change.connection)
+    faults, nobody = [], 0
     for index, each in enumerate(events):
         try:
             used = _checked(each, change.snapshot.catalogue, change.now_us, oldest)
             if used.person is None:
                 nobody += 1
-                continue
-            rows.append((_tag(tags, used.person), used))
+            else:
+                owner = _owner(owners, used.person)
+                batch.add(index, owner.tag, owner.id_of(used, change.principal.name), used)
         except SlussError as error:
-            faults.append(Fault(index, str(error.reason), error.detail, error.metadata.get("field", "")))
-    _insert(change.connection, rows)
-    done = Recorded(len(rows), nobody, tuple(faults))
-    reply = orjson.dumps([done.recorded, nobody, [[f.index, f.reason, f.detail, f.field] for f in faults]])
+            faults.append(_fault(index, error))
+    recorded, repeated, reused = batch.write()
+    done = Recorded(recorded, repeated, nobody, tuple(sorted([*faults, *reused], key=lambda fault: fault.index)))
+    told_faults = [[f.index, f.reason, f.detail, f.field] for f in done.faults]
+    reply = orjson.dumps([done.recorded, done.repeated, nobody, told_faults])
     requests.remember_one(change, request_id, requests.Known(body, change.tx.size, 0, reply))
     return done
 
@@ -148,14 +177,12 @@ def tag_of(vault: Vault, row: PersonRow) -> int:
     Raises:
         SlussError: PERSON_UNAVAILABLE for an erased person.
     """
-    made = hmac.digest(vault.person_secret(row), USAGE_LABEL, "sha256")
-    return int.from_bytes(made[:8], "big") >> 2
+    return _owner_of(vault, row).tag
 
 
 def tags_of(view: View, persons: set[int]) -> dict[int, int]:
     """The tags of those of the persons who are on record."""
-    rows = read_persons(view.connection, sorted(persons)) if persons else []
-    return {row.id: tag_of(view.snapshot.vault, row) for row in rows if row.state == ACTIVE}
+    return {person: owner.tag for person, owner in _owners(view, persons).items()}
 
 
 def forget(change: Change, person: int) -> int:
@@ -248,10 +275,30 @@ def _shown(name: str) -> str:
     return name if name.isascii() and name.replace("_", "").replace(".", "").isalnum() and len(name) <= 64 else "(name)"  # noqa: PLR2004 - a name's length
 
 
-def _tag(tags: Mapping[int, int], person: int) -> int:
-    if person not in tags:
+def _owners(view: View, persons: set[int]) -> dict[int, _Owner]:
+    """Those of the persons who are on record."""
+    rows = read_persons(view.connection, sorted(persons)) if persons else []
+    return {row.id: _owner_of(view.snapshot.vault, row) for row in rows if row.state == ACTIVE}
+
+
+def _owner_of(vault: Vault, row: PersonRow) -> _Owner:
+    secret = vault.person_secret(row)
+    return _Owner(_number_of(secret, USAGE_LABEL), secret)
+
+
+def _number_of(secret: bytes, said: bytes) -> int:
+    """62 bits: what every store's whole numbers hold."""
+    return int.from_bytes(hmac.digest(secret, said, "sha256")[:8], "big") >> 2
+
+
+def _owner(owners: Mapping[int, _Owner], person: int) -> _Owner:
+    if person not in owners:
         raise _wrong(Reason.PERSON_UNKNOWN, "person_id", "no such person")
-    return tags[person]
+    return owners[person]
+
+
+def _fault(index: int, error: SlussError) -> Fault:
+    return Fault(index, str(error.reason), error.detail, error.metadata.get("field", ""))
 
 
 def _wrong(reason: Reason, field: str, why: str) -> SlussError:
@@ -261,7 +308,7 @@ def _wrong(reason: Reason, field: str, why: str) -> SlussError:
 def _body(events: Sequence[Used | SlussError]) -> bytes:
     """A digest of what was asked; names of persons are random, so a plain one tells nothing."""
     told = [
-        [str(each.person), each.event, each.at_us, each.seconds, dict(each.attributes)]
+        [str(each.person), each.event, each.at_us, each.seconds, dict(each.attributes), each.id]
         if isinstance(each, Used)
         else [str(each)]
         for each in events
@@ -269,17 +316,46 @@ def _body(events: Sequence[Used | SlussError]) -> bytes:
     return hashlib.sha256(b"usage\x00" + orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def _insert(connection: Connection, rows: Sequence[tuple[int, Used]]) -> None:
-    numbers: dict[tuple[str, str], int] = {}
-    made = []
-    for tag, used in rows:
+class _Batch:
+    """Events on their way into the store, each there once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._combinations: dict[tuple[str, str], int] = {}
+        self._added: list[tuple[int, tuple[int, int], tuple[int, int, int]]] = []
+
+    def add(self, index: int, tag: int, row_id: int, used: Used) -> None:
+        """An event; `index` is its place in the request."""
         text = orjson.dumps(dict(used.attributes), option=orjson.OPT_SORT_KEYS).decode()
         name = used.event, text
-        if name not in numbers:
-            numbers[name] = _number(connection, *name)
-        day = used.at_us // DAY
-        made.append((tag, numbers[name], day, secrets.randbits(62), used.seconds))
-    write(connection, _INSERT, made)
+        if name not in self._combinations:
+            self._combinations[name] = _number(self._connection, *name)
+        said = self._combinations[name], used.at_us // DAY, used.seconds
+        self._added.append((index, (tag, row_id), said))
+
+    def write(self) -> tuple[int, int, list[Fault]]:
+        """How many are new, how many were there, and those whose id stands for another event."""
+        known = self._known({name for _, name, _ in self._added})
+        new, repeated, faults = [], 0, []
+        for index, name, said in self._added:
+            if name not in known:
+                known[name] = said
+                new.append((*name, *said))
+            elif known[name] == said:
+                repeated += 1
+            else:
+                why = "the sender has given it to another event of this person"
+                faults.append(_fault(index, _wrong(Reason.INVALID_VALUE, "id", why)))
+        write(self._connection, _INSERT, new)
+        return len(new), repeated, faults
+
+    def _known(self, names: set[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int, int]]:
+        found = self._connection.execute(
+            select(EVENT.c.person, EVENT.c.id, EVENT.c.combination, EVENT.c.day, EVENT.c.seconds).where(
+                tuple_(EVENT.c.person, EVENT.c.id).in_(sorted(names))
+            )
+        )
+        return {(row.person, row.id): (row.combination, row.day, row.seconds) for row in found}
 
 
 def _number(connection: Connection, event: str, attributes: str) -> int:

@@ -151,7 +151,7 @@ def remedy(
 ) -> tuple[File, int]:
     """Remedy, in this transaction: suspend a linked contract, erase the person, or note what was done elsewhere.
 
-    `known` is what `left` gave.
+    A contract is linked by itself, or by an entry or obligation under it. `known` is what `left` gave.
 
     Raises:
         SlussError: FILE_UNKNOWN, ETAG_STALE, FILE_WRONG_STATE, INVALID_REQUEST; of a suspension or an erasure.
@@ -161,10 +161,15 @@ def remedy(
     done: dict[str, Any] = {"kind": kind, "contract": contract, "by": change.principal.name, "at": change.now_us}
     if (kind == "suspend_contract") != bool(contract):
         raise invalid("contract_id", "for suspend_contract, and only then")
-    if kind == "correct" and not remedies.rectifications(change, file):
-        raise invalid("kind", "link the request for rectification (R-...) by which the values are corrected first")
+    if kind == "correct":
+        done["requests"] = remedies.correcting(change, file)
+        if not done["requests"]:
+            raise invalid("kind", "needs a link to the person's request for rectification (R-...) that corrects")
     if kind == "suspend_contract":
-        agreed.step(change, contract, ContractStep.SUSPEND, note, "")
+        if contract not in links.contracts(change, file.body["links"]):
+            raise invalid("contract_id", "the complaint links neither to it nor to an entry or obligation under it")
+        # The ledger keeps the reason for good, and the recipient reads it: what was noted stays in the complaint.
+        agreed.step(change, contract, ContractStep.SUSPEND, f"{ROOM} {file.id}", "")
     if kind == "erase_data":
         if not file.person:
             raise invalid("kind", "nobody on record to erase")

@@ -2,7 +2,8 @@
 
 Erased data and corrected values are with recipients, too (GDPR Art. 19). A recipient who is silent keeps the remedy
 undone, and the complaint open; one whose obligation two people closed without an answer is counted apart: nobody is
-waited for any more, but the remedy is never called done.
+waited for any more, but the remedy is never called done. Neither is a correction whose request was refused or taken
+back.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from broker.desk import View
 
 NOBODY: Final = Progress(0, 0)
+NOTHING: Final = frozenset({State.REFUSED, State.WITHDRAWN})
+"""States in which a request has come to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def standing(view: View, file: File, made: dict[str, Any]) -> Standing:
     if made["kind"] == "erase_data":
         return _erasure(view, file)
     if made["kind"] == "correct":
-        return _correction(view, file)
+        return _correction(view, file, made)
     return Standing(done=True, settled=True)
 
 
@@ -56,23 +59,33 @@ def _erasure(view: View, file: File) -> Standing:
     return Standing(scrubbed and owed.complete, scrubbed and not owed.waiting, owed)
 
 
-def rectifications(view: View, file: File) -> list[request_rows.Held]:
-    """The requests for rectification that a complaint links to."""
+def correcting(view: View, file: File) -> list[str]:
+    """The linked requests by which its person's values are corrected, or can be: neither refused nor taken back."""
+    return [
+        held.id
+        for held in _rectifications(view, file)
+        if held.person and held.person == file.person and held.state not in NOTHING
+    ]
+
+
+def _rectifications(view: View, file: File) -> list[request_rows.Held]:
     linked = [link for link in file.body["links"] if REQUEST_ID.fullmatch(link)]
     requests = [request_rows.load(view, link) for link in linked]
     return [held for held in requests if held.facts.kind is Kind.RECTIFICATION]
 
 
-def _correction(view: View, file: File) -> Standing:
-    """By the requests for rectification that are linked: each must have come to its end; without one, nothing has."""
-    requests = rectifications(view, file)
-    if not requests:
-        return Standing(done=False, settled=False)
-    ended = [held.state in request_rules.FINAL for held in requests]
-    settled = [held.state is State.WAITING and not held.owed.waiting for held in requests]
+def _correction(view: View, file: File, made: dict[str, Any]) -> Standing:
+    """By the requests that the remedy names: done once each of them is."""
+    named = made.get("requests", file.body["links"])
+    requests = [held for held in _rectifications(view, file) if held.id in named]
+    settled = [
+        held.state in request_rules.FINAL or (held.state is State.WAITING and not held.owed.waiting)
+        for held in requests
+    ]
     owed = Progress(
         sum(held.owed.total for held in requests),
         sum(held.owed.answered for held in requests),
         sum(held.owed.not_confirmed for held in requests),
     )
-    return Standing(all(ended), all(one or other for one, other in zip(ended, settled, strict=True)), owed)
+    done = bool(requests) and all(held.state is State.DONE for held in requests)
+    return Standing(done, bool(requests) and all(settled), owed)

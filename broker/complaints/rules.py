@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 ROOM: Final = "complaint"
 """What complaints are called among the files, and in the ledger."""
 KINDS: Final = frozenset({"disclosure", "choice", "access", "accuracy", "security", "retention", "other"})
-CHANNELS: Final = frozenset({"email", "letter", "phone", "web", "authority", "other"})
+CHANNELS: Final = frozenset({"web", "app", "email", "post", "phone", "in_person", "authority", "other"})
+"""How one came in: as a person's request does, or by way of the authority."""
 OUTCOMES: Final = frozenset({"upheld", "partly", "not_upheld", "withdrawn"})
 REMEDIES: Final = frozenset({"suspend_contract", "erase_data", "correct", "apologise", "other"})
 REMEDIED: Final = frozenset({"upheld", "partly"})

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from broker import case_files
 from broker.case_files import FILE, PER_YEAR
-from broker.clock import DAY, day_of
+from broker.clock import DAY, day_of, start_of
 from broker.complaints.rules import ROOM, State
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from broker.case_files import File
     from broker.desk import View
 
@@ -30,12 +32,12 @@ class Count:
     median_days: int
 
 
-def statistics(view: View, year: int) -> list[Count]:
-    """The lines of the complaints that were opened in a year, in order."""
+def statistics(view: View, first: date, last: date) -> list[Count]:
+    """The lines of the complaints that were opened on these days (UTC), both included, in order."""
     groups: dict[tuple[str, str, str], list[File]] = {}
-    before = (year + 1) * PER_YEAR
+    where = [FILE.c.opened_at >= start_of(first), FILE.c.opened_at < start_of(last) + DAY]
+    before = (last.year + 1) * PER_YEAR
     while before:
-        where = [FILE.c.number > year * PER_YEAR]
         found, before = case_files.page(view, ROOM, where, before, STEP)
         for file in found:
             month = f"{day_of(file.opened_at):%Y-%m}"

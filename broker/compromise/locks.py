@@ -24,7 +24,10 @@ LOCK: Final = tables.core(tables.CredentialLock)
 
 
 def lock(connection: Connection, person: int, report: str, now_us: int) -> None:
-    """Lock a person's credential; one that is locked already stays so for the report that did it."""
+    """Lock a person's credential; one that is locked already stays so for the report that did it first.
+
+    A person has one row however many reports stand: ending one hands the lock on to the next (`reports.reinstate`).
+    """
     if not locked_by(connection, person):
         connection.execute(insert(LOCK).values(person=person, report=report, at=now_us))
 

@@ -21,26 +21,32 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from broker.case_files import File
-    from broker.desk import Change
+    from broker.desk import Change, View
 
 ROOM: Final = "compromise"
 REASON: Final = "reported as compromised"
 """What the ledger says of a certificate or a key that is cut off."""
 NOTICE_US: Final = 72 * 3_600 * SECOND
 """Within this time from awareness the authority is notified (GDPR Art. 33(1))."""
+MAX_IDLE: Final = 8
+"""So many reports by a subcontractor in `IDLE_WINDOW_US`, and none more that cuts nothing off: each stays for ever."""
+IDLE_WINDOW_US: Final = 24 * 3_600 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class NewReport:
-    """What is reported. `subject`: certificate, principal, key or person; times in microseconds since 1970 UTC."""
+    """What is reported. `subject`: certificate, principal, key or person; times in microseconds since 1970 UTC.
+
+    Of times that None stands for it is now: a retry that leaves them out again asks for the same.
+    """
 
     subject: str
     spki: bytes
     principal: str
     person: int
     suspect_from: int
-    suspect_until: int
-    noticed_at: int
+    suspect_until: int | None
+    noticed_at: int | None
     how: str
 
 
@@ -48,12 +54,11 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
     """Report; gives the report and its entry's index. The same request reports once.
 
     Raises:
-        SlussError: ROLE_NOT_ALLOWED for another's credential; FILE_UNKNOWN, PERSON_UNKNOWN, REQUEST_ID_REUSED.
+        SlussError: ROLE_NOT_ALLOWED for another's credential; FILE_UNKNOWN, PERSON_UNKNOWN, REQUEST_ID_REUSED;
+            RATE_EXCEEDED, with `retry_after_s`, for one too many that cuts nothing off.
     """
     _require_own(change, new)
-    name = change.principal.name
-    said = repr((new.subject, new.spki, new.principal, new.person, new.suspect_from, new.how))
-    digest = person_rows.request_body(change.snapshot.vault, "compromise", said)
+    digest = person_rows.request_body(change.snapshot.vault, "compromise", repr(new))
     known = requests.find_one(change, request_id, digest)
     if known is not None:
         return case_files.load(change, ROOM, known.reply.decode("ascii")), known.first_entry
@@ -62,19 +67,22 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
         person_rows.active(change.connection, new.person)
     revoked = _revoke(change, new, principal)
     retired = principal.startswith("subcontractor/") and _retire(change, principal)
+    if not revoked and not retired:
+        _require_few(change)
+    noticed_at = change.now_us if new.noticed_at is None else new.noticed_at
     file = case_files.create(
         change,
         ROOM,
         "open",
-        handler=name,
-        due_at=new.noticed_at + NOTICE_US,
+        handler=change.principal.name,
+        due_at=noticed_at + NOTICE_US,
         person=new.person,
         body={
             "subject": new.subject,
             "principal": principal,
             "suspect_from": new.suspect_from,
-            "suspect_until": new.suspect_until,
-            "noticed_at": new.noticed_at,
+            "suspect_until": change.now_us if new.suspect_until is None else new.suspect_until,
+            "noticed_at": noticed_at,
             "revoked": revoked,
             "key_retired": retired,
             "locked": bool(new.person),
@@ -90,7 +98,7 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
 
 
 def reinstate(change: Change, report_id: str, etag: str, why: str) -> tuple[File, int]:
-    """Unlock a person's credential.
+    """End a report's lock on a person's credential, which is unlocked once no other report locks it.
 
     Raises:
         SlussError: FILE_UNKNOWN, ETAG_STALE, FILE_WRONG_STATE if nothing is locked.
@@ -100,6 +108,9 @@ def reinstate(change: Change, report_id: str, etag: str, why: str) -> tuple[File
         raise _wrong(file, "reinstate", "no person's credential is locked by it")
     if file.person and locks.locked_by(change.connection, file.person) == file.id:
         locks.unlock(change.connection, file.person)
+        following = _also_locking(change, file)
+        if following is not None:
+            locks.lock(change.connection, file.person, following.id, following.opened_at)
     return case_files.write(change, file, "reinstated", why, body={**file.body, "locked": False})
 
 
@@ -128,6 +139,23 @@ def _require_own(change: Change, new: NewReport) -> None:
         owner = _owner(change.connection, new.spki)
     if new.subject == "person" or owner != who.name:
         raise SlussError(Reason.ROLE_NOT_ALLOWED, "a subcontractor reports its own credentials", kind=who.kind)
+
+
+def _require_few(change: Change) -> None:
+    """Refuse a subcontractor a report with which nothing more is cut off, after many others."""
+    if change.principal.kind != "subcontractor":
+        return
+    since = change.now_us - IDLE_WINDOW_US
+    made = select(case_files.FILE.c.opened_at).where(
+        case_files.FILE.c.room == ROOM,
+        case_files.FILE.c.handler == change.principal.name,
+        case_files.FILE.c.opened_at > since,
+    )
+    newest = change.connection.execute(made.order_by(case_files.FILE.c.number.desc()).limit(MAX_IDLE)).scalars().all()
+    if len(newest) == MAX_IDLE:
+        hours = IDLE_WINDOW_US // SECOND // 3_600
+        detail = f"nothing is left to cut off, and at most {MAX_IDLE} such reports can be made in {hours} hours"
+        raise SlussError(Reason.RATE_EXCEEDED, detail, retry_after_s=str(-(-(newest[-1] - since) // SECOND)))
 
 
 def _owner(connection: Connection, spki: bytes) -> str:
@@ -185,6 +213,19 @@ def _retire(change: Change, principal: str) -> bool:
         entry.key(change.now_us, "retired", principal, bytes(row.id), row.suite, change.principal.name, REASON)
     )
     return True
+
+
+def _also_locking(view: View, file: File) -> File | None:
+    """The oldest other report that locks the same person's credential, as the ledger has it."""
+    others = select(case_files.FILE.c.id).where(
+        case_files.FILE.c.room == ROOM,
+        case_files.FILE.c.person == file.person,
+        case_files.FILE.c.state == "open",
+        case_files.FILE.c.id != file.id,
+    )
+    ids = view.connection.execute(others.order_by(case_files.FILE.c.number)).scalars().all()
+    found = (case_files.load(view, ROOM, each) for each in ids)
+    return next((each for each in found if each.body["locked"]), None)
 
 
 def _wrong(file: File, step: str, why: str) -> SlussError:

@@ -1,7 +1,9 @@
 """What happened in a report's suspect window, and the facts of a breach notice that follow from it.
 
 The window of a credential of the legal team has what was released with it. Releases that are hidden are neither listed
-nor counted, whoever asks.
+nor counted, whoever asks. The window of a credential of the company's own has the access exports that were made with
+it, that of a person those of the person's requests. What was read with such a credential is in no ledger, and the facts
+say so.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, distinct, func, or_, select
+from sqlalchemy import and_, distinct, func, or_, select, union
 
 from broker.held import held
 from broker.ledger import entry
@@ -19,7 +21,7 @@ from broker.store import tables
 from broker.store.queries import LEGAL_CASE, read_persons
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import ColumnElement, Row, Select
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from broker.desk import View
 
 ENTRY: Final = tables.core(tables.LedgerEntry)
+OTHER: Final = ENTRY.alias("other")
+REQUEST: Final = tables.core(tables.PersonRequest)
 TIES: Final = tables.core(tables.LedgerPerson)
 ERASED: Final = tables.core(tables.LedgerErased)
 OF_PRINCIPAL: Final = ("disclosure", "contract", "key", "certificate", "refusal", "refusals")
@@ -35,8 +39,12 @@ CUT_OFF: Final = ("certificate", "key")
 OF_PERSON: Final = ("disclosure", "choice", "acceptance")
 STEP: Final = 1_000
 """Entries read at a time."""
-LEFT: Final = ("disclosure", "release", "release_elsewhere")
-"""Entries by which data left."""
+EXPORT: Final = "person_request"
+"""Of these entries those are listed by which an access export left."""
+EXPORTERS: Final = ("internal/", "privacy/")
+"""Who may make one."""
+LEFT: Final = ("disclosure", "release", "release_elsewhere", EXPORT)
+"""Entries by which data left, of those that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +65,28 @@ class Facts:
 
     Attributes:
         persons: different ones who are still on record.
-        records: a person's data in a disclosure, each.
+        records: a person's data in a disclosure or export, each.
         erased_records: those of them whose persons were erased since. Each may be of another person, so that at most
             `persons + erased_records` are concerned.
         disclosures: entries by which data left.
+        exports: those of them that are access exports. They hold whatever was on record; `fields` has what is so now.
         categories: the fields that left, by their data category.
         fields: those that were in at least one slice.
         recipients: who received.
         cut_off: entries by which the report cut something off.
+        reads_unrecorded: whether data can be read with it that no entry tells of: then more may have been seen.
     """
 
     persons: int
     records: int
     erased_records: int
     disclosures: int
+    exports: int
     categories: dict[str, list[str]]
     fields: tuple[str, ...]
     recipients: tuple[str, ...]
     cut_off: list[Suspect]
+    reads_unrecorded: bool
 
 
 def suspects(view: View, file: File, after: int, limit: int) -> list[Suspect]:
@@ -88,6 +100,8 @@ def suspects(view: View, file: File, after: int, limit: int) -> list[Suspect]:
             said = entry.parse(data)
             if row.type in RELEASES and (said["type"] not in RELEASES or said["by"] != file.body["principal"]):
                 continue
+            if row.type == EXPORT and not _exported(said, file):
+                continue
             found.append(Suspect(row.id, data, _speaks_of(said)))
             if len(found) == limit:
                 break
@@ -99,13 +113,13 @@ def suspects(view: View, file: File, after: int, limit: int) -> list[Suspect]:
 def facts(view: View, file: File) -> Facts:
     """The facts, from all entries of the window.
 
-    Persons are counted by the ties of the entries, which an erasure destroys: those on record now. For a report about
-    a person, that is the person.
+    Persons are counted by the ties of the entries, and by whose requests were exported, which an erasure destroys both:
+    those on record now. For a report about a person, that is the person.
     """
-    records = erased = disclosures = 0
+    records = erased = disclosures = exports = 0
     fields: set[str] = set()
     recipients: set[str] = set()
-    released: set[int] = set()
+    met: set[int] = set()
     secret = _secret(view, file)
     after = -1
     while found := suspects(view, file, after, STEP):
@@ -117,24 +131,31 @@ def facts(view: View, file: File) -> Facts:
             fields |= _fields(each, said, secret)
             recipients.add(_recipient(said))
         indexes = [each.index for each, _ in went]
-        erased += 0 if file.person else _erased(view, indexes)
+        requests = [str(said["case"]) for _, said in went if said["type"] == EXPORT]
+        whose = _whose(view, requests)
+        exports += len(requests)
+        erased += 0 if file.person else _erased(view, indexes) + sum(not whose[each] for each in requests)
+        fields |= _on_record(view, whose.values())
+        met.update(filter(None, whose.values()))
         if _of_legal(file):
             ties = select(TIES.c.person).where(TIES.c.entry.in_(indexes)).distinct()
-            released.update(view.connection.execute(ties).scalars())
+            met.update(view.connection.execute(ties).scalars())
     known = {field.name: field.category for field in view.snapshot.catalogue.fields.values()}
     categories: dict[str, list[str]] = {}
     for name in sorted(fields):
         if name in known:
             categories.setdefault(known[name], []).append(name)
     return Facts(
-        _persons(view, file, released),
+        _persons(view, file, met),
         records,
         erased,
         disclosures,
+        exports,
         dict(sorted(categories.items())),
         tuple(sorted(fields)),
         tuple(sorted(recipients)),
         cut_off(view, file),
+        not _of_subcontractor(file),
     )
 
 
@@ -149,26 +170,48 @@ def cut_off(view: View, file: File) -> list[Suspect]:
     return [Suspect(row.id, bytes(row.entry), 0) for row in rows]
 
 
-def _persons(view: View, file: File, released: set[int]) -> int:
+def _persons(view: View, file: File, met: set[int]) -> int:
     if file.body["subject"] == "person":
         return 1 if file.person else 0
-    if _of_legal(file):
-        return len(released)
+    if not _of_subcontractor(file):
+        return len(met)
     within = select(ENTRY.c.id).where(_within(file), ENTRY.c.type == "disclosure")
     return view.connection.execute(
         select(func.count(distinct(TIES.c.person))).where(TIES.c.entry.in_(within))
     ).scalar_one()
 
 
+def _exported(said: dict[str, Any], file: File) -> bool:
+    """Whether an entry of a request is an export that is listed: of the person, or by the principal, of a report."""
+    of_person = file.body["subject"] == "person"
+    return said["event"] == "exported" and bool(of_person or said["by"] == file.body["principal"])
+
+
+def _whose(view: View, requests: Sequence[str]) -> dict[str, int]:
+    """Whose requests these are; 0 for persons who were erased since."""
+    query = select(REQUEST.c.id, REQUEST.c.person).where(REQUEST.c.id.in_(requests))
+    return {row.id: row.person for row in view.connection.execute(query)}
+
+
+def _on_record(view: View, persons: Collection[int]) -> set[str]:
+    """Names of the fields that any of these persons has on record."""
+    rows = read_persons(view.connection, sorted(filter(None, persons)))
+    return {name for row in rows for name in view.snapshot.vault.fields_present(row)}
+
+
 def _speaks_of(said: dict[str, Any]) -> int:
     """How many persons' data were in an entry. What a refusal counts are the persons asked for: nothing left."""
     if said["type"] == "release_elsewhere":
         return len(said["persons"])
+    if said["type"] == EXPORT:
+        return 1
     return len(said.get("slices", ()))
 
 
 def _fields(found: Suspect, said: dict[str, Any], secret: bytes) -> frozenset[str]:
-    """Names of the fields that left by an entry; with a person's secret, those of that person."""
+    """Names of the fields that an entry says have left; with a person's secret, those of that person."""
+    if said["type"] == EXPORT:
+        return frozenset()
     if said["type"] == "release_elsewhere":
         return frozenset(said["fields"])
     if secret:
@@ -189,7 +232,9 @@ def _erased(view: View, entries: Sequence[int]) -> int:
 
 
 def _recipient(said: dict[str, Any]) -> str:
-    """Who received: a subcontractor, or the legal case that says who."""
+    """Who received: a subcontractor, whoever made an export, or the legal case that says who."""
+    if said["type"] == EXPORT:
+        return str(said["by"])
     if said["type"] == "disclosure":
         return str(said["terms"]["recipient"])
     return str(said["case"] if said["type"] == "release_elsewhere" else said["terms"]["contract"])
@@ -197,6 +242,10 @@ def _recipient(said: dict[str, Any]) -> str:
 
 def _of_legal(file: File) -> bool:
     return bool(file.body["principal"].startswith("legal/"))
+
+
+def _of_subcontractor(file: File) -> bool:
+    return bool(file.body["principal"].startswith("subcontractor/"))
 
 
 def _opened(view: View, row: Row[Any]) -> bytes:
@@ -226,9 +275,25 @@ def _query(view: View, file: File, after: int) -> Select[Any]:
 
 
 def _within(file: File) -> ColumnElement[bool]:
-    """What is listed for a report: of its principal, or of its person; nothing once the person was erased."""
+    """What may be listed for a report: of its principal, or of its person; nothing once the person was erased.
+
+    Steps of requests are among it, of which only some are exports.
+    """
     window = ENTRY.c.at.between(file.body["suspect_from"], file.body["suspect_until"])
     if file.body["subject"] == "person":
         tied = select(TIES.c.entry).where(TIES.c.person == file.person)
-        return and_(window, ENTRY.c.id.in_(tied), ENTRY.c.type.in_(OF_PERSON))
-    return and_(window, ENTRY.c.recipient == file.body["principal"], ENTRY.c.type.in_(OF_PRINCIPAL))
+        # A request of somebody who is gone, or not known, has the person 0.
+        own = _steps(file, REQUEST.c.person == file.person, REQUEST.c.person != 0)
+        return and_(window, ENTRY.c.id.in_(union(tied, own)), ENTRY.c.type.in_((*OF_PERSON, EXPORT)))
+    listed = and_(ENTRY.c.recipient == file.body["principal"], ENTRY.c.type.in_(OF_PRINCIPAL))
+    if not file.body["principal"].startswith(EXPORTERS):
+        return and_(window, listed)
+    # One list of indexes, so that each half is found by its own index: an `or` of both would read the whole ledger.
+    own = select(OTHER.c.id).where(OTHER.c.recipient == file.body["principal"], OTHER.c.type.in_(OF_PRINCIPAL))
+    return and_(window, ENTRY.c.id.in_(union(own, _steps(file))))
+
+
+def _steps(file: File, *where: ColumnElement[bool]) -> Select[Any]:
+    """Indexes of the steps of persons' requests; of those alone in which something happened since the window began."""
+    requests = select(REQUEST.c.id).where(REQUEST.c.updated_at >= file.body["suspect_from"], *where)
+    return select(OTHER.c.id).where(OTHER.c.type == EXPORT, OTHER.c.contract.in_(requests))

@@ -16,6 +16,7 @@ import sys
 import time
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cached_property
 from selectors import EVENT_READ, DefaultSelector
 from typing import TYPE_CHECKING, Any
 
@@ -108,13 +109,16 @@ class Stage:
             raise NotAsToldError(f"`{step.command}` ended with {step.exit} instead of {exits}: {error}")
         return step
 
+    @cached_property
+    def _command(self) -> Any:
+        return typer.main.get_command(self.app)
+
     def _invoke(self, argv: list[str]) -> Step:
-        command = typer.main.get_command(self.app)
         started, code = time.perf_counter(), 0
         out, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
         with redirect_stdout(out), redirect_stderr(errors):
             try:
-                command.main(args=[*argv, "--json"], prog_name="sluss")
+                self._command.main(args=[*argv, "--json"], prog_name="sluss")
             except SystemExit as ended:
                 code = ended.code if isinstance(ended.code, int) else 1
         seconds = time.perf_counter() - started

@@ -1,7 +1,8 @@
 """Legal holds in the store: while one is in force, its person can't be erased.
 
 The row is for lists. Whether a person may be erased is read from the ledger's own entries, each proven to be in the
-tree: a row that was deleted, or marked as lifted, frees nobody.
+tree, and the person's are those that commit to the person: a row that was deleted, or marked as lifted, frees nobody,
+and neither does a tie that was. Holds are numbered without a gap, so an entry that the search does not find shows.
 
 A legal case that is not over and names the person forbids the erasure too. All causes give one answer, LEGAL_HOLD
 without any more: else a privacy team that sees no hold would know that there is a hidden case.
@@ -13,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, literal_column, select, update
 
 from broker import requests
 from broker.clock import day_of, rfc3339
@@ -21,7 +22,7 @@ from broker.erasure.hold_rules import HOLD_ID, NEVER, Hold, HoldState, ends_at, 
 from broker.errors import Reason, SlussError
 from broker.keeping import CaseKeys
 from broker.ledger import entry
-from broker.ledger.rows import read_entry
+from broker.ledger.rows import EntryRow
 from broker.ledger.standing import differs
 from broker.legal.naming import cases_that_need
 from broker.persons import rows
@@ -29,17 +30,16 @@ from broker.store import tables
 from broker.vault import commitment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from datetime import date
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from broker.desk import Change, View
-    from broker.ledger.rows import EntryRow
 
 ENTRY: Final = tables.core(tables.LedgerEntry)
 HOLD: Final = tables.core(tables.LegalHold)
-TIES: Final = tables.core(tables.LedgerPerson)
+ENTRIES: Final[ColumnElement[bool]] = literal_column(tables.HOLDS)
 BODY: Final = "hold"
 """The place at which a hold's body is sealed."""
 NOBODY: Final = 0
@@ -140,7 +140,7 @@ def forbidden(view: View, person: int) -> bool:
     Raises:
         SlussError: LEDGER_INCONSISTENT.
     """
-    standing = in_force([entry.parse(found.entry) for found in _said(view, person)], view.now_us)
+    standing = in_force(_said(view, person), view.now_us)
     return bool(standing) or bool(cases_that_need(view, person))
 
 
@@ -217,20 +217,35 @@ def _hold(view: View, row: Row[Any]) -> Hold:
     return hold
 
 
-def _said(view: View, person: int) -> Sequence[EntryRow]:
-    """The proven `hold` entries of a person, oldest first."""
-    query = (
-        select(ENTRY.c.id)
-        .select_from(TIES.join(ENTRY, ENTRY.c.id == TIES.c.entry))
-        .where(TIES.c.person == person, ENTRY.c.type == "hold")
-        .order_by(ENTRY.c.id)
-    )
-    indexes = view.connection.execute(query).scalars().all()
-    found = [row for index in indexes if (row := read_entry(view.connection, index))]
+def _said(view: View, person: int) -> list[dict[str, Any]]:
+    """What the proven `hold` entries of a person say, oldest first.
+
+    Raises:
+        SlussError: PERSON_UNKNOWN; LEDGER_INCONSISTENT.
+    """
+    secret = view.snapshot.vault.person_secret(rows.active(view.connection, person))
+    last = view.connection.execute(select(func.max(HOLD.c.number))).scalar_one() or 0
+    query = select(ENTRY).where(ENTRIES).order_by(ENTRY.c.id)
+    found = [EntryRow(row.id, bytes(row.entry), *row[2:]) for row in view.connection.execute(query)]
     view.snapshot.standing.prove(view.connection, found)
-    return found
+    said = [entry.parse(row.entry) for row in found]
+    _require_all(said, last)
+    return [each for each in said if each["person"] == entry.base64url(commitment(secret, each["at"]))]
+
+
+def _require_all(said: Iterable[dict[str, Any]], last: int) -> None:
+    """Refuse what is not the entries of all holds from the first to the last that they or the rows know of."""
+    placed = set()
+    for each in said:
+        if each["type"] != "hold":
+            raise differs("hold")
+        if each["event"] == "placed":
+            placed.add(int(each["hold"].rpartition("-")[2]))
+    if placed != set(range(1, max(last, *placed, 0) + 1)):
+        raise differs("hold")
 
 
 def _unknown(hold_id: str) -> SlussError:
-    known = {"hold": hold_id} if HOLD_ID.fullmatch(hold_id) else {}
-    return SlussError(Reason.HOLD_UNKNOWN, **known)
+    if not HOLD_ID.fullmatch(hold_id):
+        return SlussError(Reason.HOLD_UNKNOWN, "no such hold in force: its id is such as H-2026-0001")
+    return SlussError(Reason.HOLD_UNKNOWN, hold=hold_id)

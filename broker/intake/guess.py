@@ -137,14 +137,14 @@ def _by_header(name: str, rows: Sequence[ReadOnly[str, str]], catalogue: Catalog
     if is_security_code(name):
         settled.drop(name, "a card's security code, which may never be stored")
         return
-    found = _field_named(name, catalogue)
+    found = field_named(name, catalogue)
     if found in settled.fields:
         settled.drop(name, f"another column is {found} already")
     elif found:
         _settle(name, found, rows, catalogue, settled)
 
 
-def _field_named(name: str, catalogue: Catalogue) -> str:
+def field_named(name: str, catalogue: Catalogue) -> str:
     """The field that a header names: its own name, its label in either language, or a known word."""
     wanted = plain(name)
     for known in catalogue.fields.values():

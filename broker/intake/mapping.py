@@ -52,7 +52,7 @@ DATE_FORMATS: Final = (
     "MM/DD/YYYY",
 )
 _SOURCE = re.compile(r"[a-z][a-z0-9._:-]{0,63}", re.ASCII)
-_ENCODINGS: Final = ("utf-8", "utf-16", "cp1252", "iso8859-1", "iso8859-15", "cp1250", "cp1251")
+ENCODINGS: Final = ("utf-8", "utf-16", "cp1252", "iso8859-1", "iso8859-15", "cp1250", "cp1251")
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -200,15 +200,16 @@ def _check_head(mapping: Mapping) -> None:
         _refuse("source", "1 to 64 of a-z, 0-9 and . _ : -, starting with a letter")
     if mapping.country and mapping.country not in COUNTRIES:
         _refuse("country", "an ISO 3166-1 alpha-2 code")
-    if mapping.encoding and _codec(mapping.encoding) not in _ENCODINGS:
-        _refuse("encoding", f"one of {', '.join(_ENCODINGS)}")
+    if mapping.encoding and codec(mapping.encoding) not in ENCODINGS:
+        _refuse("encoding", f"one of {', '.join(ENCODINGS)}")
     if mapping.delimiter and mapping.delimiter not in DELIMITERS:
         _refuse("delimiter", "comma, semicolon, tab or bar")
     if not mapping.columns:
         _refuse("columns", "at least one is needed")
 
 
-def _codec(encoding: str) -> str:
+def codec(encoding: str) -> str:
+    """The one name of an encoding; empty for none."""
     try:
         return codecs.lookup(encoding).name
     except (LookupError, ValueError):
@@ -234,24 +235,24 @@ def to_toml(mapping: Mapping) -> str:
     """The mapping as a file that `parse_mapping` reads back, with its notes as comments."""
     lines = [f"format = {FORMAT}"]
     head = ("input", "source", "key", "country", "encoding", "delimiter")
-    lines += [f"{name} = {_quoted(getattr(mapping, name))}" for name in head if getattr(mapping, name)]
+    lines += [f"{name} = {toml_text(getattr(mapping, name))}" for name in head if getattr(mapping, name)]
     lines.append("ignore = [")
-    lines += [f"  {_quoted(name)},{_note(mapping, name)}" for name in mapping.ignore]
+    lines += [f"  {toml_text(name)},{_note(mapping, name)}" for name in mapping.ignore]
     lines += ["]", "", "[columns]"]
-    lines += [f"{_key(name)} = {_entry(column)}{_note(mapping, name)}" for name, column in mapping.columns.items()]
+    lines += [f"{toml_key(name)} = {_entry(column)}{_note(mapping, name)}" for name, column in mapping.columns.items()]
     lines += ["", "[constants]"]
-    lines += [f"{_key(name)} = {_quoted(text)}" for name, text in mapping.constants.items()]
+    lines += [f"{toml_key(name)} = {toml_text(text)}" for name, text in mapping.constants.items()]
     return "\n".join(lines) + "\n"
 
 
 def _entry(column: Column) -> str:
-    parts = [f"{key} = {_quoted(getattr(column, key))}" for key in ("date", "decimal") if getattr(column, key)]
+    parts = [f"{key} = {toml_text(getattr(column, key))}" for key in ("date", "decimal") if getattr(column, key)]
     if column.words:
-        words = ", ".join(f"{_key(word)} = {_quoted(value)}" for word, value in column.words.items())
+        words = ", ".join(f"{toml_key(word)} = {toml_text(value)}" for word, value in column.words.items())
         parts.append(f"words = {{ {words} }}")
     if not parts:
-        return _quoted(column.field)
-    return "{ " + ", ".join([f"field = {_quoted(column.field)}", *parts]) + " }"
+        return toml_text(column.field)
+    return "{ " + ", ".join([f"field = {toml_text(column.field)}", *parts]) + " }"
 
 
 def _note(mapping: Mapping, name: str) -> str:
@@ -259,11 +260,12 @@ def _note(mapping: Mapping, name: str) -> str:
     return f"  # {note}" if note else ""
 
 
-def _key(text: str) -> str:
-    return text if _BARE.fullmatch(text) else _quoted(text)
+def toml_key(text: str) -> str:
+    """A TOML key: bare where it can be."""
+    return text if _BARE.fullmatch(text) else toml_text(text)
 
 
-def _quoted(text: str) -> str:
+def toml_text(text: str) -> str:
     """A TOML basic string; everything that is not plainly visible is escaped."""
     out = []
     for character in text:

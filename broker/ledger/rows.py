@@ -188,13 +188,18 @@ def read_standing(
     recipient: str,
     *,
     last: bool,
+    after: int,
 ) -> list[EntryRow]:
-    """Entries about rights, oldest first; only the last one if `last`. Served by the index over `RIGHTS` alone."""
+    """Entries about rights with indexes above `after`, oldest first; only the last one if `last`.
+
+    Served by the index over `RIGHTS` alone.
+    """
     text = (
         "SELECT id, entry, type, contract, recipient, at FROM ledger_entry"  # noqa: S608 - constants are ours
-        f" WHERE {RIGHTS} AND type = ? AND contract = ? AND recipient = ? ORDER BY id{' DESC LIMIT 1' if last else ''}"
+        f" WHERE {RIGHTS} AND type = ? AND contract = ? AND recipient = ? AND id > ?"
+        f" ORDER BY id{' DESC LIMIT 1' if last else ''}"
     )
-    rows = fetch(connection, text, [type, contract, recipient])
+    rows = fetch(connection, text, [type, contract, recipient, after])
     return [EntryRow(index, bytes(entry), *rest) for index, entry, *rest in rows]
 
 

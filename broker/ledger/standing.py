@@ -41,6 +41,7 @@ class Standing:
         contract: str = "",
         recipient: str = "",
         last: bool = False,
+        after: int = -1,
     ) -> list[dict[str, Any]]:
         """The entries of a type about a contract and a recipient, oldest first; only the last one if `last`.
 
@@ -50,11 +51,13 @@ class Standing:
             contract: the search column `contract`.
             recipient: the search column `recipient`.
             last: whether earlier ones matter.
+            after: the index behind which they stand.
 
         Raises:
             SlussError: LEDGER_INCONSISTENT if one is not in the tree.
         """
-        return [parse(row.entry) for row in self.rows(connection, type, contract, recipient, last=last)]
+        found = self.rows(connection, type, contract, recipient, last=last, after=after)
+        return [parse(row.entry) for row in found]
 
     def rows(
         self,
@@ -64,13 +67,14 @@ class Standing:
         recipient: str = "",
         *,
         last: bool = False,
+        after: int = -1,
     ) -> list[EntryRow]:
         """The same entries as they are stored.
 
         Raises:
             SlussError: LEDGER_INCONSISTENT if one is not in the tree.
         """
-        found = read_standing(connection, type, contract, recipient, last=last)
+        found = read_standing(connection, type, contract, recipient, last=last, after=after)
         self.prove(connection, found)
         return found
 

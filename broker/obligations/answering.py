@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_DELAY_DAYS: Final = 30
 """Days after the day until which it was owed first: no delay goes beyond."""
+MAX_DELAYS: Final = 10
+"""Delays that can be asked for one obligation: each is an entry for ever, and is read again with every look at it."""
 MAX_REASON: Final = 500
 CLOCK_SKEW_US: Final = 300 * SECOND
 """How far a recipient's clock may be ahead."""
@@ -129,6 +131,8 @@ def ask_delay(change: Change, obligation: str, until: str, reason: str, signed: 
     if account.delay == until:
         return held, account.delay_entry
     _require_open(account)
+    if account.delays >= MAX_DELAYS:
+        raise _wrong_state(account, f"a delay was asked for {MAX_DELAYS} times")
     return _logged(change, held, "delay_asked", said)
 
 

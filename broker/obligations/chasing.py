@@ -90,6 +90,10 @@ def chase(
     for held, over in _sound(tx.connection, found, standing, is_over):
         for event in events_due(held.account, day_after(tx.at, 0), remind_days, escalate_days, over=over):
             held = rows.log(tx, held, event, BROKER)  # noqa: PLW2901 - the obligation moves on
+            if event == "escalated":
+                log.warning(
+                    "obligation %s is overdue by far: %s has not answered", held.account.id, held.account.recipient
+                )
             done += 1
     return done
 

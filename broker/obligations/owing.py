@@ -20,12 +20,14 @@ from broker.ledger import entry
 from broker.ledger.rows import MAX_READ, stored_entries
 from broker.ledger.standing import Standing
 from broker.obligations import rows
-from broker.obligations.rules import DELETED, Disclosed, Gone, Kind, State, owing
+from broker.obligations.rules import DELETED, Disclosed, Gone, Kept, Kind, State, owing
 from broker.store import tables
+from broker.store.driver import parts
 from broker.store.queries import read_persons
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from typing import Any
 
     from sqlalchemy import Connection
 
@@ -38,6 +40,7 @@ ANSWER_DAYS: Final = 14
 """Days within which a recipient has to answer for a correction or an erasure."""
 MAX_LISTED: Final = 1_000
 """Obligations named in one entry."""
+NOTHING_KEPT: Final = Kept(frozenset(), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ def owe(
     kind: Literal["correct", "erase"],
     fields: Collection[str],
     cause: str,
+    kept: Kept = NOTHING_KEPT,
     known: Sequence[Disclosed] = (),
 ) -> int:
     """Make the obligations of the recipients who got one of `fields` (for `erase`: anything); gives how many.
@@ -84,11 +88,16 @@ def owe(
         kind: what they owe.
         fields: names of fields; not looked at for `erase`.
         cause: the id of the person's request or complaint; empty if there is none.
+        kept: those of `fields` whose values this does not change. Whoever got them right does not owe, and nobody is
+            told of them twice for one cause.
         known: the first of the person's disclosures, as `disclosed` gave them before the lock.
     """
     connection, tx, by = change.connection, change.tx, change.principal.name
-    disclosures = list(disclosed(change, person, known))
-    gone = list(_gone(connection, person, disclosures, change.snapshot.standing))
+    disclosures = [kept.without(each) for each in disclosed(change, person, known)]
+    days = {(each.contract, each.until) for each in disclosures}
+    gone = list(_gone(connection, days, [person], change.snapshot.standing))
+    if kept.fields:
+        gone += _told(change, person, cause, kept.fields)
     found = owing(disclosures, gone, None if kind == "erase" else fields)
     until = day_after(change.now_us, ANSWER_DAYS)
     made = []
@@ -168,32 +177,49 @@ def disclosed(view: View, person: int, known: Sequence[Disclosed] = (), after: i
         return
     secret = view.snapshot.vault.person_secret(rows[0])
     yield from known
-    for index, data in _entries(view.connection, person, known[-1].index if known else after):
+    for index, at, data in _entries(view.connection, person, known[-1].index if known else after):
         terms = terms_of(data)
         fields = frozenset(held(data, terms, secret).fields)
         asked = frozenset(each["name"] for each in terms["fields"])
-        yield Disclosed(index, terms["contract"], terms["recipient"], fields, terms["retain_until"], asked)
+        yield Disclosed(index, terms["contract"], terms["recipient"], fields, terms["retain_until"], asked, at)
 
 
-def _entries(connection: Connection, person: int, after: int) -> Iterator[tuple[int, bytes]]:
+def _entries(connection: Connection, person: int, after: int) -> Iterator[tuple[int, int, bytes]]:
     """The entries of a person's disclosures behind an index, read a few at a time: they are large."""
     query = (
-        select(ENTRY.c.id, ENTRY.c.entry)
+        select(ENTRY.c.id, ENTRY.c.at, ENTRY.c.entry)
         .select_from(TIES.join(ENTRY, ENTRY.c.id == TIES.c.entry))
         .where(TIES.c.person == person, TIES.c.entry > bindparam("after"), ENTRY.c.type == "disclosure")
         .order_by(TIES.c.entry)
         .limit(MAX_READ)
     )
     while page := connection.execute(query, {"after": after}).all():
-        yield from ((row.id, bytes(row.entry)) for row in page)
+        yield from ((row.id, row.at, bytes(row.entry)) for row in page)
         after = page[-1].id
 
 
-def _gone(connection: Connection, person: int, disclosures: Iterable[Disclosed], standing: Standing) -> Iterator[Gone]:
-    """What recipients have attested that they no longer have, as far as it can concern the person."""
+def is_gone(
+    connection: Connection, standing: Standing, index: int, terms: Mapping[str, Any], persons: Sequence[int]
+) -> bool:
+    """Whether the recipient has attested that it no longer has a disclosure, or some of it of one of these persons.
+
+    What was attested to be gone can't be given again as if it had never been: nobody would owe for it.
+    """
+    contract, until = terms["contract"], terms["retain_until"]
+    fields = frozenset(each["name"] for each in terms["fields"])
+    given = Disclosed(index, contract, terms["recipient"], fields, until, fields)
+    found = _gone(connection, {(contract, until)}, persons, standing)
+    return any(each.covers(given) and (each.fields is None or each.fields & fields) for each in found)
+
+
+def _gone(
+    connection: Connection, days: Collection[tuple[str, str]], persons: Sequence[int], standing: Standing
+) -> Iterator[Gone]:
+    """What recipients have attested that they no longer have: of contracts' days of deletion, and of persons."""
     table = rows.OBLIGATION.c
-    days = {(each.contract, each.until) for each in disclosures}
-    names = set(connection.execute(select(table.id).where(table.person == person)).scalars())
+    names: set[str] = set()
+    for some in parts(persons):
+        names |= set(connection.execute(select(table.id).where(table.person.in_(some))).scalars())
     for contract in {contract for contract, _ in days}:
         query = select(table.id, table.until).where(
             table.contract == contract, table.kind == Kind.DELETE_BY, table.settled == 1
@@ -206,6 +232,15 @@ def _gone(connection: Connection, person: int, disclosures: Iterable[Disclosed],
             yield Gone(account.contract, account.through, until=account.until)
         else:
             yield Gone(account.contract, account.created, frozenset(account.fields))
+
+
+def _told(change: Change, person: int, cause: str, fields: frozenset[str]) -> Iterator[Gone]:
+    """What recipients have been told to correct for a cause, as far as it is about `fields`."""
+    table = rows.OBLIGATION.c
+    query = select(table.id).where(table.person == person, table.kind == Kind.CORRECT, table.cause == cause)
+    names = sorted(change.connection.execute(query).scalars())
+    for account in rows.replayed(change.connection, names, change.snapshot.standing).values():
+        yield Gone(account.contract, account.created, fields.intersection(account.fields))
 
 
 def day_after(now_us: int, days: int) -> str:

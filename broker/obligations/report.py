@@ -31,6 +31,13 @@ class Filter:
     contract: str = ""
     cause: str = ""
     overdue: bool = False
+    escalated: bool = False
+
+    def takes(self, account: Account) -> bool:
+        """Whether it is in a wanted state, and escalated if that is wanted."""
+        if self.escalated and (account.settled or not account.escalated_at):
+            return False
+        return not self.states or account.state in self.states
 
 
 @dataclass(slots=True)
@@ -46,6 +53,7 @@ class RecipientReport:
     not_confirmed: int = 0
     worst_days: int = 0
     worst: str = ""
+    escalated: int = 0
 
     def count(self, account: Account, today: str) -> None:
         """Count an obligation in."""
@@ -58,6 +66,7 @@ class RecipientReport:
         self.overdue += late > 0
         self.unanswered += account.state is State.UNANSWERED
         self.delays_asked += bool(account.delay)
+        self.escalated += bool(account.escalated_at)
         if late > self.worst_days:
             self.worst_days, self.worst = late, account.id
 
@@ -88,13 +97,13 @@ def listed(view: View, wanted: Filter, after: int, limit: int) -> list[Held]:
     today = day_after(view.now_us, 0)
     if wanted.overdue:
         query = query.where(table.settled == 0, table.due < today)
-    elif wanted.states and not wanted.states & SETTLED:
+    elif wanted.escalated or (wanted.states and not wanted.states & SETTLED):
         query = query.where(table.settled == 0)
     found: list[Held] = []
     while len(found) < limit:
         page = view.connection.execute(query.where(table.moved > after).limit(limit)).all()
         proven = rows.of_rows(view.connection, page, view.snapshot.standing)
-        found += [held for held in proven if not wanted.states or held.account.state in wanted.states]
+        found += [held for held in proven if wanted.takes(held.account)]
         if len(page) < limit:
             break
         after = page[-1].moved

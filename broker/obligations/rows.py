@@ -163,7 +163,9 @@ def log(tx: Tx, held: Held, event: str, by: str, *, due: str = "", **said: Any) 
 
 def unknown(obligation: str) -> SlussError:
     """The one answer for what does not exist and for what is somebody else's."""
-    return SlussError(Reason.OBLIGATION_UNKNOWN, obligation=obligation if OBLIGATION_ID.fullmatch(obligation) else "")
+    if not OBLIGATION_ID.fullmatch(obligation):
+        return SlussError(Reason.OBLIGATION_UNKNOWN, "no such obligation: its id is such as O-2026-0001")
+    return SlussError(Reason.OBLIGATION_UNKNOWN, obligation=obligation)
 
 
 def load(connection: Connection, obligation: str, standing: Standing) -> Held:

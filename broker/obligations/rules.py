@@ -49,6 +49,7 @@ class Account:
         through: the last entry that the answer covers.
         answer_entry: the entry of the answer.
         delay: the day asked for, while nobody has decided.
+        delays: how many delays have been asked for.
         reminders: the times of all reminders.
         proposed_by: who proposed to close it without an answer.
     """
@@ -76,6 +77,7 @@ class Account:
     delay_reason: str = ""
     delay_entry: int = 0
     delay_refused: str = ""
+    delays: int = 0
     reminders: tuple[tuple[str, str], ...] = ()
     escalated_at: str = ""
     proposed_by: str = ""
@@ -163,7 +165,13 @@ def _attested(now: Account, index: int, said: Mapping[str, Any]) -> Account:
 def _delay_asked(now: Account, index: int, said: Mapping[str, Any]) -> Account:
     state = State.ACKNOWLEDGED if now.state is State.OPEN else now.state
     return replace(
-        now, state=state, delay=said["until"], delay_reason=said["reason"], delay_entry=index, delay_refused=""
+        now,
+        state=state,
+        delay=said["until"],
+        delay_reason=said["reason"],
+        delay_entry=index,
+        delay_refused="",
+        delays=now.delays + 1,
     )
 
 
@@ -233,6 +241,7 @@ class Disclosed:
         fields: those that were in the person's slice.
         until: the day by which the recipient deletes it.
         asked: the fields of the terms. One that is not in `fields` had no value, or was kept back by a choice.
+        at: when, in microseconds since 1970 UTC; only `Kept` asks.
     """
 
     index: int
@@ -241,10 +250,29 @@ class Disclosed:
     fields: frozenset[str]
     until: str
     asked: frozenset[str]
+    at: int = 0
+
+
+class Kept(NamedTuple):
+    """Fields that a rectification names and whose values it does not change: they were mended before, or were right.
+
+    Attributes:
+        fields: their names.
+        since: microseconds since 1970 UTC; whoever got one of them later got what is on record now.
+    """
+
+    fields: frozenset[str]
+    since: int
+
+    def without(self, disclosed: Disclosed) -> Disclosed:
+        """The disclosure, less what was right in it."""
+        if disclosed.at <= self.since:
+            return disclosed
+        return replace(disclosed, fields=disclosed.fields - self.fields)
 
 
 class Gone(NamedTuple):
-    """What a recipient has attested that it no longer has.
+    """What a recipient has attested that it no longer has, or need not be told of again.
 
     Attributes:
         contract: under which it had it.

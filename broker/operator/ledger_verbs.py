@@ -34,7 +34,9 @@ Checkpoint = Annotated[
 ]
 LedgerKey = Annotated[
     list[str] | None,
-    typer.Option("--ledger-key", help="A public key of the ledger, as the company publishes it.", metavar="VKEY"),
+    typer.Option(
+        "--ledger-key", help="A public key of the ledger, as the company publishes it; repeatable.", metavar="VKEY"
+    ),
 ]
 
 VERIFY = (

@@ -6,6 +6,7 @@ The salt makes the digest that stays in the ledger tell nothing to whoever does 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
@@ -88,8 +89,23 @@ DECIDED: Final = {
 """Every table that holds something of a person, and where it is shown or why it is not. A test walks the tables."""
 
 
-def export(view: View, held: Held, origin: str) -> tuple[bytes, int]:
-    """The export for a request as canonical JSON, and the version of the record that it shows.
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export.
+
+    Attributes:
+        data: canonical JSON.
+        record: the version of the person's record that it shows.
+        masked: whether it shows less than what is held.
+    """
+
+    data: bytes
+    record: int
+    masked: bool
+
+
+def export(view: View, held: Held, origin: str) -> Export:
+    """The export for a request.
 
     Financial values are whole for the privacy team, who hands the export to the person; an internal service gets them
     masked, since it is no place for card numbers (POLICY 4).
@@ -105,7 +121,7 @@ def export(view: View, held: Held, origin: str) -> tuple[bytes, int]:
     if held.keys is None:
         raise SlussError(Reason.PERSON_UNKNOWN)
     row = persons.active(view.connection, held.person)
-    made = rfc3339(view.now_us)
+    made, fields = rfc3339(view.now_us), _fields(view, row)
     found = {
         "v": VERSION,
         "type": "access",
@@ -117,7 +133,7 @@ def export(view: View, held: Held, origin: str) -> tuple[bytes, int]:
         "registered": rfc3339(row.created_at),
         "changed": rfc3339(row.updated_at),
         "policy": view.snapshot.policy(view.now_us),
-        "fields": _fields(view, row),
+        "fields": fields,
         "choices": holdings.choices(view, row.id),
         "acceptances": _acceptances(view, row.id),
         "policy_notices": _notices(view, row.id),
@@ -133,7 +149,7 @@ def export(view: View, held: Held, origin: str) -> tuple[bytes, int]:
         "rights": list(RIGHTS),
         "supervisory_authority": AUTHORITY,
     }
-    return entry.canonical(found), row.version
+    return Export(entry.canonical(found), row.version, any(each["masked"] for each in fields))
 
 
 def _fields(view: View, row: Any) -> list[dict[str, Any]]:

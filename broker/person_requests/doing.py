@@ -35,9 +35,12 @@ if TYPE_CHECKING:
 
 SOURCE: Final = "person-request"
 """The source of what is recorded because of a request."""
+WHOLE: Final = "nothing is masked"
+MASKED: Final = "financial values are masked"
+"""What the timeline says of an export, and the ledger commits to."""
 
 
-def export_left(change: Change, seen: Held, record: int, digest: bytes) -> Done:
+def export_left(change: Change, seen: Held, record: int, digest: bytes, *, masked: bool) -> Done:
     """Put an export into the ledger, before a byte of it leaves (DESIGN promise 1).
 
     Args:
@@ -45,6 +48,7 @@ def export_left(change: Change, seen: Held, record: int, digest: bytes) -> Done:
         seen: the request that it was made for, as it stood then.
         record: the version of the person's record that it shows.
         digest: its SHA-256.
+        masked: whether it shows less than what is held.
 
     Raises:
         SlussError: as `based_on`; RECORD_CHANGED if the person's record has changed since; PERSON_UNKNOWN.
@@ -53,22 +57,27 @@ def export_left(change: Change, seen: Held, record: int, digest: bytes) -> Done:
     if persons.active(change.connection, held.person).version != record:
         raise SlussError(Reason.RECORD_CHANGED, "data has changed while the export was made: ask again")
     facts = replace(held.facts, begun=True, exports=held.facts.exports + 1)
-    return write(change, replace(held, facts=facts), rules.Step.EXPORT, "", digest)
+    return write(change, replace(held, facts=facts), rules.Step.EXPORT, MASKED if masked else WHOLE, digest)
 
 
 def hand_over(change: Change, call: Call, digest: bytes, how: str) -> Done:
-    """The person has the export: only whoever holds one that the ledger knows can say so.
+    """The person has the export: only whoever holds a whole one that the ledger knows can say so.
 
     Raises:
-        SlussError: as `based_on`; INVALID_REQUEST for a digest that no export of the request has.
+        SlussError: as `based_on`; INVALID_REQUEST for a digest that no export of the request has, or one in which
+            something is masked.
     """
 
     def work() -> Done:
         held = based_on(change, call, rules.Step.HAND_OVER)
-        left = [event.index for event in timeline(change, held) if event.event == rules.Step.EXPORT]
-        known = {entry.parse(row.entry)["document"] for row in stored_entries(change.connection, left)}
-        if entry.base64url(digest) not in known:
-            raise SlussError(Reason.INVALID_REQUEST, "sha256: no export of this request", field="sha256")
+        left = {event.index: event for event in timeline(change, held) if event.event == rules.Step.EXPORT}
+        entries = stored_entries(change.connection, list(left))
+        known = {entry.parse(row.entry)["document"]: left[row.index] for row in entries}
+        export = known.get(entry.base64url(digest))
+        if export is None:
+            raise invalid("sha256", "no export of this request")
+        if not export.proven or export.text != WHOLE:
+            raise invalid("sha256", "financial values are masked in this export: one for the privacy team has them")
         return write(change, _fulfilled(change, held), rules.Step.HAND_OVER, how)
 
     return once(change, call.request_id, "hand over", (call.request, digest.hex(), how), work)

@@ -16,7 +16,6 @@ from broker.choices import history
 from broker.clock import rfc3339
 from broker.complaints import handling
 from broker.complaints.rules import ROOM as COMPLAINT
-from broker.compromise.locks import LOCK
 from broker.compromise.reports import ROOM as COMPROMISE
 from broker.tracing.former import FORMER, KEPT_US
 
@@ -86,10 +85,9 @@ def complaints(view: View, person: int) -> list[dict[str, Any]]:
 
 
 def compromises(view: View, person: int) -> list[dict[str, Any]]:
-    """Reports that the person's credential was stolen, oldest first; `locked` while nothing is taken for it."""
-    locked = set(view.connection.execute(select(LOCK.c.report).where(LOCK.c.person == person)).scalars())
+    """Reports that the person's credential was stolen, oldest first; `locked` while nothing is taken because of it."""
     return [
-        {"report": file.id, "opened": rfc3339(file.opened_at), "state": file.state, "locked": file.id in locked}
+        {"report": file.id, "opened": rfc3339(file.opened_at), "state": file.state, "locked": file.body["locked"]}
         for file in _files(view, COMPROMISE, person)
     ]
 

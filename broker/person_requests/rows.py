@@ -97,11 +97,11 @@ def load(view: View, request_id: str) -> Held:
     Raises:
         SlussError: PERSON_REQUEST_UNKNOWN; LEDGER_INCONSISTENT if the ledger says otherwise than the store.
     """
-    row = None
-    if REQUEST_ID.fullmatch(request_id):
-        row = view.connection.execute(select(REQUEST).where(REQUEST.c.id == request_id)).one_or_none()
+    if not REQUEST_ID.fullmatch(request_id):
+        raise SlussError(Reason.PERSON_REQUEST_UNKNOWN, "no such request of a person: its id is such as R-2026-0001")
+    row = view.connection.execute(select(REQUEST).where(REQUEST.c.id == request_id)).one_or_none()
     if row is None:
-        raise SlussError(Reason.PERSON_REQUEST_UNKNOWN)
+        raise SlussError(Reason.PERSON_REQUEST_UNKNOWN, request=request_id)
     return _held(view, row)
 
 
@@ -220,7 +220,7 @@ def undone(view: View, person: int) -> list[Held]:
 def close_erased(change: Change, undone: list[Held]) -> None:
     """After `forget`: what the person asked for can't be done any more, and is refused as `erased`."""
     for held in undone:
-        closed = replace(forgotten(held), facts=rules.refused(held.facts, "erased"))
+        closed = replace(forgotten(held), facts=rules.refused(held.facts, rules.ERASED))
         write(change, closed, rules.Step.REFUSE, "")
 
 

@@ -30,12 +30,14 @@ PROVEN_FIRST: Final = frozenset({Kind.ACCESS, Kind.RECTIFICATION, Kind.ERASURE})
 """Kinds that only the person may ask for. An objection harms nobody, and must be as easy as saying yes was."""
 _ALL: Final = frozenset(Kind)
 
+ERASED: Final = "erased"
+"""The ground on which the broker closes what an erased person had asked for, and an answer to who comes after that."""
 GROUNDS: Final[Mapping[str, frozenset[Kind]]] = {
     "manifestly_unfounded": _ALL,
     "excessive": _ALL,
     "identity_not_proven": _ALL,
     "nothing_on_record": _ALL,
-    "erased": _ALL,
+    ERASED: _ALL,
     "rights_of_others": frozenset({Kind.ACCESS}),
     "accurate_as_it_is": frozenset({Kind.RECTIFICATION}),
     "freedom_of_expression": frozenset({Kind.ERASURE}),

@@ -180,11 +180,13 @@ def refuse(change: Change, call: Call, ground: str, told: str) -> Done:
     """Refuse, with what the person is told (GDPR Art. 12(4)).
 
     Raises:
-        SlussError: as `based_on` and `rules.refused`.
+        SlussError: as `based_on` and `rules.refused`; INVALID_REQUEST for `erased`, if the person is on record.
     """
 
     def work() -> Done:
         held = based_on(change, call, rules.Step.REFUSE)
+        if ground == rules.ERASED and held.person:
+            raise invalid("ground", "the person is on record")
         words = replace(held.words, told=told) if held.words else None
         moved = replace(held, facts=rules.refused(held.facts, ground), words=words)
         return write(change, moved, rules.Step.REFUSE, told)

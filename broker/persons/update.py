@@ -1,23 +1,27 @@
 """Corrections: values set, added and removed, on the record that the caller has seen (POLICY 3).
 
 A person who has moved was not wrong before: such an update tells nobody. A rectification does (GDPR Art. 19): whoever
-received one of the values that it changes or removes owes the correction, from the same transaction on.
+received one of the fields that it names owes the correction, from the same transaction on. A value that was mended
+before counts like one that it changes, for those who got the field until then.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.clock import SECOND
 from broker.compromise import locks
 from broker.errors import Reason, SlussError
 from broker.obligations.owing import owe
+from broker.obligations.rules import Kept
 from broker.persons import checking, rows
 from broker.tracing.former import going
 from broker.vault import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Row
 
     from broker.desk import Change
     from broker.obligations.rules import Disclosed
@@ -38,7 +42,7 @@ def update(change: Change, asked: Correction, known: Sequence[Disclosed] = ()) -
         SlussError: PERSON_UNKNOWN, ETAG_STALE, PERSON_EXISTS; INVALID_VALUE, FIELD_UNKNOWN, FIELD_FORBIDDEN
             for all faults together; INVALID_REQUEST.
     """
-    vault, catalogue = change.snapshot.vault, change.snapshot.catalogue
+    vault = change.snapshot.vault
     # 1. on which record
     row = rows.active(change.connection, asked.person)
     locks.require_unlocked(change, row.id)
@@ -47,21 +51,26 @@ def update(change: Change, asked: Correction, known: Sequence[Disclosed] = ()) -
     # 2. what changes
     stored = vault.open_record(row)
     changes = _changes(change, asked, stored)
-    if not changes:
-        return str(row.version)
     # 3. seal and write, indexes with it
+    if changes:
+        _write(change, row, stored, changes)
+    # 4. who got what was wrong has to correct it
+    if asked.rectification:
+        named = frozenset([*dict(asked.values), *asked.remove])
+        owe(change, row.id, "correct", named, asked.cause, Kept(named - changes.keys(), row.updated_at), known)
+    return str(row.version + bool(changes))
+
+
+def _write(change: Change, row: Row[Any], stored: Mapping[str, Value], changes: Mapping[str, Value | None]) -> None:
+    """Write the record; whatever was decided on the old one is decided anew."""
+    vault, catalogue = change.snapshot.vault, change.snapshot.catalogue
     sealed = vault.update(row, changes, rows.financial_names(catalogue, vault, row))
     texts = _texts(stored, changes)
     former = going(vault, catalogue, stored, texts)
     changed = rows.ChangedPerson(row.id, row.version, sealed, rows.indexes(vault, catalogue, texts), former)
     if not rows.update_persons(change.connection, [changed], change.now_us):
         raise SlussError(Reason.PERSON_EXISTS, field="customer_number")
-    # 4. who got what was wrong has to correct it
-    if asked.rectification:
-        owe(change, row.id, "correct", [name for name in changes if name in stored], asked.cause, known)
-    # 5. whatever was decided on the old record is decided anew
     change.tx.bump_rights()
-    return str(row.version + 1)
 
 
 def _changes(change: Change, asked: Correction, stored: Mapping[str, Value]) -> dict[str, Value | None]:

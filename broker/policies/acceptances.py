@@ -16,6 +16,7 @@ from sqlalchemy import delete, insert, select, update
 
 from broker import own_keys, requests
 from broker.clock import rfc3339
+from broker.compromise import locks
 from broker.errors import Reason, SlussError
 from broker.ledger import entry
 from broker.ledger.entry import base64url
@@ -43,7 +44,8 @@ def record(change: Change, asked: Accepting) -> Accepted:
     """Record an acceptance; the same request records once.
 
     Raises:
-        SlussError: PERSON_UNKNOWN, POLICY_UNKNOWN, NOTICE_MISSING, INVALID_REQUEST, REQUEST_ID_REUSED.
+        SlussError: PERSON_UNKNOWN, POLICY_UNKNOWN, NOTICE_MISSING, INVALID_REQUEST, REQUEST_ID_REUSED,
+            CREDENTIAL_LOCKED.
     """
     # 1. a retry gives the first answer
     vault = change.snapshot.vault
@@ -56,6 +58,7 @@ def record(change: Change, asked: Accepting) -> Accepted:
     checking.check_source(asked.source)
     check(change, asked.version)
     row = rows.active(change.connection, asked.person)
+    locks.require_unlocked(change, row.id)
     if asked.source == CONTINUED_USE:
         _require_told(change, row.id, asked.version)
     # 3. the entry, the history, and what disclosures go by

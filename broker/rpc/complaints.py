@@ -10,7 +10,6 @@ from broker import case_files
 from broker.case_files import FILE
 from broker.complaints import handling, links, remedies, rules, statistics
 from broker.complaints.rules import ROOM, State
-from broker.errors import invalid
 from broker.ids import parse_request_id
 from broker.pages import page_size
 from broker.wire import checks
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 DEFAULT_ROWS = 50
 MAX_ROWS = 100
-MAX_YEAR = 9_000
 
 
 class Complaints:
@@ -160,9 +158,9 @@ class Complaints:
         """Count."""
 
         def work(view: View) -> pb.GetComplaintStatisticsResponse:
-            if not 1 <= request.year <= MAX_YEAR:
-                raise invalid("year", "such as 2026")
-            return pb.GetComplaintStatisticsResponse(counts=map(wire.count, statistics.statistics(view, request.year)))
+            first, last = checks.days(request.first_day, request.last_day)
+            counts = statistics.statistics(view, first, last)
+            return pb.GetComplaintStatisticsResponse(counts=map(wire.count, counts))
 
         return await self._call(self._desk.read, caller, work)
 

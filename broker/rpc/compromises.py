@@ -8,9 +8,10 @@ from sluss.v1 import compromise_pb2 as pb
 
 from broker import case_files
 from broker.case_files import FILE
-from broker.compromise import reports, window
+from broker.compromise import locks, reports, window
+from broker.compromise.concerned import concerned
 from broker.compromise.reports import ROOM
-from broker.ids import parse_request_id
+from broker.ids import parse_request_id, person_text
 from broker.pages import page_size
 from broker.wire import checks
 from broker.wire import files as wire
@@ -25,6 +26,7 @@ DEFAULT_ROWS = 50
 MAX_ROWS = 100
 DEFAULT_ENTRIES = 100
 MAX_ENTRIES = 500
+MAX_PERSONS = 1_000
 
 
 class Compromises:
@@ -50,12 +52,13 @@ class Compromises:
     async def reinstate_credential(
         self, caller: Caller, request: pb.ReinstateCredentialRequest, _deadline_s: float
     ) -> pb.ReinstateCredentialResponse:
-        """Unlock."""
+        """End a lock."""
 
         def work(change: Change) -> pb.ReinstateCredentialResponse:
             why = checks.text(request.reason, "reason")
             file, index = reports.reinstate(change, request.report_id, request.etag, why)
-            return pb.ReinstateCredentialResponse(report=wire.report(file), entry_index=index)
+            other = locks.locked_by(change.connection, file.person)
+            return pb.ReinstateCredentialResponse(report=wire.report(file), entry_index=index, still_locked_by=other)
 
         return await self._call(self._desk.change, caller, work)
 
@@ -112,6 +115,22 @@ class Compromises:
             found = window.suspects(view, file, after, size + 1)
             token = self._cursors.seal(str(found[size - 1].index), *binding) if len(found) > size else ""
             return pb.ListSuspectDisclosuresResponse(entries=map(wire.suspect, found[:size]), next_page_token=token)
+
+        return await self._call(self._desk.read, caller, work)
+
+    async def list_concerned_persons(
+        self, caller: Caller, request: pb.ListConcernedPersonsRequest, _deadline_s: float
+    ) -> pb.ListConcernedPersonsResponse:
+        """List whom to tell."""
+
+        def work(view: View) -> pb.ListConcernedPersonsResponse:
+            size = page_size(request.page_size, MAX_PERSONS, MAX_PERSONS)
+            file = case_files.load(view, ROOM, request.report_id)
+            binding = ("concerned", file.id)
+            after = self._cursors.number(request.page_token, *binding)
+            found = concerned(view, file, after, size + 1)
+            token = self._cursors.seal(str(found[size - 1]), *binding) if len(found) > size else ""
+            return pb.ListConcernedPersonsResponse(person_ids=map(person_text, found[:size]), next_page_token=token)
 
         return await self._call(self._desk.read, caller, work)
 

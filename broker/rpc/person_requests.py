@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sluss.v1 import person_request_pb2 as pb
 
-from broker.errors import invalid
 from broker.ids import parse_request_id
 from broker.pages import page_size
 from broker.person_requests import access, doing, rows, statistics, tracking
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from broker.ledger.log import Ledger
     from broker.obligations.rules import Disclosed
     from broker.pages import Cursors
+    from broker.person_requests.access import Export
     from broker.person_requests.rows import Held
     from broker.person_requests.tracking import Done
     from broker.rpc.threads import Threads
@@ -118,16 +118,18 @@ class PersonRequests:
     ) -> AsyncIterator[pb.ExportAccessResponse]:
         """Export: make it without the lock, put it into the ledger, then send it."""
 
-        def make(view: View) -> tuple[Held, bytes, int]:
+        def make(view: View) -> tuple[Held, Export]:
             held = rows.load(view, request.id)
             doing.exportable(view, held)
-            return held, *access.export(view, held, self._origin)
+            return held, access.export(view, held, self._origin)
 
-        held, data, record = await self._exporting(self._desk.read, caller, make)
-        digest = sha256(data).digest()
-        _, index = await self._call(
-            self._desk.change, caller, lambda change: doing.export_left(change, held, record, digest)
-        )
+        held, made = await self._exporting(self._desk.read, caller, make)
+        data, digest = made.data, sha256(made.data).digest()
+
+        def left(change: Change) -> Done:
+            return doing.export_left(change, held, made.record, digest, masked=made.masked)
+
+        _, index = await self._call(self._desk.change, caller, left)
         receipt = await self._call(lambda _caller: self._ledger.receipt(index), caller)
         for start in range(0, len(data), PART_BYTES):
             part = data[start : start + PART_BYTES]
@@ -221,9 +223,7 @@ class PersonRequests:
         """Count."""
 
         def work(view: View) -> pb.GetRequestStatisticsResponse:
-            first, last = checks.day(request.first_day, "first_day"), checks.day(request.last_day, "last_day")
-            if last < first:
-                raise invalid("last_day", "before the first day")
+            first, last = checks.days(request.first_day, request.last_day)
             counts = statistics.statistics(view, first, last)
             return pb.GetRequestStatisticsResponse(counts=[wire.count(kind, each) for kind, each in counts.items()])
 

@@ -47,6 +47,7 @@ _FAMILY_FIRST: Final = frozenset({"CN", "JP", "VN"})
 _ADULT_DAYS: Final = 18 * 366
 _LIFE_DAYS: Final = 60 * 365
 _YEARS_DAYS: Final = 5 * 365
+_COUNTRY: Final = "address.country"
 _BY_COUNTRY: Final = {locale.country: locale for locale in LOCALES}
 _SCHEDULE: Final = tuple(locale for locale in LOCALES for _ in range(locale.weight))
 _LATIN: Final = ("info", "kontakt", "mail", "post", "office")
@@ -157,13 +158,15 @@ def invent(
         is_free: whether nobody has this value of an index (kind, value in normal form).
 
     Raises:
-        SlussError: INVALID_REQUEST if a pattern has no free number left.
+        SlussError: INVALID_REQUEST if a pattern has no free number left, or no names are known for the country: one
+            with another country's name would be known for what it is.
     """
     maker = _Maker(draw, template, model, today, is_free)
     values: dict[str, str] = {}
     for name in sorted((model.fields & inventable(catalogue, template)) | model.among.keys()):
         field = catalogue.field(name)
-        text = draw.pick(sorted(model.among[name])) if name in model.among else maker.make(field)
+        drawn = name in model.among and name != _COUNTRY
+        text = draw.pick(sorted(model.among[name])) if drawn else maker.make(field)
         if text:
             values[name] = field.accept(text)
     return values
@@ -249,9 +252,12 @@ class _Maker:
 
 
 def _locale(draw: Draw, template: Template, model: Model) -> Locale:
-    wanted = sorted(model.among.get("address.country", ()))
-    named = template.country or (draw.pick(wanted) if wanted else model.country)
-    return _BY_COUNTRY.get(named) or draw.pick(_SCHEDULE)
+    asked = [template.country] if template.country else sorted(model.among.get(_COUNTRY, ()))
+    known = [_BY_COUNTRY[country] for country in asked or [model.country] if country in _BY_COUNTRY]
+    if asked and not known:
+        named = ", ".join(sorted(_BY_COUNTRY))
+        raise _invalid("country", f"no names and places are known for {', '.join(asked)}; they are for {named}")
+    return draw.pick(known or _SCHEDULE)
 
 
 def _ascii(name: str) -> str:

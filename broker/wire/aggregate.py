@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from sluss.v1 import aggregate_pb2 as pb
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from broker.aggregates.question import Cost
     from broker.aggregates.recording import Recorded
 
+_EVENT_ID: Final = re.compile(r"[!-~]{1,64}")
 MAX_EVENTS: Final = 1_000
 MAX_ATTRIBUTES: Final = 16
 MAX_VALUES: Final = 512
@@ -64,13 +66,16 @@ def _used(message: pb.UsageEvent) -> Used | SlussError:
         person = parse_person(message.person_id) if message.person_id else None
     except SlussError as error:
         return error
-    return Used(person, message.event, at_us, message.seconds, dict(message.attributes))
+    if message.id and not _EVENT_ID.fullmatch(message.id):
+        return SlussError(Reason.INVALID_VALUE, "id: at most 64 visible ASCII characters", field="id")
+    return Used(person, message.event, at_us, message.seconds, dict(message.attributes), message.id)
 
 
 def recorded(done: Recorded) -> pb.RecordUsageResponse:
     """What became of them."""
     return pb.RecordUsageResponse(
         recorded=done.recorded,
+        repeated=done.repeated,
         without_person=done.without_person,
         faults=[
             pb.UsageFault(index=fault.index, reason=fault.reason, detail=fault.detail, field=fault.field)

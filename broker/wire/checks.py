@@ -88,6 +88,14 @@ def day(text: str, field: str) -> date:
     return parsed
 
 
+def days(first_day: str, last_day: str) -> tuple[date, date]:
+    """The first and the last day of what is counted."""
+    first, last = day(first_day, "first_day"), day(last_day, "last_day")
+    if last < first:
+        raise invalid("last_day", "before the first day")
+    return first, last
+
+
 def past(text: str, field: str, now_us: int) -> date:
     """A date that is not in the future (UTC)."""
     found = day(text, field)

@@ -45,10 +45,10 @@ def new_report(request: compromise_pb2.ReportCompromiseRequest, now_us: int) -> 
         raise invalid("spki", "32 bytes")
     principal = request.principal or request.key_of
     begin = _moment(request.suspect_from, "suspect_from", now_us)
-    end = _moment(request.suspect_until, "suspect_until", now_us) if request.suspect_until else now_us
-    if end < begin:
+    end = _moment(request.suspect_until, "suspect_until", now_us) if request.suspect_until else None
+    if end is not None and end < begin:
         raise invalid("suspect_until", "before suspect_from")
-    noticed = _moment(request.noticed_at, "noticed_at", now_us) if request.noticed_at else now_us
+    noticed = _moment(request.noticed_at, "noticed_at", now_us) if request.noticed_at else None
     return NewReport(
         subject,
         request.spki,
@@ -102,6 +102,8 @@ def facts(file: File, found: Facts, measures: Sequence[Event]) -> compromise_pb2
         records=found.records,
         erased_records=found.erased_records,
         disclosures=found.disclosures,
+        exports=found.exports,
+        reads_unrecorded=found.reads_unrecorded,
         categories=found.categories,
         fields=found.fields,
         recipients=found.recipients,

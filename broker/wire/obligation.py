@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from sluss.v1 import obligation_pb2 as pb
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from broker.obligations.rows import Held
 
 MAX_ID: Final = 40
+_CAUSE: Final = re.compile(r"[RK]-[0-9]{4}-[0-9]{4,9}")
 MAX_SIGNATURE: Final = 80
 
 
@@ -82,10 +84,10 @@ def wanted(view: View, request: pb.ListObligationsRequest) -> Filter:
         if cause:
             raise invalid("cause", "not for subcontractors")
         recipient = view.principal.name
-    if cause:
-        checks.text(cause, "cause", MAX_ID)
+    if cause and not _CAUSE.fullmatch(cause):
+        raise invalid("cause", "a request or a complaint, such as R-2026-0001 or K-2026-0001")
     contract = checks.text(request.contract_id, "contract_id", MAX_ID) if request.contract_id else ""
-    return Filter(recipient, frozenset(request.states), contract, cause, request.overdue)
+    return Filter(recipient, frozenset(request.states), contract, cause, request.overdue, request.escalated)
 
 
 def signed(
@@ -123,4 +125,5 @@ def recipient(report: RecipientReport) -> pb.RecipientReport:
         not_confirmed=report.not_confirmed,
         worst_days=report.worst_days,
         worst=report.worst,
+        escalated=report.escalated,
     )

@@ -5,28 +5,27 @@ import hashlib
 import io
 import math
 import sys
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from sluss.v1 import aggregate_pb2 as pb
-from sluss_client.aggregates import MEASURES, NOISES, Counted, proven, question
+from sluss_client.aggregates import MEASURES, NOISES, Counted, CountedCell, proven, question
 from sluss_client.errors import InvalidRequest
-from sluss_client.files import SECRET, write_atomic
 from sluss_legal.cells import cell
-from sluss_legal.charts import Chart, chart, svg
+from sluss_legal.charts import Chart, chart, sheet
 from sluss_legal.dates import is_day
 
 from broker.ledger.checkpoint import open_checkpoint
 from broker.ledger.receipt import parse_receipt
 from sluss_cli.entry_text import moment
-from sluss_cli.exits import Exit
-from sluss_cli.given_file import LIST, read_text
+from sluss_cli.print_csv import Csv, not_both
 from sluss_cli.problems import usage
+from sluss_cli.row_file import check_new, write_private
 from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.usage_file import register
 from sluss_cli.verb import group, verb
 from sluss_cli.watching import Watch
 
@@ -59,12 +58,10 @@ NoiseOption = Annotated[
     str, typer.Option("--noise", help="laplace or gaussian; default: as the catalogue says.", metavar="NOISE")
 ]
 ChartOption = Annotated[
-    Path | None, typer.Option("--chart", help="Draw the cells into FILE.svg or FILE.png.", metavar="FILE")
+    Path | None, typer.Option("--chart", help="Draw each measure into a new FILE.svg or FILE.png.", metavar="FILE")
 ]
 COUNT_S = 60.0
 """Seconds that a question may take."""
-_BATCH = 1_000
-_COLUMNS = ("person", "event", "at", "seconds")
 _SHOWN = 12
 _QUESTIONS = [
     f"sluss aggregate query {line}"
@@ -82,6 +79,8 @@ _DEVIATIONS = 1.96
 """Of a normal distribution, for 95 of 100."""
 _DIGITS, _DIGIT_WIDTH = 6, 10
 _CHARTS = (".svg", ".png")
+_MINUTES, _MEAN_SECONDS = 600, 10_000
+"""From where on seconds are drawn as minutes, and milliseconds as seconds."""
 
 
 @verb(app, "describe", examples=("sluss aggregate describe C-2026-0001", "sluss aggregate describe --json"))
@@ -147,14 +146,15 @@ def query(
     by: ByOption = None,
     where: WhereOption = None,
     noise: NoiseOption = "",
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the cells as CSV.")] = False,
+    as_csv: Csv = False,
     chart_file: ChartOption = None,
 ) -> None:
     """Ask a question; the same question gets the same answer and costs once. What comes back is proven."""
-    if as_csv and session.output.as_json:
-        raise usage("--csv or --json, not both")
+    not_both(session, as_csv=as_csv)
     if chart_file is not None and chart_file.suffix.lower() not in _CHARTS:
         raise usage("a chart is a file that ends in .svg or .png")
+    if chart_file is not None:
+        check_new(chart_file.parent, [chart_file.name])
     if noise not in NOISES:
         raise usage("--noise is laplace or gaussian")
     try:
@@ -224,8 +224,8 @@ def _print_answer(session: Session, counted: Counted, budget: pb.Budget) -> None
     session.output.line()
     if hidden:
         session.output.line(
-            f"{hidden} of {len(counted.cells)} cells are not published: with the noise, fewer than"
-            f" {counted.question['min_persons']} persons may be behind them. A cell is published from"
+            f"Not published: {hidden} of {len(counted.cells)} cells, behind which, with the noise, fewer than"
+            f" {counted.question['min_persons']} persons may be. A cell is published from"
             f" {counted.threshold} persons on, noise included."
         )
     most = ", ".join(f"{name} {within:,}" for name, within in sorted(_within(counted).items()))
@@ -261,47 +261,60 @@ def _answer_document(counted: Counted) -> dict[str, Any]:
 
 
 def _csv(counted: Counted) -> str:
+    """The cells; beside each measure that has noise of its own, how far 19 of 20 numbers are moved at most."""
     names, values = _columns(counted)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([*names, "published", *values])
+    noise = {f"{name}_within_95_percent": within for name, within in sorted(_within(counted).items())}
+    writer.writerow([*names, "published", *values, *noise])
     for each in counted.cells:
         key = [cell(each.key[name]) for name in names]
-        writer.writerow([*key, "no" if each.suppressed else "yes", *(each.values.get(value, "") for value in values)])
+        shown = [each.values.get(value, "") for value in values]
+        writer.writerow([*key, "no" if each.suppressed else "yes", *shown, *noise.values()])
     return text.getvalue()
 
 
 def _draw(counted: Counted, path: Path) -> None:
-    """The last measure of each published cell as a bar; durations in minutes. The title tells how far noise goes."""
+    """Each measure of the published cells as a chart of its own, whose title tells how far noise goes."""
     names, values = _columns(counted)
-    measure = next(name for name in ("seconds", "events", "persons") if name in values)
-    shown = "minutes" if measure == "seconds" else measure
+    published = [each for each in counted.cells if not each.suppressed]
+    charts = [_measure_chart(counted, names, measure, published) for measure in values]
+    text = sheet(charts)
+    width = max(each.width for each in charts)
+    write_private(path, text.encode() if path.suffix.lower() == ".svg" else _png(width, text))
+
+
+def _measure_chart(counted: Counted, names: Sequence[str], measure: str, published: Sequence[CountedCell]) -> Chart:
+    shown, divisor = _unit(measure, max((each.values[measure] for each in published), default=0))
     rows = [
-        (", ".join(each.key[name] for name in names) or "all", [_bar(each.values[measure], measure)])
-        for each in counted.cells
-        if not each.suppressed
+        (", ".join(each.key[name] for name in names) or "all", [round(each.values[measure] / divisor)])
+        for each in published
     ]
     said = counted.question
-    within = _bar(_within(counted)[measure], measure)
-    title = f"{said['event']}: {shown} ± {within}, {said['first_day']} to {said['last_day']}"
-    drawn = chart("cells", title, [shown], rows)
+    within = _within(counted)
+    noise = f" ± {round(within[measure] / divisor):,}" if measure in within else ""
+    title = f"{said['event']}: {shown}{noise}, {said['first_day']} to {said['last_day']}"
+    drawn = chart(measure, title, [shown], rows)
     digits = max((len(str(bar.total)) for bar in drawn.bars), default=0)
-    drawn = replace(drawn, width=drawn.width + max(digits - _DIGITS, 0) * _DIGIT_WIDTH)
-    text = svg(drawn, heading=True)
-    write_atomic(path, text.encode() if path.suffix.lower() == ".svg" else _png(drawn, text), SECRET)
+    return replace(drawn, width=drawn.width + max(digits - _DIGITS, 0) * _DIGIT_WIDTH)
 
 
-def _bar(value: int, measure: str) -> int:
-    return round(value / 60) if measure == "seconds" else value
+def _unit(measure: str, largest: int) -> tuple[str, int]:
+    """In what a measure is drawn, and how many of what was answered make one: durations as large as they are read."""
+    if measure == "seconds":
+        return ("minutes", 60) if largest >= _MINUTES else ("seconds", 1)
+    if measure == "mean_milliseconds":
+        return ("mean seconds", 1000) if largest >= _MEAN_SECONDS else ("mean milliseconds", 1)
+    return measure, 1
 
 
-def _png(drawn: Chart, text: str) -> bytes:
+def _png(width: int, text: str) -> bytes:
     try:
         import typst  # noqa: PLC0415 - an extra
     except ImportError:
         raise usage("a chart as PNG needs typst: pip install 'sluss[legal]', or draw FILE.svg") from None
     source = (
-        f"#set page(width: {drawn.width + 24}pt, height: auto, margin: 12pt)\n"
+        f"#set page(width: {width + 24}pt, height: auto, margin: 12pt)\n"
         '#image(bytes(sys.inputs.chart), format: "svg", width: 100%)\n'
     )
     made = typst.compile(source.encode(), format="png", ppi=144.0, sys_inputs={"chart": text})
@@ -379,67 +392,4 @@ def _scope_document(reply: pb.DescribeAggregatesResponse) -> dict[str, Any]:
     }
 
 
-@verb(app, "record", examples=("sluss aggregate record usage.csv",))
-def record(
-    session: Session,
-    file: Annotated[
-        Path,
-        typer.Argument(help="CSV: person, event, at, seconds, and a column for each attribute.", metavar="FILE"),
-    ],
-) -> None:
-    """Record usage events. The same file sent again within a day records nothing twice."""
-    text = read_text(file, LIST)
-    recorded, nobody, faults = 0, 0, []
-    for number, rows in enumerate(_batches(text)):
-        request = pb.RecordUsageRequest(request_id=_request_id(text, number), events=[_event(row) for _, row in rows])
-        reply = session.aggregates.RecordUsage(request, timeout=DEADLINE_S)
-        recorded, nobody = recorded + reply.recorded, nobody + reply.without_person
-        faults += [(rows[fault.index][0], fault.reason, fault.detail) for fault in reply.faults]
-    session.output.result(
-        {
-            "recorded": recorded,
-            "without_person": nobody,
-            "faults": [{"line": line, "reason": reason, "detail": detail} for line, reason, detail in faults],
-        }
-    )
-    session.output.line(f"{recorded} recorded, {nobody} of nobody known and not kept, {len(faults)} faulty.")
-    if faults:
-        session.output.table(("line", "reason", "what is wrong"), faults)
-        raise typer.Exit(int(Exit.FOUND_WRONG))
-
-
-def _batches(text: str) -> Iterator[list[tuple[int, Mapping[str, str]]]]:
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
-    try:
-        names = reader.fieldnames or []
-        missing = [name for name in _COLUMNS if name not in names]
-        if missing or len(set(names)) < len(names):
-            raise usage(f"the file needs the columns {', '.join(_COLUMNS)}, each once")
-        rows: list[tuple[int, Mapping[str, str]]] = []
-        for row in reader:
-            if None in row or None in row.values():
-                raise usage(f"line {reader.line_num} has not as many cells as the first line")
-            rows.append((reader.line_num, row))
-            if len(rows) == _BATCH:
-                yield rows
-                rows = []
-        if rows:
-            yield rows
-    except csv.Error:
-        raise usage(f"line {reader.line_num} is not CSV") from None
-
-
-def _event(row: Mapping[str, str]) -> pb.UsageEvent:
-    seconds = row["seconds"].strip() or "0"
-    if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 9):  # noqa: PLR2004 - fits 32 bits
-        raise usage("a cell under `seconds` is not a whole number")
-    attributes = {name: value for name, value in row.items() if name not in _COLUMNS and value}
-    return pb.UsageEvent(
-        person_id=row["person"], event=row["event"], at=row["at"], seconds=int(seconds), attributes=attributes
-    )
-
-
-def _request_id(text: str, number: int) -> str:
-    """A request id that the same batch of the same file gets again."""
-    digest = hashlib.sha256(number.to_bytes(8, "big") + text.encode("utf-8", "surrogatepass")).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=4))
+register(app)

@@ -9,6 +9,7 @@ from sluss.v1 import trace_pb2 as pb
 
 from broker.handles import handle_text
 from sluss_cli.entry_text import moment
+from sluss_cli.listing import Limit, every, some, tell_more
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
 
@@ -27,7 +28,7 @@ _PAGE = 200
     "plant",
     examples=(
         'sluss canary plant C-2026-0001 --email-domain example.com --reason "watch for leaks"',
-        'sluss canary plant C-2026-0001 --count 5 --email-domain example.com --phone "+4687654####" --reason "a watch"',
+        'sluss canary plant C-2026-0001 --email-domain example.com --phone-pattern "+4687654####" --reason "a watch"',
     ),
 )
 def plant(
@@ -39,11 +40,11 @@ def plant(
     email_domain: Annotated[
         list[str] | None, typer.Option(help="A domain whose mail reaches the company; repeatable.", metavar="DOMAIN")
     ] = None,
-    phone: Annotated[
+    phone_pattern: Annotated[
         list[str] | None,
         typer.Option(help="A pattern of numbers that ring at the company, # a digit; repeatable.", metavar="PATTERN"),
     ] = None,
-    customer_number: Annotated[
+    customer_number_pattern: Annotated[
         str, typer.Option(help="A pattern of customer numbers given to nobody, # a digit.", metavar="PATTERN")
     ] = "",
     country: Annotated[
@@ -57,8 +58,8 @@ def plant(
         count=max(count, 0),
         template=pb.CanaryTemplate(
             email_domains=email_domain or (),
-            phone_patterns=phone or (),
-            customer_number_pattern=customer_number,
+            phone_patterns=phone_pattern or (),
+            customer_number_pattern=customer_number_pattern,
             country=country,
         ),
         reason=reason,
@@ -87,19 +88,14 @@ def list_(
     contract: Annotated[str, typer.Argument(help="Of one contract only.", metavar="CONTRACT")] = "",
     *,
     values: Annotated[bool, typer.Option("--values", help="Show their values too.")] = False,
+    limit: Limit = 0,
 ) -> None:
     """List canaries, and whether each is as it was planted, by store and ledger."""
-    found: list[pb.Canary] = []
-    token = ""
-    while True:
-        request = pb.ListCanariesRequest(contract_id=contract, include_values=values, page_size=_PAGE, page_token=token)
-        reply = session.traces.ListCanaries(request, timeout=DEADLINE_S)
-        found.extend(reply.canaries)
-        token = reply.next_page_token
-        if not token:
-            break
+    request = pb.ListCanariesRequest(contract_id=contract, include_values=values, page_size=_PAGE)
+    found, more = some(every(session.traces.ListCanaries, request, "canaries"), limit)
     session.output.result({"canaries": [_document(each, values=values) for each in found]})
     _print(session, found, values=values)
+    tell_more(session, len(found), more=more)
 
 
 @verb(

@@ -43,7 +43,7 @@ def record(
         list[str] | None,
         typer.Option(help="Only this channel: email, phone, post, sms; repeatable.", metavar="CHANNEL"),
     ] = None,
-    medium: Annotated[str, typer.Option(help="How the person chose: web, mail, phone ...", metavar="NAME")] = "web",
+    medium: Annotated[str, typer.Option(help="How the person chose: web, mail, phone ...", metavar="MEDIUM")] = "web",
     source: Annotated[str, typer.Option(help="Where it was recorded.", metavar="NAME")] = "preference-centre",
     evidence: Annotated[
         str, typer.Option(help="What proves it: a reference without personal data.", metavar="TEXT")
@@ -103,6 +103,7 @@ def list_(
     session.output.result(_document(person, first, lines, history=history))
     _print(session, person, first)
     if history:
+        session.output.line()
         session.output.heading("everything that was ever chosen, newest first")
         session.output.table(_COLUMNS, [_row(line, line.choice.channels) for line in lines], empty="nothing")
 
@@ -134,6 +135,7 @@ def _print(session: Session, person: str, reply: pb.ListChoicesResponse) -> None
     session.output.table(
         _COLUMNS, [_row(each.record, each.channels) for each in reply.in_force], empty="no choices on record"
     )
+    session.output.line()
     session.output.heading("what they come to")
     session.output.table(
         ("purpose", "class", "may be contacted by"),

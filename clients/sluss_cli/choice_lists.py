@@ -6,6 +6,9 @@
 In place of `person` a list may name persons by `customer_number`, `email` or `phone`. What a list does not say row by
 row is given once as an option. An exported file changes nothing when it is imported; a cell that got an apostrophe, so
 that no spreadsheet runs it as a formula, is read without it.
+
+A list with headers and words of its own, as a spreadsheet or another system writes it, is read by a mapping
+(`choice_mapping`): `--guess` prints one, a person reviews it.
 """
 
 import csv
@@ -13,7 +16,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,25 +27,39 @@ import grpc
 import typer
 from sluss.v1 import choice_pb2 as pb
 
+from broker.catalogue import default_catalogue, parse_catalogue
 from broker.contracts import CODE
-from broker.intake.convert import international
 from broker.intake.csv_reader import CsvSource
 from broker.intake.faults import Fault, FaultyRows, Record, Row
 from broker.intake.lines import Lines
+from broker.intake.reading import sample
+from sluss_cli.choice_guess import guess
+from sluss_cli.choice_mapping import (
+    COLUMNS,
+    KEYS,
+    UNKNOWN,
+    Column,
+    ListMapping,
+    check_header,
+    check_zone,
+    own_mapping,
+    parse_list_mapping,
+    to_toml,
+)
+from sluss_cli.choice_rows import Reader
 from sluss_cli.exits import Exit
-from sluss_cli.given_file import check_regular, own_files
-from sluss_cli.imports import SHOWN_FAULTS, FaultyFile
+from sluss_cli.given_file import check_regular, own_files, read_text
+from sluss_cli.imports import SHOWN_FAULTS
+from sluss_cli.legal.asking import counted
 from sluss_cli.problems import usage
 from sluss_cli.progress import progress
 from sluss_cli.row_file import create_private, spreadsheet_cell
 from sluss_cli.sender import Batches
 from sluss_cli.session import Session
-from sluss_cli.values import CHOICES, parse_channels, state_text
+from sluss_cli.times import DAY_OR_TIME, first_moment
+from sluss_cli.values import CHOICES, state_text
 from sluss_cli.verb import verb
 
-KEYS = {"person": "person_id", "customer_number": "customer_number", "email": "email", "phone": "phone"}
-"""A column that names persons -> the field of the message."""
-COLUMNS = ("purpose", "channels", "state", "medium", "source", "evidence", "chosen_at")
 EXPORT_KEYS = {
     "person": pb.ExportChoicesRequest.KEY_UNSPECIFIED,
     "customer_number": pb.ExportChoicesRequest.KEY_CUSTOMER_NUMBER,
@@ -57,35 +74,16 @@ _OUTCOMES = {
 }
 _STREAM_S = 3600.0
 _WORD = re.compile(r"[a-z][a-z0-9._:-]{0,63}", re.ASCII)
-_FORMS = {
-    "purpose": CODE,
-    "channels": re.compile(r"[a-z]{1,16}([ ,]+[a-z]{1,16}){0,15}", re.ASCII),
-    "medium": _WORD,
-    "source": _WORD,
-    "evidence": re.compile(r"[^\x00-\x1f\x7f]{1,200}"),
-    "as-of": re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII),
-    "country": re.compile(r"[A-Za-z]{2}", re.ASCII),
-}
-"""What an option's text looks like."""
+_LIST = re.compile(r"[a-z]{1,16}([ ,]+[a-z]{1,16}){0,15}", re.ASCII)
+_TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+_COUNTRY = re.compile(r"[A-Za-z]{2}", re.ASCII)
 _TRIES = 5
 
+MappingFile = Annotated[Path | None, typer.Option(help="Which column says what, in which words.", metavar="FILE.toml")]
+GuessOption = Annotated[
+    bool, typer.Option("--guess", help="Print a guessed mapping to review, and stop; needs no profile.")
+]
 ListFile = Annotated[Path, typer.Argument(help="CSV with a header, or one key a line with --key.", metavar="FILE")]
-KeyOption = Annotated[
-    str,
-    typer.Option(help="The file has no header and one column: person, customer_number, email or phone.", metavar="KEY"),
-]
-ChannelsOption = Annotated[
-    str, typer.Option(help="For rows that name none, such as email,sms; by default all.", metavar="LIST")
-]
-MediumOption = Annotated[str, typer.Option(help="For rows that do not say how the choice was made.", metavar="NAME")]
-SourceOption = Annotated[str, typer.Option(help="For rows that do not say where they come from.", metavar="NAME")]
-AsOfOption = Annotated[
-    str,
-    typer.Option(help="When the list was true, RFC 3339; by default when the file was last written.", metavar="TIME"),
-]
-CountryOption = Annotated[
-    str, typer.Option(help="Of telephone numbers without a country code, such as SE.", metavar="CODE")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -96,7 +94,9 @@ def register(app: typer.Typer) -> None:
         examples=(
             "sluss choice import preferences.csv --dry-run",
             "sluss choice import preferences.csv",
-            "sluss choice import register.txt --key phone --country SE --purpose offers --state out --channels phone",
+            "sluss choice import val.csv --guess > val.toml",
+            "sluss choice import val.csv --mapping val.toml --dry-run",
+            "sluss choice import register.txt --key phone --country SE --purpose offers --state out --channel phone",
         ),
     )(import_)
     verb(
@@ -109,101 +109,105 @@ def register(app: typer.Typer) -> None:
     )(export)
 
 
-class _BadRowError(Exception):
-    """A row that can't be sent: the column, and why."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """What is said once for every row that does not say it, by column."""
-
-    values: Mapping[str, str]
-    country: str
-
-    def message(self, record: Record) -> pb.ChoiceRow:
-        """A row as the broker takes it.
-
-        Raises:
-            _BadRowError: what is wrong with it: the column, and why.
-        """
-        if record.problem:
-            raise _BadRowError("", record.problem)
-        cells = {**self.values, **{name: _plain(cell) for name, cell in record.columns.items()}}
-        if not all(_is_utf8(cell) for cell in cells.values()):
-            raise _BadRowError("", "encoding: not UTF-8 text")
-        keys = [name for name in KEYS if cells.get(name)]
-        if len(keys) != 1:
-            raise _BadRowError("", f"exactly one of {', '.join(KEYS)} is needed")
-        state = cells.get("state", "").lower()
-        if state not in CHOICES:
-            raise _BadRowError("state", "a choice is `in` or `out`")
-        key = cells[keys[0]]
-        choice = pb.ChoiceMade(
-            purpose=cells.get("purpose", ""),
-            state=CHOICES[state],
-            channels=parse_channels(cells.get("channels", "")),
-            medium=cells["medium"],
-        )
-        return pb.ChoiceRow(
-            line=record.line,
-            choice=choice,
-            source=cells["source"],
-            evidence=cells.get("evidence", ""),
-            chosen_at=cells.get("chosen_at", ""),
-            **{KEYS[keys[0]]: international(key, self.country) if keys[0] == "phone" else key},
-        )
-
-
-def _is_utf8(cell: str) -> bool:
-    """Whether a message can carry it."""
-    try:
-        cell.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _plain(cell: str) -> str:
-    """A cell as it was before a spreadsheet was kept from running it."""
-    return cell[1:] if cell.startswith("'") and spreadsheet_cell(cell[1:]) == cell else cell
-
-
 def import_(
     session: Session,
     file: ListFile,
     *,
-    key: KeyOption = "",
+    mapping: MappingFile = None,
+    guess_: GuessOption = False,
+    key: Annotated[
+        str,
+        typer.Option(
+            help="The file has no header and one column: person, customer_number, email or phone.", metavar="KEY"
+        ),
+    ] = "",
     purpose: Annotated[str, typer.Option(help="For rows that name no purpose.", metavar="PURPOSE")] = "",
     state: Annotated[str, typer.Option(help="For rows that say neither: `in` or `out`.", metavar="in|out")] = "",
-    channels: ChannelsOption = "",
-    medium: MediumOption = "list",
-    source: SourceOption = "import",
+    channel: Annotated[
+        list[str] | None, typer.Option(help="For rows that name none; repeatable; default: all.", metavar="CHANNEL")
+    ] = None,
+    medium: Annotated[
+        str, typer.Option(help="For rows that do not say how the choice was made; default: list.", metavar="MEDIUM")
+    ] = "",
+    source: Annotated[
+        str, typer.Option(help="For rows that do not say where they come from; default: import.", metavar="NAME")
+    ] = "",
     evidence: Annotated[str, typer.Option(help="For rows without one.", metavar="TEXT")] = "",
-    as_of: AsOfOption = "",
-    country: CountryOption = "",
-    faulty: FaultyFile = None,
+    as_of: Annotated[
+        str,
+        typer.Option(
+            help=f"When the list was true: {DAY_OR_TIME}; by default when the file was last written.", metavar="TIME"
+        ),
+    ] = "",
+    country: Annotated[
+        str, typer.Option(help="Of telephone numbers without a country code, such as SE.", metavar="CODE")
+    ] = "",
+    zone: Annotated[
+        str, typer.Option(help="Of times and days without one, such as Europe/Stockholm.", metavar="ZONE")
+    ] = "",
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(help="The broker's catalogue, if not the standard one; for --guess.", metavar="FILE.toml"),
+    ] = None,
+    faulty: Annotated[
+        Path | None, typer.Option(help="Where faulty rows go; default: FILE.faulty.EXT.", metavar="FILE")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask the broker what it would do, and record nothing.")
     ] = False,
 ) -> None:
     """Import a preference list, or a register of those who have opted out.
 
-    Newer choices on record stand. Importing a file again changes nothing, so a cut-off import is simply repeated.
+    Newer choices on record stand. Importing a file again changes nothing, so a cut-off import is simply repeated. Of a
+    day without a time nobody knows the order: a no counts as of its end, a yes as of its beginning.
     """
+    channels = ",".join(channel or ())
     if key and key not in KEYS:
         raise usage(f"--key is one of {', '.join(KEYS)}", key=key)
+    if catalogue is not None and not guess_:
+        raise usage("--catalogue is for --guess: what is imported is checked by the broker's own")
+    if key and (mapping is not None or guess_):
+        raise usage("--key is for a file without a header: it has no columns to map")
     if state and state not in CHOICES:
         raise usage("a choice is `in` or `out`", state=state)
-    said = {"purpose": purpose, "channels": channels, "medium": medium, "source": source, "evidence": evidence}
-    for option, text in {**said, "as-of": as_of, "country": country}.items():
-        if text and not _FORMS[option].fullmatch(text):
-            raise usage(f"--{option} is not of its form")
+    for name, text, shape in (
+        ("purpose", purpose, CODE),
+        ("channel", channels, _LIST),
+        ("medium", medium, _WORD),
+        ("source", source, _WORD),
+        ("evidence", evidence, _TEXT),
+        ("country", country, _COUNTRY),
+    ):
+        if text and not shape.fullmatch(text):
+            raise usage(f"--{name} is not of its form")
+    check_zone(zone)
     check_regular(file)
-    given = Given({**said, "state": state}, country.upper())
+    said = {"purpose": purpose, "state": state, "channels": channels, "medium": medium}
+    said |= {"source": source, "evidence": evidence}
     with own_files():
-        run = _Import(given, as_of or _written(file), dry_run=dry_run)
-        run.run(session, file, key, faulty or file.with_name(f"{file.stem}.faulty{file.suffix}"))
+        if guess_:
+            _print_guess(session, file, catalogue, said, zone=zone, country=country.upper())
+            return
+        plan = parse_list_mapping(read_text(mapping)) if mapping is not None else None
+        run = _Import(said, country.upper(), zone, first_moment(as_of, "--as-of") or _written(file), dry_run=dry_run)
+        run.run(session, file, key, plan, faulty or file.with_name(f"{file.stem}.faulty{file.suffix}"))
     _report(session, run, dry_run=dry_run)
+
+
+def _print_guess(
+    session: Session, file: Path, catalogue: Path | None, said: dict[str, str], *, zone: str, country: str
+) -> None:
+    purposes = parse_catalogue(read_text(catalogue)) if catalogue else default_catalogue()
+    detection, names, rows = sample(file)
+    if detection.input != "csv":
+        raise usage("a preference list is CSV, or one key a line with --key")
+    mapping = guess(names, rows, purposes, said, zone=zone, country=country, encoding=detection.encoding)
+    text = to_toml(mapping)
+    session.output.result({"mapping": text})
+    if not session.output.as_json:
+        typer.echo(text, nl=False)
+    if UNKNOWN in text:
+        session.output.note("Say what stands as a question mark, then import with --mapping.")
 
 
 def _written(file: Path) -> str:
@@ -232,6 +236,7 @@ class _Rows(Batches[pb.ChoiceRow, pb.ImportChoicesRequest, pb.ImportChoicesRespo
     """Rows of choices over one stream."""
 
     FAULTY = pb.ChoiceResult.OUTCOME_FAULTY
+    NOBODY = pb.ChoiceResult.OUTCOME_NOBODY
 
     def __init__(self, session: Session, as_of: str, *, dry_run: bool) -> None:
         def stream(requests: Iterator[pb.ImportChoicesRequest]) -> Iterable[pb.ImportChoicesResponse]:
@@ -240,6 +245,15 @@ class _Rows(Batches[pb.ChoiceRow, pb.ImportChoicesRequest, pb.ImportChoicesRespo
         super().__init__(stream)
         self._as_of = as_of
         self._dry_run = dry_run
+        self.nobody: list[int] = []
+
+    def _count(self, reply: pb.ImportChoicesResponse, refused: Callable[[object, pb.ChoiceResult], None]) -> None:
+        """Notes the first lines that are of nobody on record, which is no fault of a list."""
+        for result in reply.results:
+            row = self._waiting.get(result.line)
+            if result.outcome == self.NOBODY and isinstance(row, Record) and len(self.nobody) < SHOWN_FAULTS:
+                self.nobody += [row.line] if row.line not in self.nobody else []
+        super()._count(reply, refused)
 
     def pack(self, rows: list[pb.ChoiceRow]) -> pb.ImportChoicesRequest:
         """A batch."""
@@ -250,70 +264,90 @@ class _Rows(Batches[pb.ChoiceRow, pb.ImportChoicesRequest, pb.ImportChoicesRespo
 class _Import:
     """One import of one file, and what became of its rows."""
 
-    given: Given
+    said: Mapping[str, str]
+    country: str
+    zone: str
     as_of: str
     dry_run: bool = False
     counts: Counter[str] = field(default_factory=Counter)
+    left_out: int = 0
+    nobody: list[int] = field(default_factory=list)
     first: list[Fault] = field(default_factory=list)
     file: Path | None = None
     reasons: Path | None = None
+    _copied: set[int] = field(default_factory=set)
     _writing: Lock = field(default_factory=Lock)
 
-    def run(self, session: Session, file: Path, key: str, faulty_file: Path) -> None:
+    def run(self, session: Session, file: Path, key: str, plan: ListMapping | None, faulty_file: Path) -> None:
         """Sends the good rows, writes the faulty ones."""
         rows = _Rows(session, self.as_of, dry_run=self.dry_run)
-        with Lines(file) as lines:
-            source = _Headless(lines, key) if key else _with_header(lines)
+        with Lines(file, plan.encoding if plan else "") as lines:
+            source = _Headless(lines, key) if key else CsvSource(lines, plan.delimiter if plan else "")
+            reader = self._reader(source, key, plan)
             with (
                 FaultyRows(faulty_file, source.header, lines.encoding, original=file) as faulty,
                 progress(session.output, "rows") as advance,
             ):
                 try:
                     rows.send(
-                        self._good(source, faulty),
+                        self._good(source, reader, faulty),
                         lambda record, result: self._refused(faulty, record, result),
                         lambda done: advance(done, 0),
                     )
                 finally:
                     self.counts += Counter({name: rows.sent.of(number) for name, number in _OUTCOMES.items()})
                     self._tell_how_far(session, rows)
+                self.nobody = rows.nobody
                 self.counts["faulty"] = faulty.count
                 if faulty.count:
                     self.file, self.reasons = faulty.path, faulty.reasons_path
+
+    def _reader(self, source: CsvSource | _Headless, key: str, plan: ListMapping | None) -> Reader:
+        if isinstance(source, _Headless):
+            plan = ListMapping({key: Column(key)})
+        elif plan is None:
+            plan = own_mapping(source.names)
+        else:
+            check_header(plan, source.names)
+        given = {**plan.constants, **{name: text for name, text in self.said.items() if text}}
+        if not plan.headers("state") and not given.get("state"):
+            raise usage("no column says yes or no: give --state in or --state out")
+        as_of = datetime.fromisoformat(self.as_of)
+        return Reader(plan, given, self.country or plan.country, self.zone or plan.zone, as_of)
 
     def _tell_how_far(self, session: Session, rows: _Rows) -> None:
         done = rows.sent.outcomes.total()
         if not rows.whole and done:
             session.output.note(f"{done} rows are done, and stay so. Import the file again: they will be unchanged.")
 
-    def _good(self, source: CsvSource | _Headless, faulty: FaultyRows) -> Iterator[tuple[int, pb.ChoiceRow, object]]:
+    def _good(
+        self, source: CsvSource | _Headless, reader: Reader, faulty: FaultyRows
+    ) -> Iterator[tuple[int, pb.ChoiceRow, object]]:
+        """The choices to send, numbered: a row may make several, and the answers come by number."""
+        number = 0
         for record in source:
-            try:
-                yield record.line, self.given.message(record), record
-            except _BadRowError as error:
-                column, why = error.args
-                self._write(faulty, Row(record.line, {}, (Fault(record.line, column, why),), record.raw))
+            rows, faults = reader.read(record)
+            for fault in faults:
+                self._write(faulty, record, (fault,))
+            self.left_out += not rows and not faults
+            for row in rows:
+                number += 1
+                row.line = number
+                yield number, row, record
 
     def _refused(self, faulty: FaultyRows, record: object, result: pb.ChoiceResult) -> None:
-        raw = record.raw if isinstance(record, Record) else ""
-        faults = tuple(Fault(result.line, fault.field, f"{fault.reason}: {fault.detail}") for fault in result.faults)
-        self._write(faulty, Row(result.line, {}, faults, raw))
+        if not isinstance(record, Record):
+            raise TypeError("an answer about a row that was not sent")
+        faults = tuple(Fault(record.line, fault.field, f"{fault.reason}: {fault.detail}") for fault in result.faults)
+        self._write(faulty, record, faults)
 
-    def _write(self, faulty: FaultyRows, row: Row) -> None:
+    def _write(self, faulty: FaultyRows, record: Record, faults: tuple[Fault, ...]) -> None:
+        """A row is copied once, however many of its choices are faulty."""
         with self._writing:
-            faulty.add(row)
-            self.first += row.faults[: SHOWN_FAULTS - len(self.first)]
-
-
-def _with_header(lines: Lines) -> CsvSource:
-    source = CsvSource(lines)
-    unknown = [str(place) for place, name in enumerate(source.names, 1) if name not in (*KEYS, *COLUMNS)]
-    if unknown:
-        known = ", ".join((*KEYS, *COLUMNS))
-        raise usage(f"column {', '.join(unknown[:10])} is none of {known}; a file without a header needs --key")
-    if not set(KEYS) & set(source.names):
-        raise usage(f"no column names persons: one of {', '.join(KEYS)} is needed")
-    return source
+            raw = "" if record.line in self._copied else record.raw
+            self._copied.add(record.line)
+            faulty.add(Row(record.line, {}, faults, raw))
+            self.first += faults[: SHOWN_FAULTS - len(self.first)]
 
 
 def _report(session: Session, run: _Import, *, dry_run: bool) -> None:
@@ -321,17 +355,30 @@ def _report(session: Session, run: _Import, *, dry_run: bool) -> None:
     run.first.sort(key=lambda fault: fault.line)  # what the broker finds comes later than what is found here
     faults = [{"line": f.line, "field": f.field, "reason": f.reason, "masked": f.masked} for f in run.first]
     files = {"faulty_file": str(run.file or ""), "reasons_file": str(run.reasons or "")}
-    if not sum(counts.values()):
+    if not sum(counts.values()) + run.left_out:
         raise usage("no row is in the file")
-    session.output.result({**counts, "as_of": run.as_of, "faults": faults, **files, "dry_run": dry_run})
+    beside = {
+        "without_choice": run.left_out,
+        "nobody_lines": run.nobody,
+        "as_of": run.as_of,
+        "faults": faults,
+        "dry_run": dry_run,
+    }
+    session.output.result({**counts, **beside, **files})
     told = ", ".join(f"{count} {name}" for name, count in counts.items())
     session.output.line(("Would be: " if dry_run else "") + told + ".")
+    if run.nobody:
+        more = " ..." if len(run.nobody) == SHOWN_FAULTS else ""
+        session.output.line(f"Of nobody on record: line {', '.join(map(str, run.nobody))}{more}.")
+    if run.left_out:
+        session.output.line(f"{counted(run.left_out, 'row makes', 'rows make')} no choice.")
     if not counts["faulty"]:
         return
     session.output.table(
         ("line", "field", "what is wrong", "value, masked"), [(f.line, f.field, f.reason, f.masked) for f in run.first]
     )
     session.output.line(f"Faulty rows: {run.file}   every reason: {run.reasons}")
+    session.output.line("Correct them there and import that file in the same way.")
     raise typer.Exit(int(Exit.FOUND_WRONG))
 
 

@@ -1,25 +1,25 @@
 """`sluss complaint`: from the complaint to the outcome and its remedy."""
 
-import csv
-import sys
 import uuid
 from typing import Annotated
 
 import typer
 from sluss.v1 import complaint_pb2 as pb
-from sluss_legal.cells import cell
 
 from sluss_cli.compromise import document, print_timeline
 from sluss_cli.entry_text import moment
-from sluss_cli.problems import usage
+from sluss_cli.legal.asking import Yes, confirm, day, period
+from sluss_cli.listing import Limit, every, some, tell_more
+from sluss_cli.print_csv import Csv, not_both, print_csv
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
 
-app = group("Complaints: open, list, show, note, link, assign, extend, outcome, remedy, close, stats.")
+app = group("Complaints: open, list, show, note, link, assign, extend, outcome, remedy, close, statistics.")
 
 ComplaintId = Annotated[str, typer.Argument(help="The complaint, such as K-2026-0001.", metavar="COMPLAINT")]
 Words = Annotated[str, typer.Argument(help="What is noted; sealed.", metavar="TEXT")]
 Note = Annotated[str, typer.Option("--note", help="What is noted; sealed.", metavar="TEXT")]
+_LINKS = "An entry's index such as 31, or C-2026-0001, R-2026-0001, O-2026-0001; repeatable."
 
 
 @verb(
@@ -32,19 +32,27 @@ def open_(
     *,
     about: Annotated[str, typer.Option("--about", help="What about, in words; sealed.", metavar="TEXT")],
     channel: Annotated[
-        str, typer.Option("--channel", help="email, letter, phone, web, authority, other.", metavar="WORD")
+        str,
+        typer.Option(
+            "--channel",
+            help="How it came in: web, app, email, post, phone, in_person, authority or other.",
+            metavar="CHANNEL",
+        ),
     ],
     kind: Annotated[
         str,
         typer.Option(
-            "--kind", help="disclosure, choice, access, accuracy, security, retention, other.", metavar="WORD"
+            "--kind", help="disclosure, choice, access, accuracy, security, retention, other.", metavar="KIND"
         ),
     ],
     person: Annotated[str, typer.Option("--person", help="Who complains, if on record.", metavar="PERSON")] = "",
-    complainant: Annotated[str, typer.Option("--from", help="Who complains, if not on record.", metavar="TEXT")] = "",
+    complainant: Annotated[
+        str,
+        typer.Option("--complainant", help="Who complains, and where to reach them, if not on record.", metavar="TEXT"),
+    ] = "",
     links: Annotated[
         list[str] | None,
-        typer.Option("--link", help="An entry, contract, request or obligation; again for more.", metavar="LINK"),
+        typer.Option("--link", help=_LINKS, metavar="LINK"),
     ] = None,
 ) -> None:
     """Open a complaint."""
@@ -57,24 +65,21 @@ def open_(
     session.output.line(f"Opened {opened.complaint_id}, to be answered by {moment(opened.due_at)} UTC.")
 
 
-@verb(app, "list", examples=("sluss complaint list --overdue",))
+@verb(app, "list", examples=("sluss complaint list --overdue", "sluss complaint list --handler privacy/eva"))
 def list_(
     session: Session,
     *,
-    state: Annotated[str, typer.Option("--state", help="Only those in this state.", metavar="STATE")] = "",
+    state: Annotated[
+        str,
+        typer.Option("--state", help="Only in this state: received, investigating, decided, closed.", metavar="STATE"),
+    ] = "",
     handler: Annotated[str, typer.Option("--handler", help="Only this handler's.", metavar="KIND/ID")] = "",
-    overdue: Annotated[bool, typer.Option("--overdue", help="Only those that are overdue.")] = False,
+    overdue: Annotated[bool, typer.Option("--overdue", help="Only those past their deadline.")] = False,
+    limit: Limit = 0,
 ) -> None:
     """List complaints, newest first."""
-    found: list[pb.Complaint] = []
-    token = ""
-    while True:
-        request = pb.ListComplaintsRequest(state=state, handler=handler, overdue=overdue, page_token=token)
-        page = session.complaints.ListComplaints(request, timeout=DEADLINE_S)
-        found += page.complaints
-        token = page.next_page_token
-        if not token:
-            break
+    request = pb.ListComplaintsRequest(state=state, handler=handler, overdue=overdue)
+    found, more = some(every(session.complaints.ListComplaints, request, "complaints"), limit)
     session.output.result({"complaints": [document(each) for each in found]})
     session.output.table(
         ("complaint", "state", "kind", "handler", "due", "outcome"),
@@ -91,6 +96,7 @@ def list_(
         ],
         empty="no complaints",
     )
+    tell_more(session, len(found), more=more)
 
 
 @verb(app, "show", examples=("sluss complaint show K-2026-0001",))
@@ -113,9 +119,13 @@ def show(session: Session, complaint: ComplaintId) -> None:
             "told": shown.told,
         }
     )
+    session.output.line()
     session.output.table(
-        ("remedy", "contract", "by", "at", "done", "recipients"),
-        [(r.kind, r.contract_id, r.by, moment(r.at), "yes" if r.done else "not yet", _owed(r)) for r in shown.remedies],
+        ("remedy", "contract", "by", "when", "done", "recipients"),
+        [
+            (r.kind.replace("_", " "), r.contract_id, r.by, moment(r.at), "yes" if r.done else "not yet", _owed(r))
+            for r in shown.remedies
+        ],
         empty="no remedy",
     )
     print_timeline(session, reply.timeline)
@@ -151,11 +161,11 @@ def note(session: Session, complaint: ComplaintId, words: Words) -> None:
     _change(session, pb.ChangeComplaintRequest(complaint_id=complaint, note=words))
 
 
-@verb(app, "link", examples=("sluss complaint link K-2026-0001 12",))
+@verb(app, "link", examples=("sluss complaint link K-2026-0001 31 O-2026-0001",))
 def link(
     session: Session,
     complaint: ComplaintId,
-    links: Annotated[list[str], typer.Argument(help="Entries, contracts, requests, obligations.", metavar="LINK")],
+    links: Annotated[list[str], typer.Argument(help=_LINKS, metavar="LINK")],
 ) -> None:
     """Link ledger entries, contracts, persons' requests or obligations."""
     _change(session, pb.ChangeComplaintRequest(complaint_id=complaint, links=links))
@@ -172,16 +182,19 @@ def assign(
     _change(session, pb.ChangeComplaintRequest(complaint_id=complaint, handler=handler))
 
 
-@verb(app, "extend", examples=('sluss complaint extend K-2026-0001 --due 2027-02-01 --note "an expert is asked"',))
+@verb(
+    app, "extend", examples=('sluss complaint extend K-2026-0001 --deadline 2027-02-01 --reason "an expert is asked"',)
+)
 def extend(
     session: Session,
     complaint: ComplaintId,
     *,
-    due: Annotated[str, typer.Option("--due", help="The later day.", metavar="DAY")],
-    note: Note,
+    deadline: Annotated[str, typer.Option("--deadline", help="The later day to answer by.", metavar="DAY")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; sealed.", metavar="TEXT")],
 ) -> None:
     """Extend the deadline, with a reason."""
-    _change(session, pb.ChangeComplaintRequest(complaint_id=complaint, due_on=due, note=note))
+    request = pb.ChangeComplaintRequest(complaint_id=complaint, due_on=day(deadline, "--deadline"), note=reason)
+    _change(session, request)
 
 
 @verb(app, "outcome", examples=('sluss complaint outcome K-2026-0001 upheld --told "You were right: we are sorry."',))
@@ -211,9 +224,12 @@ def remedy(
     ],
     *,
     note: Note,
-    contract: Annotated[str, typer.Option("--contract", help="The contract to suspend.", metavar="CONTRACT")] = "",
+    contract: Annotated[str, typer.Option("--contract", help="A linked one to suspend.", metavar="CONTRACT")] = "",
+    yes: Yes = False,
 ) -> None:
-    """Remedy: a suspension or an erasure is done here and now."""
+    """Remedy: a suspension or an erasure is done here and now. An erasure has no way back, and asks first."""
+    if kind == "erase_data":
+        confirm(session, "Erase everything that is held on this person, for good?", yes=yes)
     request = pb.RemedyRequest(
         complaint_id=complaint, etag=_etag(session, complaint), kind=kind, contract_id=contract, note=note
     )
@@ -229,22 +245,28 @@ def close(session: Session, complaint: ComplaintId, *, note: Note = "") -> None:
     _moved(session, reply.complaint, reply.entry_index)
 
 
-@verb(app, "stats", examples=("sluss complaint stats 2026", "sluss complaint stats 2026 --csv > complaints.csv"))
-def stats(
+@verb(
+    app,
+    "statistics",
+    examples=(
+        "sluss complaint statistics --from 2026-01-01 --until 2026-12-31",
+        "sluss complaint statistics --from 2026-01-01 --until 2026-12-31 --csv > complaints.csv",
+    ),
+)
+def statistics(
     session: Session,
-    year: Annotated[int, typer.Argument(help="The year.", metavar="YEAR", min=1, max=9000)],
     *,
-    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with the names that programs know.")] = False,
+    first: Annotated[str, typer.Option("--from", help="First day.", metavar="DAY")],
+    last: Annotated[str, typer.Option("--until", help="Last day.", metavar="DAY")],
+    as_csv: Csv = False,
 ) -> None:
-    """Count a year's complaints by month, kind and outcome."""
-    if as_csv and session.output.as_json:
-        raise usage("--csv or --json: name one")
-    request = pb.GetComplaintStatisticsRequest(year=year)
+    """Count the complaints that were opened within a period, by month, kind and outcome."""
+    not_both(session, as_csv=as_csv)
+    period(first, last)
+    request = pb.GetComplaintStatisticsRequest(first_day=first, last_day=last)
     counts = session.complaints.GetComplaintStatistics(request, timeout=DEADLINE_S).counts
     if as_csv:
-        writer = csv.DictWriter(sys.stdout, [field.name for field in pb.ComplaintCount.DESCRIPTOR.fields])
-        writer.writeheader()
-        writer.writerows({name: cell(str(value)) for name, value in document(each).items()} for each in counts)
+        print_csv([field.name for field in pb.ComplaintCount.DESCRIPTOR.fields], map(document, counts))
         return
     session.output.result({"counts": [document(each) for each in counts]})
     session.output.table(

@@ -1,5 +1,6 @@
 """`sluss compromise`: a stolen credential is cut off at once; what happened with it, and the facts of a notice."""
 
+import re
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,22 +10,24 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from sluss.v1 import compromise_pb2 as pb
-from sluss_client.files import SECRET, write_atomic
 from sluss_legal.documents import breach
 
 from sluss_cli.entry_text import moment, parse_entry, sentence
 from sluss_cli.legal.asking import Language, language_of, need
+from sluss_cli.listing import Limit, every, some, tell_more
+from sluss_cli.print_csv import Csv, not_both, print_csv
 from sluss_cli.problems import usage
+from sluss_cli.row_file import write_new
 from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.times import DAY_OR_TIME, first_moment, last_moment
 from sluss_cli.verb import group, verb
 
-app = group("Stolen credentials: report, list, show, disclosures, facts, reinstate, close.")
+app = group("Stolen credentials: report, list, show, disclosures, persons, facts, reinstate, close.")
 
 Report = Annotated[str, typer.Argument(help="The report, such as B-2026-0001.", metavar="REPORT")]
 Why = Annotated[str, typer.Option("--reason", help="Why; the ledger commits to it.", metavar="TEXT")]
-HEX_DIGITS = 64
+HEX = re.compile(r"[0-9A-Fa-f]{64}")
 SUSPECTS = 500
-FOLDER_MODE = 0o700
 
 
 def document(message: Message) -> dict[str, Any]:
@@ -36,23 +39,25 @@ def document(message: Message) -> dict[str, Any]:
     app,
     "report",
     examples=(
-        'sluss compromise report --principal subcontractor/acme --since 2026-11-20T00:00:00Z --how "laptop stolen"',
-        'sluss compromise report --person P-04CVZ6HGRM5PX --since 2026-11-20T00:00:00Z --how "told us by phone"',
+        'sluss compromise report --principal subcontractor/acme --from 2026-11-20 --how "laptop stolen"',
+        'sluss compromise report --person P-04CVZ6HGRM5PX --from "2026-11-20 08:30" --how "told us by phone"',
     ),
 )
 def report(
     session: Session,
     *,
-    since: Annotated[
-        str, typer.Option("--since", help="Since when others may have used it: a day, UTC, or a time.", metavar="TIME")
+    first: Annotated[
+        str, typer.Option("--from", help=f"Since when others may have used it: {DAY_OR_TIME}.", metavar="TIME")
     ],
     how: Annotated[str, typer.Option("--how", help="How it was noticed; sealed.", metavar="TEXT")],
-    until: Annotated[str, typer.Option("--until", help="Until when; default: now.", metavar="TIME")] = "",
+    last: Annotated[
+        str, typer.Option("--until", help="Until when, the day included; default: now.", metavar="TIME")
+    ] = "",
     noticed: Annotated[
-        str, typer.Option("--noticed", help="When you became aware; default: now.", metavar="TIME")
+        str, typer.Option("--noticed", help="When you became aware, a day or a time; default: now.", metavar="TIME")
     ] = "",
     certificate: Annotated[
-        str, typer.Option("--certificate", help="SHA-256 of a certificate's public key.", metavar="HEX")
+        str, typer.Option("--public-key", help="One certificate, by the SHA-256 of its public key.", metavar="HEX")
     ] = "",
     principal: Annotated[
         str, typer.Option("--principal", help="All certificates of a principal.", metavar="KIND/ID")
@@ -64,16 +69,15 @@ def report(
 ) -> None:
     """Report a stolen credential: it is cut off when this returns, and open calls end within a second."""
     if sum(map(bool, (certificate, principal, key_of, person))) != 1:
-        raise usage("name one of --certificate, --principal, --key-of and --person")
+        raise usage("name one of --public-key, --principal, --key-of and --person")
     request = pb.ReportCompromiseRequest(
-        request_id=str(uuid.uuid4()), suspect_from=_time(since), suspect_until=until, noticed_at=noticed,
-        how=how,
+        request_id=str(uuid.uuid4()), suspect_from=first_moment(first, "--from"),
+        suspect_until=last_moment(last, "--until"), noticed_at=first_moment(noticed, "--noticed"), how=how,
     )  # fmt: skip
     if certificate:
-        try:
-            request.spki = bytes.fromhex(certificate)
-        except ValueError:
-            raise usage(f"--certificate takes {HEX_DIGITS} hexadecimal digits") from None
+        if not HEX.fullmatch(certificate):
+            raise usage("--public-key takes 64 hexadecimal digits")
+        request.spki = bytes.fromhex(certificate)
     elif principal:
         request.principal = principal
     elif key_of:
@@ -85,11 +89,6 @@ def report(
     session.output.line(f"{reply.report.report_id}: cut off, ledger entry {reply.entry_index}.")
     _print(session, reply.report)
     session.output.line(f"Next: sluss compromise facts {reply.report.report_id}")
-
-
-def _time(text: str) -> str:
-    """The beginning of a day, or the time that is given."""
-    return f"{text}T00:00:00Z" if len(text) == len("2026-11-20") else text
 
 
 def _print(session: Session, shown: pb.CompromiseReport) -> None:
@@ -112,17 +111,12 @@ def _print(session: Session, shown: pb.CompromiseReport) -> None:
 def list_(
     session: Session,
     *,
-    state: Annotated[str, typer.Option("--state", help="open or closed; default: both.", metavar="STATE")] = "",
+    state: Annotated[str, typer.Option("--state", help="Only in this state: open, closed.", metavar="STATE")] = "",
+    limit: Limit = 0,
 ) -> None:
     """List reports, newest first."""
-    found: list[pb.CompromiseReport] = []
-    token = ""
-    while True:
-        page = session.compromises.ListReports(pb.ListReportsRequest(state=state, page_token=token), timeout=DEADLINE_S)
-        found += page.reports
-        token = page.next_page_token
-        if not token:
-            break
+    request = pb.ListReportsRequest(state=state)
+    found, more = some(every(session.compromises.ListReports, request, "reports"), limit)
     session.output.result({"reports": [document(each) for each in found]})
     session.output.table(
         ("report", "state", "stolen", "noticed", "notify by"),
@@ -138,6 +132,7 @@ def list_(
         ],
         empty="no reports",
     )
+    tell_more(session, len(found), more=more)
 
 
 @verb(app, "show", examples=("sluss compromise show B-2026-0001",))
@@ -151,22 +146,17 @@ def show(session: Session, report: Report) -> None:
 
 def print_timeline(session: Session, events: Any) -> None:
     """The timeline of a report or a complaint."""
+    session.output.line()
     session.output.table(
-        ("at", "by", "event", "text", "entry"),
-        [(moment(each.at), each.by, each.event, each.text, each.entry_index) for each in events],
+        ("when", "by", "what", "text", "entry"),
+        [(moment(each.at), each.by, each.event.replace("_", " "), each.text, each.entry_index) for each in events],
     )
 
 
 def _suspects(session: Session, report: str) -> list[pb.SuspectEntry]:
     """All entries of the suspect window."""
-    found: list[pb.SuspectEntry] = []
     request = pb.ListSuspectDisclosuresRequest(report_id=report, page_size=SUSPECTS)
-    while True:
-        page = session.compromises.ListSuspectDisclosures(request, timeout=DEADLINE_S)
-        found += page.entries
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return found
+    return list(every(session.compromises.ListSuspectDisclosures, request, "entries"))
 
 
 @verb(app, "disclosures", examples=("sluss compromise disclosures B-2026-0001",))
@@ -177,10 +167,27 @@ def disclosures(session: Session, report: Report) -> None:
         {"entries": [{"index": each.entry_index, "persons": each.persons, "entry": said} for each, said in entries]}
     )
     session.output.table(
-        ("entry", "at", "what"),
+        ("entry", "when", "what happened"),
         [(each.entry_index, moment(str(said.get("at", ""))), sentence(said)) for each, said in entries],
         empty="nothing in the suspect window",
     )
+
+
+@verb(
+    app,
+    "persons",
+    examples=("sluss compromise persons B-2026-0001", "sluss compromise persons B-2026-0001 --csv > concerned.csv"),
+)
+def persons(session: Session, report: Report, *, as_csv: Csv = False) -> None:
+    """List whom to tell of the breach (GDPR Art. 34): the persons on record whose data left in the suspect window."""
+    not_both(session, as_csv=as_csv)
+    request = pb.ListConcernedPersonsRequest(report_id=report)
+    found = list(every(session.compromises.ListConcernedPersons, request, "person_ids"))
+    if as_csv:
+        print_csv(["person"], [{"person": each} for each in found])
+        return
+    session.output.result({"persons": found})
+    session.output.table(("person",), [(each,) for each in found], empty="nobody on record")
 
 
 @verb(
@@ -228,23 +235,23 @@ def facts(
             "records": reply.records,
             "of persons erased since": reply.erased_records,
             "disclosures": reply.disclosures,
+            "of them access exports": reply.exports or "",
+            "reading": "is not recorded: more may have been seen" if reply.reads_unrecorded else "",
             "recipients": ", ".join(reply.recipients),
             **{each.category: ", ".join(each.fields) for each in reply.by_category},
             "to be written by you": ", ".join(breach.as_document(about)["to_be_written"]),
         }
     )
-    session.output.heading("Measures taken")
+    session.output.line()
+    session.output.heading("measures taken")
     print_timeline(session, reply.measures)
 
 
 def _write(session: Session, about: breach.Breach, out: Path, language: str) -> None:
-    """The sheet in all its forms, each file closed to others."""
-    out.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    """The sheet in all its forms, each file closed to others; an earlier one stays."""
     report = about.facts.report.report_id
-    paths = []
-    for end, content in breach.files(about, language).items():
-        paths.append(out / f"{report}.{end}")
-        write_atomic(paths[-1], content, SECRET)
+    made = breach.files(about, language)
+    paths = write_new(out, {f"{report}.{end}": content for end, content in made.items()})
     missing = breach.as_document(about)["to_be_written"]
     session.output.result({"files": [str(path) for path in paths], "to_be_written": missing})
     for path in paths:
@@ -255,12 +262,14 @@ def _write(session: Session, about: breach.Breach, out: Path, language: str) -> 
 
 @verb(app, "reinstate", examples=('sluss compromise reinstate B-2026-0001 --reason "new password, identity checked"',))
 def reinstate(session: Session, report: Report, *, reason: Why) -> None:
-    """Unlock a person's credential."""
+    """End a report's lock on a person's credential; it is unlocked once no other report locks it."""
     held = session.compromises.GetReport(pb.GetReportRequest(report_id=report), timeout=DEADLINE_S).report
     request = pb.ReinstateCredentialRequest(report_id=report, etag=held.etag, reason=reason)
     reply = session.compromises.ReinstateCredential(request, timeout=DEADLINE_S)
-    session.output.result({"report": document(reply.report), "entry_index": reply.entry_index})
-    session.output.line(f"{report}: the credential is reinstated, ledger entry {reply.entry_index}.")
+    session.output.result(document(reply))
+    session.output.line(f"{report}: its lock has ended, ledger entry {reply.entry_index}.")
+    stays = f"stays locked by {reply.still_locked_by}" if reply.still_locked_by else "is the person's own again"
+    session.output.line(f"The credential {stays}.")
 
 
 @verb(app, "close", examples=('sluss compromise close B-2026-0001 --reason "authority notified"',))

@@ -11,6 +11,7 @@ from sluss.v1 import ledger_pb2 as pb
 from broker.ledger.receipt import parse_receipt
 from sluss_cli.entry_text import moment, parse_entry, sentence
 from sluss_cli.progress import progress
+from sluss_cli.row_file import check_new, write_public
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
 from sluss_cli.watching import Seen, Watch
@@ -90,7 +91,7 @@ def checkpoint(
     """Fetch the latest checkpoint and prove that it extends the last one that this profile saw."""
     seen = Watch(session).look()
     if out:
-        out.write_text(seen.published, encoding="utf-8")
+        write_public(out, seen.published.encode())
     session.output.result(_document(seen))
     session.output.line(_grown(seen))
     session.output.line()
@@ -133,9 +134,10 @@ def receipt(
     steps = len(parse_receipt(reply.receipt).proof)
     session.output.line(f"Proven by {steps} hashes and a signature over {tree.size} entries.")
     if out:
-        out.write_text(reply.receipt, encoding="utf-8")
         beside = out.with_name(out.name + ".json")
-        beside.write_bytes(reply.entry)
+        check_new(out.parent, [out.name, beside.name])
+        write_public(out, reply.receipt.encode())
+        write_public(beside, reply.entry)
         session.output.line(f"Wrote {out} and {beside}.")
 
 

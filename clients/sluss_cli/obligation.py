@@ -1,7 +1,5 @@
 """`sluss obligation`: what recipients owe. They list, watch and answer it; the company sees what is overdue."""
 
-import csv
-import io
 import time
 from collections.abc import Mapping
 from datetime import date
@@ -17,12 +15,15 @@ from broker.obligations.statement import SIGNED, is_signed
 from broker.sealing import handle_text
 from sluss_cli.entry_text import moment, parse_entry, sentence
 from sluss_cli.exits import Exit
+from sluss_cli.legal.asking import day
+from sluss_cli.listing import Count, Limit, Seconds, every, some, tell_more
+from sluss_cli.print_csv import Csv, not_both, print_csv
 from sluss_cli.problems import Problem, usage
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
 
 app = group(
-    "What recipients owe: list, show, watch, acknowledge, attest, delay; for the company overdue, report, remind,"
+    "What recipients owe: list, show, watch, acknowledge, attest, delay; for the company report, remind,"
     " answer-delay, close."
 )
 
@@ -41,6 +42,7 @@ PAGE = 200
         "sluss obligation list",
         "sluss obligation list --state open --state acknowledged --json",
         "sluss obligation list --cause R-2026-0001",
+        "sluss obligation list --overdue --recipient subcontractor/acme-pay",
     ),
 )
 def list_(
@@ -54,35 +56,23 @@ def list_(
         ),
     ] = None,
     contract: Contract = "",
-    recipient: Annotated[str, typer.Option(help="Only of this recipient.", metavar="PRINCIPAL")] = "",
+    recipient: Annotated[str, typer.Option(help="Only of this recipient.", metavar="KIND/ID")] = "",
     cause: Annotated[str, typer.Option(help="Only those made for this request or complaint.", metavar="ID")] = "",
+    overdue: Annotated[bool, typer.Option("--overdue", help="Only those past their deadline.")] = False,
+    escalated: Annotated[bool, typer.Option("--escalated", help="Only those that are overdue by far.")] = False,
+    limit: Limit = 0,
 ) -> None:
     """List obligations: a subcontractor's own, or everybody's for the company."""
-    _print(
-        session,
-        pb.ListObligationsRequest(states=state or (), contract_id=contract, recipient=recipient, cause=cause),
+    request = pb.ListObligationsRequest(
+        states=state or (),
+        contract_id=contract,
+        recipient=recipient,
+        cause=cause,
+        overdue=overdue,
+        escalated=escalated,
+        page_size=PAGE,
     )
-
-
-@verb(app, "overdue", examples=("sluss obligation overdue", "sluss obligation overdue --recipient subcontractor/acme"))
-def overdue(
-    session: Session,
-    *,
-    recipient: Annotated[str, typer.Option(help="Only of this recipient.", metavar="PRINCIPAL")] = "",
-) -> None:
-    """List the obligations that are overdue."""
-    _print(session, pb.ListObligationsRequest(overdue=True, recipient=recipient))
-
-
-def _print(session: Session, request: pb.ListObligationsRequest) -> None:
-    found: list[pb.Obligation] = []
-    request.page_size = PAGE
-    while True:
-        reply = session.obligations.ListObligations(request, timeout=DEADLINE_S)
-        found += reply.obligations
-        if not reply.next_page_token:
-            break
-        request.page_token = reply.next_page_token
+    found, more = some(every(session.obligations.ListObligations, request, "obligations"), limit)
     session.output.result({"obligations": [document(each) for each in found]})
     session.output.table(
         ("obligation", "what", "state", "due", "overdue", "contract", "recipient"),
@@ -92,14 +82,17 @@ def _print(session: Session, request: pb.ListObligationsRequest) -> None:
                 each.instruction.replace("_", " "),
                 each.state.replace("_", " "),
                 each.due,
-                f"{each.days_overdue} days" if each.days_overdue else "",
+                _late(each),
                 each.contract_id,
                 each.recipient,
             )
             for each in found
         ],
-        empty="Nothing is owed.",
+        empty="no such obligations"
+        if any((state, contract, recipient, cause, overdue, escalated))
+        else "Nothing is owed.",
     )
+    tell_more(session, len(found), more=more)
 
 
 @verb(app, "show", examples=("sluss obligation show O-2026-0001",))
@@ -124,14 +117,23 @@ def show(session: Session, obligation: Id) -> None:
         raise Problem(Exit.INTEGRITY, "SIGNATURE_WRONG", f"the signature of entry {wrong[0]} does not verify")
 
 
-@verb(app, "watch", examples=("sluss obligation watch", "sluss obligation watch --seconds 60 --json"))
+@verb(
+    app,
+    "watch",
+    examples=(
+        "sluss obligation watch",
+        "sluss obligation watch --seconds 60 --json",
+        "sluss obligation watch --count 1",
+    ),
+)
 def watch(
     session: Session,
     *,
-    seconds: Annotated[float, typer.Option(help="Stop after so long; 0 for never.", metavar="SECONDS", min=0)] = 0,
+    seconds: Seconds = 0,
+    count: Count = 0,
 ) -> None:
     """Print what this subcontractor owes, then what is new, as it comes."""
-    end = time.monotonic() + seconds if seconds else None
+    end, left = time.monotonic() + seconds if seconds else None, count
     try:
         for found, _ in session.subcontractor.watch_obligations(timeout_s=seconds or None):
             if found is None:
@@ -139,6 +141,9 @@ def watch(
             else:
                 session.output.result(document(found.message))
                 session.output.line(_line(found))
+                left -= 1
+                if not left:
+                    return
     except KeyboardInterrupt:
         if end is None or time.monotonic() < end:
             session.output.note("Stopped.")
@@ -185,7 +190,7 @@ def delay(
     session: Session,
     obligation: Id,
     *,
-    until: Annotated[str, typer.Option(help="Until which day, YYYY-MM-DD.", metavar="DAY")],
+    until: Annotated[str, typer.Option(help="The day until which time is asked for.", metavar="DAY")],
     reason: Why,
 ) -> None:
     """Ask, signed by this profile's key, for time until a day; the company decides."""
@@ -206,11 +211,13 @@ def answer_delay(
     session: Session,
     obligation: Id,
     *,
-    until: Annotated[str, typer.Option(help="The day that was asked for, YYYY-MM-DD.", metavar="DAY")],
+    until: Annotated[str, typer.Option(help="The day that was asked for.", metavar="DAY")],
     grant: Annotated[bool, typer.Option("--grant", help="Grant it; without this it is refused.")] = False,
     reason: Annotated[str, typer.Option(help="Why; needed for a refusal; no personal data.", metavar="TEXT")] = "",
 ) -> None:
     """Grant or refuse the time that a recipient asks for."""
+    if not grant and not reason.strip():
+        raise usage("a refusal says why: --reason TEXT; or --grant")
     request = pb.AnswerDelayRequest(obligation_id=obligation, grant=grant, until=_day(until).isoformat(), reason=reason)
     reply = session.obligations.AnswerDelay(request, timeout=DEADLINE_S)
     session.output.result({"obligation": document(reply.obligation), "entry_index": reply.entry_index})
@@ -248,34 +255,33 @@ def close(session: Session, obligation: Id, *, reason: Why) -> None:
 def report(
     session: Session,
     *,
-    since: Annotated[str, typer.Option(help="Leave out what was settled and due before this day.", metavar="DAY")] = "",
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    first: Annotated[
+        str,
+        typer.Option(
+            "--from", help="Leave out what was settled and due before this day; default: 90 days ago.", metavar="DAY"
+        ),
+    ] = "",
+    as_csv: Csv = False,
 ) -> None:
     """Report what each recipient owes and what is overdue, the worst first."""
-    request = pb.ReportOverdueRequest(since=_day(since).isoformat() if since else "")
+    not_both(session, as_csv=as_csv)
+    request = pb.ReportOverdueRequest(since=day(first, "--from"))
     reply = session.obligations.ReportOverdue(request, timeout=DEADLINE_S)
     names = [each.name for each in pb.RecipientReport.DESCRIPTOR.fields]
     lines = [{name: getattr(each, name) for name in names} for each in reply.recipients]
     if as_csv:
-        if session.output.as_json:
-            raise usage("--csv or --json, not both")
-        typer.echo(_csv(names, lines), nl=False)
+        print_csv(names, lines)
         return
     session.output.result({"today": reply.today, "recipients": lines})
-    columns = ("recipient", "waiting", "overdue", "worst_days", "worst", "unanswered", "answered", "not_confirmed")
+    columns = (
+        "recipient", "waiting", "overdue", "worst_days", "worst", "escalated", "delays_asked", "unanswered", "answered",
+        "not_confirmed",
+    )  # fmt: skip
     session.output.table(
         [name.replace("_", " ") for name in columns],
         [[line[name] for name in columns] for line in lines],
         empty="Nobody owes anything.",
     )
-
-
-def _csv(names: list[str], lines: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
 
 
 def document(obligation: pb.Obligation) -> Mapping[str, Any]:
@@ -309,6 +315,11 @@ def _facts(each: pb.Obligation) -> dict[str, object]:
     }
 
 
+def _late(each: pb.Obligation) -> str:
+    days = f"{each.days_overdue} days" if each.days_overdue else ""
+    return f"{days}, escalated" if each.escalated_at and days else days
+
+
 def _line(each: Obligation) -> str:
     whom = f" of {each.handle}" if each.handle else ""
     fields = f": {', '.join(each.fields)}" if each.fields else ""
@@ -322,7 +333,7 @@ def _own(session: Session, obligation: str) -> Obligation:
 
 
 def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise usage("a day is written as YYYY-MM-DD") from None
+    """A day that has to be named; USAGE for anything else."""
+    if not text:
+        raise usage("--until takes a day such as 2026-11-25")
+    return date.fromisoformat(day(text, "--until"))

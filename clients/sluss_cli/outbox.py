@@ -1,17 +1,19 @@
 """`sluss outbox`: messages to persons on their way; what became of them, and a stream for programs."""
 
-import json
 import sys
 from typing import Annotated, Any
 
+import grpc
 import typer
 from google.protobuf.json_format import MessageToDict
 from sluss.v1 import outbox_pb2 as pb
 
 from sluss_cli.entry_text import moment
+from sluss_cli.listing import Count, Limit, Seconds, every, some, tell_more
+from sluss_cli.output import json_line
 from sluss_cli.problems import usage
 from sluss_cli.session import DEADLINE_S, Session
-from sluss_cli.verb import MAX_NUMBER, group, verb
+from sluss_cli.verb import group, verb
 
 app = group("Messages to persons: list, watch.")
 
@@ -27,24 +29,23 @@ def list_(
     *,
     state: Annotated[
         list[str] | None,
-        typer.Option(help="Only what stands so for a consumer: waiting, delivered, failed, dead.", metavar="STATE"),
+        typer.Option(
+            help="Only what stands so for a consumer: waiting, delivered, failed, dead; repeatable.", metavar="STATE"
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.", metavar="COUNT", min=1, max=100_000)] = 50,
+    limit: Limit = 50,
 ) -> None:
     """List what is in the outbox, newest first, without addresses and contents."""
     states = [_number(pb.OutboxState, _STATE, each, "state") for each in state or ()]
-    items: list[pb.OutboxListing] = []
+    request = pb.ListOutboxRequest(states=states, page_size=min(limit or _PAGE, _PAGE))  # type: ignore[arg-type] # checked
     consumers: list[pb.OutboxConsumer] = []
-    token = ""
-    while len(items) < limit:
-        size = min(_PAGE, limit - len(items))
-        request = pb.ListOutboxRequest(states=states, page_size=size, page_token=token)  # type: ignore[arg-type] # checked
-        reply = session.outbox.ListOutbox(request, timeout=DEADLINE_S)
-        items += reply.items
-        consumers += reply.consumers
-        token = reply.next_page_token
-        if not token:
-            break
+
+    def listed(request: pb.ListOutboxRequest, timeout: float) -> pb.ListOutboxResponse:
+        reply = session.outbox.ListOutbox(request, timeout=timeout)
+        consumers.extend(reply.consumers)
+        return reply
+
+    items, more = some(every(listed, request, "items"), limit)
     session.output.result({"items": [_item(each) for each in items], "consumers": [_consumer(c) for c in consumers]})
     rows = [
         (each.id, _word(pb.OutboxKind, _KIND, each.kind), moment(each.queued_at), each.person_id, *_standing(standing))
@@ -53,6 +54,7 @@ def list_(
     ]
     columns = ("id", "message", "queued", "person", "consumer", "state", "last failure", "failures")
     session.output.table(columns, rows, empty="nothing in the outbox")
+    tell_more(session, len(items), more=more)
     session.output.line()
     session.output.table(
         ("consumer", "of", "since", "not answered for"),
@@ -78,11 +80,12 @@ def watch(
     *,
     kind: Annotated[
         list[str] | None,
-        typer.Option(help="Only such messages: registration_confirmation, policy_changed ...", metavar="KIND"),
+        typer.Option(
+            help="Only such messages: registration_confirmation, policy_changed ...; repeatable.", metavar="KIND"
+        ),
     ] = None,
-    count: Annotated[
-        int | None, typer.Option(help="End after so many; without it, never.", metavar="COUNT", min=1, max=MAX_NUMBER)
-    ] = None,
+    seconds: Seconds = 0,
+    count: Count = 0,
     skip_earlier: Annotated[
         bool, typer.Option("--skip-earlier", help="A new consumer starts with what comes from now on.")
     ] = False,
@@ -93,12 +96,20 @@ def watch(
     """Print messages as they come, one line of JSON each, with their addresses and contents."""
     kinds = [_number(pb.OutboxKind, _KIND, each, "kind") for each in kind or ()]
     request = pb.WatchOutboxRequest(consumer=consumer, kinds=kinds, skip_earlier=skip_earlier)  # type: ignore[arg-type] # checked
-    stream = session.outbox.WatchOutbox(request)
-    left = count or -1
+    stream = session.outbox.WatchOutbox(request, timeout=seconds or None)
+    try:
+        _print_items(session, stream, consumer, count, acknowledge=acknowledge)
+    except grpc.RpcError as error:
+        if not seconds or error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise
+
+
+def _print_items(session: Session, stream: Any, consumer: str, count: int, *, acknowledge: bool) -> None:
+    left = count
     for reply in stream:
         if not reply.HasField("item"):
             continue
-        sys.stdout.write(json.dumps(MessageToDict(reply.item, preserving_proto_field_name=True)) + "\n")
+        sys.stdout.write(json_line(MessageToDict(reply.item, preserving_proto_field_name=True)) + "\n")
         sys.stdout.flush()
         if acknowledge:
             answer = pb.OutboxAcknowledgement(id=reply.item.id)

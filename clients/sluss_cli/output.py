@@ -21,10 +21,19 @@ if TYPE_CHECKING:
 # must not move the cursor, rewrite the line before it, or be what no stream can print.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_BETWEEN = 3
+"""Columns of a terminal between two of a table."""
+
 
 def safe(text: object) -> str:
     """The text with each control character replaced by U+FFFD; a line break becomes a blank."""
     return _CONTROL.sub("\ufffd", str(text).replace("\r\n", " ").replace("\n", " "))
+
+
+def json_line(document: Mapping[str, Any]) -> str:
+    """A document as one line of JSON, letters of any language as they are, what may move a cursor escaped."""
+    text = orjson.dumps(document).decode()
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Output:
@@ -98,14 +107,38 @@ def _write(text: str, *, error: bool = False) -> None:
 
 
 def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """A table that breaks lines between words only; where even so it is too wide, each row as a block of its own.
+
+    An id that is cut off, or broken over two lines, can't be copied into the next command.
+    """
     from rich import box  # noqa: PLC0415 - as in console()
+    from rich.cells import cell_len  # noqa: PLC0415 - as in console()
     from rich.table import Table  # noqa: PLC0415 - as in console()
     from rich.text import Text  # noqa: PLC0415 - as in console()
 
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    out = console()
+    every = [columns, *cells]
+    words = [max(cell_len(word) for row in every for word in (row[at].split() or [""])) for at in range(len(columns))]
+    if sum(words) + _BETWEEN * (len(words) - 1) > out.width:
+        _blocks(columns, cells)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, width in zip(columns, words, strict=True):
+        table.add_column(name, min_width=width, overflow="fold")
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    console().print(table)
+    out.print(table)
+
+
+def _blocks(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Each row as lines of name and value, what is empty left out."""
+    width = max(map(len, columns))
+    for number, row in enumerate(cells):
+        if number:
+            _write("")
+        for name, cell in zip(columns, row, strict=True):
+            if cell:
+                _write(f"{name:<{width}}  {cell}")
 
 
 def _plain_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:

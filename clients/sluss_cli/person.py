@@ -19,14 +19,16 @@ Person = Annotated[str, typer.Argument(help="The person, such as P-04CVZ6HGRM5PX
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", help="A value, repeatable; others can read the process list, so prefer --from.", metavar="FIELD=VALUE"
+        "--set",
+        help="A value, repeatable; others can read the process list, so prefer --values-file.",
+        metavar="FIELD=VALUE",
     ),
 ]
 From = Annotated[
-    str, typer.Option("--from", help="A file with FIELD=VALUE lines; - is standard input.", metavar="FILE")
+    str, typer.Option("--values-file", help="A file with FIELD=VALUE lines; - is standard input.", metavar="FILE")
 ]
 Source = Annotated[str, typer.Option(help="Where the values were collected: registration, survey ...", metavar="NAME")]
-Medium = Annotated[str, typer.Option(help="How the person chose: web, mail, phone ...", metavar="NAME")]
+Medium = Annotated[str, typer.Option(help="How the person chose: web, mail, phone ...", metavar="MEDIUM")]
 _HANDLES_PER_CALL = 10_000
 
 
@@ -127,7 +129,7 @@ def look_up(
     app,
     "register",
     examples=(
-        "sluss person register --from person.txt --source registration",
+        "sluss person register --values-file person.txt --source registration",
         "sluss person register --set customer_number=K-1 --set language=sv --opt-out offers.email",
     ),
 )
@@ -167,7 +169,7 @@ def register(
         accepted_policy=accept,
     )
     if not request.values:
-        raise usage("nothing to register: give --from FILE or --set FIELD=VALUE")
+        raise usage("nothing to register: give --values-file FILE or --set FIELD=VALUE")
     reply = session.persons.RegisterPerson(request, timeout=DEADLINE_S)
     session.output.result(
         {"person": reply.person_id, "etag": reply.etag, "policy_version": reply.confirmation.policy_version}
@@ -183,7 +185,7 @@ def _values(items: list[str] | None, file: str) -> list[pb.FieldValue]:
     app,
     "update",
     examples=(
-        "sluss person update P-04CVZ6HGRM5PX --from changes.txt --source support",
+        "sluss person update P-04CVZ6HGRM5PX --values-file changes.txt --source support",
         "sluss person update P-04CVZ6HGRM5PX --remove phone",
     ),
 )
@@ -206,7 +208,7 @@ def update(
     """Change, add or remove a person's values."""
     changes = _values(values, file)
     if not changes and not remove:
-        raise usage("nothing to change: give --from FILE, --set FIELD=VALUE or --remove FIELD")
+        raise usage("nothing to change: give --values-file FILE, --set FIELD=VALUE or --remove FIELD")
     now = session.persons.GetPerson(pb.GetPersonRequest(person_id=person), timeout=DEADLINE_S)
     on_record = {field.field for field in now.fields}
     absent = sorted(set(remove or ()) - on_record)

@@ -1,7 +1,6 @@
 """`sluss request`: requests of a person, from the day they come in until the last recipient has answered."""
 
 import uuid
-from collections.abc import Iterator
 from hashlib import sha256 as digest_of
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,13 +8,15 @@ from typing import Annotated, Any
 import typer
 from sluss.v1 import person_pb2
 from sluss.v1 import person_request_pb2 as pb
-from sluss_client.files import SECRET, write_atomic
 from sluss_legal.documents import access
 
 from sluss_cli.entry_text import moment
 from sluss_cli.exits import Exit
 from sluss_cli.legal.asking import Language, Yes, confirm, counted, language_of, need, period
+from sluss_cli.listing import Limit, every, some, tell_more
+from sluss_cli.print_csv import Csv, not_both, print_csv
 from sluss_cli.problems import Problem, usage
+from sluss_cli.row_file import check_new, write_new
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.values import parse_values, read_lines
 from sluss_cli.verb import group, verb
@@ -38,7 +39,6 @@ RESULTS = {
 }
 EXPORT_S = 300.0
 """Seconds that an export may take."""
-FOLDER_MODE = 0o700
 
 RequestId = Annotated[str, typer.Argument(help="The request, such as R-2026-0001.", metavar="REQUEST")]
 PersonOption = Annotated[str, typer.Option("--person", help="Whose request it is.", metavar="PERSON")]
@@ -62,7 +62,7 @@ def open_(
     person: PersonOption = "",
     requester: Annotated[str, typer.Option(help="Who asks, and where to reach them.", metavar="TEXT")] = "",
     channel: Annotated[
-        str, typer.Option(help="web, app, email, post, phone, in_person or other.", metavar="NAME")
+        str, typer.Option(help="How it came in: web, app, email, post, phone, in_person or other.", metavar="CHANNEL")
     ] = "email",
     received: Annotated[str, typer.Option(help="The day it came in; default: today.", metavar="DAY")] = "",
     language: Language = "sv",
@@ -83,12 +83,13 @@ def list_(
     only_open: Annotated[bool, typer.Option("--open", help="Only those that have not ended.")] = False,
     overdue: Annotated[bool, typer.Option("--overdue", help="Only those past their deadline.")] = False,
     person: PersonOption = "",
+    limit: Limit = 0,
 ) -> None:
     """List requests, newest first."""
     request = pb.ListRequestsRequest(
         kinds=[_kind(each) for each in kind or ()], only_open=only_open, only_overdue=overdue, person_id=person
     )
-    found = list(_pages(session, request))
+    found, more = some(every(session.person_requests.ListRequests, request, "requests"), limit)
     session.output.result({"requests": [_document(each) for each in found]})
     rows = [
         (
@@ -102,6 +103,7 @@ def list_(
         for each in found
     ]
     session.output.table(("request", "kind", "state", "deadline", "person", "stands out"), rows, empty="no requests")
+    tell_more(session, len(found), more=more)
 
 
 @verb(app, "show", examples=("sluss request show R-2026-0001", "sluss request show R-2026-0001 --json"))
@@ -122,7 +124,7 @@ def show(session: Session, request: RequestId) -> None:
         {
             "person": shown.person_id or ("erased" if shown.forgotten else "not yet identified"),
             "received": f"{shown.received} by {shown.channel}",
-            "deadline": f"{shown.deadline} {_stands_out(shown)}".strip(),
+            "deadline": ", ".join(filter(None, (shown.deadline, _stands_out(shown)))),
             "identity": f"{shown.identity} {shown.identity_method}".strip(),
             "asked": shown.asked,
             "requester": shown.requester,
@@ -152,9 +154,9 @@ def identity(
     *,
     method: Annotated[
         str,
-        typer.Option(help="account_login, eid, id_document_seen, call_back, known_contact, other.", metavar="NAME"),
+        typer.Option(help="account_login, eid, id_document_seen, call_back, known_contact, other.", metavar="METHOD"),
     ],
-    result: Annotated[str, typer.Option(help="passed, failed or more_needed.", metavar="WORD")],
+    result: Annotated[str, typer.Option(help="passed, failed or more_needed.", metavar="RESULT")],
     person: PersonOption = "",
 ) -> None:
     """Note how a check of the identity ended; nothing of what was seen."""
@@ -190,7 +192,7 @@ def refuse(
     session: Session,
     request: RequestId,
     *,
-    ground: Annotated[str, typer.Option(help="Such as manifestly_unfounded or legal_claims.", metavar="NAME")],
+    ground: Annotated[str, typer.Option(help="Such as manifestly_unfounded or legal_claims.", metavar="GROUND")],
     told: Annotated[str, typer.Option(help="What the person is told.", metavar="TEXT")],
 ) -> None:
     """Refuse a request."""
@@ -212,25 +214,26 @@ def export(
     out: Annotated[Path, typer.Option(help="A folder for the files, made closed to others.", metavar="DIR")],
     language: Language = "sv",
 ) -> None:
-    """Export everything held on the person as JSON, PDF and web page; it is in the ledger before it arrives."""
+    """Export everything held on the person as JSON, PDF and web page; it is in the ledger before it arrives.
+
+    Each export has its own digest, and an earlier one is never written over: the next goes into another folder.
+    """
     language_of(language)
     need("typst", "jinja2")
+    names = [f"{request}.json", f"{request}.{language}.pdf", f"{request}.{language}.html", f"{request}.receipt"]
+    check_new(out, names)
     data, last = _received(session, request)
     sha256 = last.sha256.hex()
     about = access.access(data, sha256)
-    out.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    files = {
-        out / f"{request}.json": data,
-        out / f"{request}.{language}.pdf": access.pdf_of(about, language),
-        out / f"{request}.{language}.html": access.html_of(about, language),
-        out / f"{request}.receipt": last.receipt.encode(),
-    }
-    for path, content in files.items():
-        write_atomic(path, content, SECRET)
+    made = (data, access.pdf_of(about, language), access.html_of(about, language), last.receipt.encode())
+    files = write_new(out, dict(zip(names, made, strict=True)))
     session.output.result({"files": [str(path) for path in files], "sha256": sha256, "entry_index": last.entry_index})
     for path in files:
         session.output.line(f"Wrote {path}.")
     session.output.line(f"SHA-256 {sha256}, ledger entry {last.entry_index}.")
+    if any(each["masked"] for each in about.said["fields"]):
+        session.output.line("Financial values are masked: to end the request the privacy team exports and hands over.")
+        return
     session.output.line(
         f'Next, once the person has it: sluss request hand-over {request} --sha256 {sha256} --how "..."'
     )
@@ -263,17 +266,19 @@ def hand_over(
     try:
         digest = bytes.fromhex(sha256)
     except ValueError:
-        raise usage("--sha256 takes 64 hexadecimal digits") from None
+        digest = b""
+    if len(digest) != digest_of().digest_size:
+        raise usage("--sha256 takes the 64 hexadecimal digits that `sluss request export` has shown")
     _step(session, "FulfilAccess", request, sha256=digest, how=how)
 
 
-@verb(app, "rectify", examples=("sluss request rectify R-2026-0001 --from changes.txt --last",))
+@verb(app, "rectify", examples=("sluss request rectify R-2026-0001 --values-file changes.txt --last",))
 def rectify(
     session: Session,
     request: RequestId,
     *,
     file: Annotated[
-        str, typer.Option("--from", help="A file with FIELD=VALUE lines; - is standard input.", metavar="FILE")
+        str, typer.Option("--values-file", help="A file with FIELD=VALUE lines; - is standard input.", metavar="FILE")
     ] = "",
     remove: Annotated[list[str] | None, typer.Option(help="A field to remove; repeatable.", metavar="FIELD")] = None,
     note: Note = "",
@@ -281,7 +286,7 @@ def rectify(
 ) -> None:
     """Correct values; whoever received what was wrong owes the correction."""
     if not file and not remove:
-        raise usage("nothing to correct: give --from FILE or --remove FIELD")
+        raise usage("nothing to correct: give --values-file FILE or --remove FIELD")
     values = parse_values(read_lines(file)) if file else []
     shown = session.person_requests.GetRequest(pb.GetRequestRequest(id=request), timeout=DEADLINE_S).request
     etag = ""
@@ -295,30 +300,41 @@ def rectify(
 def erase(session: Session, request: RequestId, *, yes: Yes = False) -> None:
     """Erase the person; whoever received anything owes the erasure. There is no way back."""
     confirm(session, "Erase everything that is held on this person, for good?", yes=yes)
-    _step(session, "Erase", request)
+    erased = _step(session, "Erase", request)
+    if not erased.recipients:
+        session.output.line("Nobody had received anything that has to be deleted: no recipient owes an answer.")
 
 
-@verb(app, "object", examples=("sluss request object R-2026-0001 offers.email offers.phone --channel phone",))
+@verb(app, "object", examples=("sluss request object R-2026-0001 offers.email offers.phone --medium phone",))
 def object_(
     session: Session,
     request: RequestId,
     purposes: Annotated[list[str], typer.Argument(help="Purposes that heed choices.", metavar="PURPOSE")],
     *,
-    channel: Annotated[str, typer.Option(help="How the person said no.", metavar="NAME")] = "web",
+    medium: Annotated[str, typer.Option(help="How the person said no: web, mail, phone ...", metavar="MEDIUM")] = "web",
     note: Note = "",
 ) -> None:
     """Record a no to purposes; it holds from the moment this returns."""
-    _step(session, "Object", request, purposes=purposes, channel=channel, note=note)
+    _step(session, "Object", request, purposes=purposes, channel=medium, note=note)
 
 
-@verb(app, "statistics", examples=("sluss request statistics --from 2026-01-01 --until 2026-12-31",))
+@verb(
+    app,
+    "statistics",
+    examples=(
+        "sluss request statistics --from 2026-01-01 --until 2026-12-31",
+        "sluss request statistics --from 2026-01-01 --until 2026-12-31 --csv > requests.csv",
+    ),
+)
 def statistics(
     session: Session,
     *,
     first: Annotated[str, typer.Option("--from", help="First day.", metavar="DAY")],
     last: Annotated[str, typer.Option("--until", help="Last day.", metavar="DAY")],
+    as_csv: Csv = False,
 ) -> None:
     """Count the requests that came in within a period."""
+    not_both(session, as_csv=as_csv)
     period(first, last)
     request = pb.GetRequestStatisticsRequest(first_day=first, last_day=last)
     reply = session.person_requests.GetRequestStatistics(request, timeout=DEADLINE_S)
@@ -326,8 +342,11 @@ def statistics(
     counts = [
         {"kind": kind_name(each.kind), **{name: int(getattr(each, name)) for name in columns}} for each in reply.counts
     ]
+    if as_csv:
+        print_csv(("kind", *columns), counts)
+        return
     session.output.result({"counts": counts})
-    session.output.table(("kind", *columns), [tuple(each.values()) for each in counts])
+    session.output.table([_words(name) for name in ("kind", *columns)], [tuple(each.values()) for each in counts])
 
 
 def _words(name: str) -> str:
@@ -353,15 +372,6 @@ def _kind(name: str) -> pb.PersonRequestKind.ValueType:
     return KINDS[name]
 
 
-def _pages(session: Session, request: pb.ListRequestsRequest) -> Iterator[pb.PersonRequest]:
-    while True:
-        page = session.person_requests.ListRequests(request, timeout=DEADLINE_S)
-        yield from page.requests
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return
-
-
 def _stands_out(request: pb.PersonRequest) -> str:
     marks = ["OVERDUE"] if request.overdue else []
     if request.paused_since:
@@ -371,15 +381,15 @@ def _stands_out(request: pb.PersonRequest) -> str:
     return ", ".join(marks)
 
 
-def _step(session: Session, method: str, request: str, /, **given: Any) -> None:
-    """One step on the request as it stands now."""
+def _step(session: Session, method: str, request: str, /, **given: Any) -> pb.PersonRequest:
+    """One step on the request as it stands now; the request after it."""
     shown = session.person_requests.GetRequest(pb.GetRequestRequest(id=request), timeout=DEADLINE_S).request
     message = getattr(pb, f"{method}Request")(id=request, etag=shown.etag, request_id=str(uuid.uuid4()), **given)
-    _tell(session, getattr(session.person_requests, method)(message, timeout=DEADLINE_S))
+    return _tell(session, getattr(session.person_requests, method)(message, timeout=DEADLINE_S))
 
 
-def _tell(session: Session, reply: Any) -> None:
-    request = reply.request
+def _tell(session: Session, reply: Any) -> pb.PersonRequest:
+    request: pb.PersonRequest = reply.request
     session.output.result({"request": _document(request), "entry_index": reply.entry_index})
     stands = _stands_out(request)
     more = f" ({stands})" if stands else ""
@@ -387,6 +397,10 @@ def _tell(session: Session, reply: Any) -> None:
         f"{request.id} is {_words(state_name(request.state))}, due by {request.deadline}{more}; ledger entry"
         f" {reply.entry_index}."
     )
+    if request.recipients > request.answered:
+        silent = counted(request.recipients - request.answered, "recipient still owes", "recipients still owe")
+        session.output.line(f"{silent} an answer; who: sluss obligation list --cause {request.id}")
+    return request
 
 
 def _document(request: pb.PersonRequest) -> dict[str, Any]:

@@ -15,7 +15,20 @@ from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.values import one_value
 from sluss_cli.verb import group, verb
 
-app = group("Policy versions: publish, list, show, accept, acceptances.")
+app = group(
+    "Policy versions: publish, list, show, accept, acceptances.",
+    tour=(
+        "sluss policy publish --example > policy.toml",
+        "Write a text per language into it, such as [texts.sv] and [texts.en], and what has changed.",
+        "sluss policy publish policy.toml --notify",
+        "A language may come later: publish the same version with a further table of [texts].",
+        "sluss policy show 2026-02 --language sv",
+        'sluss policy accept P-04CVZ6HGRM5PX 2026-02 --source paper --evidence "form 12"',
+        "sluss policy acceptances P-04CVZ6HGRM5PX",
+        'To require it of a purpose, write accepted_since = "2026-02" there in the catalogue, and import that.',
+        "sluss catalogue import catalogue.toml",
+    ),
+)
 
 Person = Annotated[str, typer.Argument(help="The person, such as P-04CVZ6HGRM5PX.", metavar="PERSON")]
 LARGEST = 8 << 20
@@ -25,7 +38,11 @@ LARGEST = 8 << 20
 @verb(
     app,
     "publish",
-    examples=("sluss policy publish policy.toml --notify", "sluss policy publish --example > policy.toml"),
+    examples=(
+        "sluss policy publish --example > policy.toml",
+        "sluss policy publish policy.toml",
+        "sluss policy publish policy.toml --notify",
+    ),
 )
 def publish(
     session: Session,
@@ -51,7 +68,7 @@ def publish(
         f" {', '.join(reply.version.languages)}: ledger entry {reply.entry_index}."
     )
     if notify:
-        session.output.line("Everybody on record is told, over the outbox.")
+        session.output.line("Everybody on record is told over the outbox; how far it is: sluss outbox list")
 
 
 @verb(app, "list", examples=("sluss policy list",))

@@ -17,6 +17,7 @@ from broker.sealing import SUITE_NAMES
 from sluss_cli.entry_text import moment
 from sluss_cli.given_file import own_files, read_bytes, read_text
 from sluss_cli.problems import usage
+from sluss_cli.row_file import write_public
 from sluss_cli.session import Session, load_profile
 from sluss_cli.verb import group, verb
 
@@ -53,7 +54,7 @@ def create(
     origin: Annotated[str, typer.Option(help="The ledger's name.", metavar="NAME")] = "",
     ledger_key: Annotated[
         list[str] | None,
-        typer.Option(help="A public key of the ledger, as the company publishes it.", metavar="VKEY"),
+        typer.Option(help="A public key of the ledger, as the company publishes it; repeatable.", metavar="VKEY"),
     ] = None,
     ca: Annotated[Path | None, typer.Option(help="The company's certificate authority, PEM.", metavar="FILE")] = None,
     server_name: Annotated[
@@ -98,7 +99,7 @@ def request(
     pem = profile.certificate_request().decode()
     session.output.result({"request": pem})
     if out:
-        out.write_text(pem, encoding="ascii")
+        write_public(out, pem.encode())
         kind, _, identifier = profile.principal.partition("/")
         issue = f"sluss certificate issue {kind} {identifier} --csr {out} --out certificate.pem"
         session.output.line(f"Wrote {out}. The company signs it: {issue}")

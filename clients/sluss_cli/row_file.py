@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self
 
 import orjson
 
-from sluss_cli.problems import usage
+from sluss_cli.problems import Problem, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+FOLDER_MODE: Final = 0o700
 FORMATS: Final = ("csv", "jsonl", "spreadsheet")
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-][0-9]+([.,][0-9]+)?")
@@ -131,6 +132,32 @@ def write_private(path: Path, data: bytes) -> None:
         _sync(file)
 
 
+def write_public(path: Path, data: bytes) -> None:
+    """Writes a new file for anybody to read; refuses to overwrite."""
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+            _sync(file)
+    except FileExistsError:
+        raise _taken(path) from None
+
+
+def check_new(folder: Path, names: Iterable[str]) -> None:
+    """Refuses names that stand in the folder already, before anything is asked for that would be written there."""
+    for name in names:
+        if os.path.lexists(folder / name):
+            raise _taken(folder / name)
+
+
+def write_new(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Writes new files with mode 0600 into a folder, made closed to others; all of them, or none if one is there."""
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    check_new(folder, files)
+    for name, data in files.items():
+        write_private(folder / name, data)
+    return [folder / name for name in files]
+
+
 class ResumableFile:
     """A row file that grows chunk by chunk. A context manager."""
 
@@ -215,7 +242,11 @@ def create_private(path: Path) -> BinaryIO:
     try:
         return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
     except FileExistsError:
-        raise usage("the file exists already; it is not overwritten", file=str(path)) from None
+        raise _taken(path) from None
+
+
+def _taken(path: Path) -> Problem:
+    return usage("the file exists already; it is not overwritten", file=str(path))
 
 
 def _sync(file: BinaryIO) -> None:

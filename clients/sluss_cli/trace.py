@@ -17,6 +17,7 @@ from sluss_cli.problems import usage
 from sluss_cli.progress import progress
 from sluss_cli.row_file import write_private
 from sluss_cli.session import Session
+from sluss_cli.times import last_moment
 from sluss_cli.verb import verb
 
 TRACE_S = 600.0
@@ -43,7 +44,7 @@ def register(app: typer.Typer) -> None:
         "trace",
         examples=(
             'sluss trace anna@example.org --reason "shown on a forum"',
-            'sluss trace --file leaked.csv --reason "a list on a forum" --before 2026-11-01T00:00:00Z',
+            'sluss trace --file leaked.csv --reason "a list on a forum" --before 2026-11-01',
             'sluss trace --file leaked.csv --reason "a list" --column Mejl=email --out traced.csv',
         ),
     )(trace)
@@ -70,7 +71,7 @@ def trace(
         str, typer.Option(help="Of phone numbers without their country's code, such as SE.", metavar="CODE")
     ] = "",
     before: Annotated[
-        str, typer.Option(help="It had leaked by then: a time in UTC such as 2026-11-01T00:00:00Z.", metavar="TIME")
+        str, typer.Option(help="It had leaked by then: a day, itself included, or a time.", metavar="TIME")
     ] = "",
     noise: Annotated[
         int, typer.Option(help="Rows in a hundred that may not come from the source.", metavar="NUMBER", min=1, max=99)
@@ -86,7 +87,7 @@ def trace(
     """Say who had received values that have leaked, and how likely each is their source."""
     leaked = _leaked(value, file, _columns(column or []), _known(country))
     assumed = {"noise_ppm": noise * _MILLION // 100, "elsewhere_ppm": elsewhere * _MILLION // 100}
-    header = pb.TraceHeader(reason=reason, leaked_before=before, **assumed)
+    header = pb.TraceHeader(reason=reason, leaked_before=last_moment(before, "--before"), **assumed)
     summary, rows = _ask(session, header, leaked)
     session.output.result(_document(summary, rows, leaked))
     _print(session, summary, rows, leaked)
@@ -159,8 +160,9 @@ def _print(session: Session, summary: pb.TraceSummary, rows: Sequence[pb.TracedR
     output = session.output
     output.facts(
         {
-            "rows": f"{summary.rows}, of which {summary.found} speak of somebody on record",
-            "received": f"{summary.received} rows in full, by one recipient or another",
+            "rows": summary.rows,
+            "of somebody on record": summary.found,
+            "received in full": f"{summary.received}, by one recipient or another",
             "canaries": summary.canaries or "",
             "ledger entry": summary.entry_index,
             "left out": ", ".join(leaked.left_out),

@@ -45,9 +45,16 @@ _SHARED = (
 )
 
 
-def group(help_text: str) -> typer.Typer:
-    """A group of verbs that shows its help when called bare."""
-    return typer.Typer(help=help_text, no_args_is_help=True, pretty_exceptions_show_locals=False)
+def group(help_text: str, *, tour: Sequence[str] = ()) -> typer.Typer:
+    """A group of verbs that shows its help when called bare.
+
+    Args:
+        help_text: names the verbs.
+        tour: how the verbs go together, step by step: command lines and sentences; they end the help.
+    """
+    # A word in brackets would be markup.
+    epilog = "\n\n".join(["From beginning to end:", *tour]).replace("[", r"\[") if tour else None
+    return typer.Typer(help=help_text, epilog=epilog, no_args_is_help=True, pretty_exceptions_show_locals=False)
 
 
 def verb(
@@ -64,9 +71,14 @@ def verb(
     def register(function: Callable[..., None]) -> Callable[..., None]:
         framed = _framed(function)
         framed.examples = tuple(examples)  # type: ignore[attr-defined] # read by the test of the examples
-        return app.command(name, epilog="\n\n".join(["Examples:", *examples]))(framed)
+        return app.command(name, help=_reflowed(function), epilog="\n\n".join(["Examples:", *examples]))(framed)
 
     return register
+
+
+def _reflowed(function: Callable[..., None]) -> str:
+    """A function's docstring in paragraphs of one line each, so that a terminal breaks them where it ends."""
+    return "\n\n".join(" ".join(part.split()) for part in (inspect.getdoc(function) or "").split("\n\n"))
 
 
 def _framed(function: Callable[..., None]) -> Callable[..., None]:

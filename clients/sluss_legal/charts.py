@@ -18,6 +18,7 @@ _FONT = 'font-family="Libertinus Serif, serif" font-size="15"'
 _LABEL_CHARACTERS = 34
 _LEGEND_HEIGHT = 22
 _HEADING_HEIGHT = 36
+_GAP = 24
 LABEL_WIDTH = 290
 BAR_WIDTH = 420
 ROW_HEIGHT = 34
@@ -117,18 +118,36 @@ def _bar(label: str, values: Sequence[int], series: Sequence[str], y: int, scale
 
 def svg(drawn: Chart, *, heading: bool = False) -> str:
     """A chart as an SVG file that stands alone, with legend and words, and its title in sight if asked for."""
-    legend = drawn.series if len(drawn.series) > 1 else ()
-    top = _LEGEND_HEIGHT * len(legend) + (_HEADING_HEIGHT if heading else 0)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {drawn.width} {drawn.height + top}" role="img" {_FONT}>',
-        f"<title>{escape(drawn.said())}</title>",
-        f'<text x="0" y="20" font-weight="bold">{escape(drawn.title)}</text>' if heading else "",
-        *(_legend(number, name) for number, name in enumerate(legend)),
-        f'<g transform="translate(0 {top})">',
-        *(_drawn_bar(bar) for bar in drawn.bars),
-        f'<path d="M{LABEL_WIDTH} 0V{drawn.height}" stroke="#55636f"/></g></svg>',
-    ]
-    return "".join(parts)
+    return _file([drawn], heading=heading)
+
+
+def sheet(charts: Sequence[Chart]) -> str:
+    """Charts below each other, each with its title and a scale of its own, as one SVG file that stands alone."""
+    return _file(charts, heading=True)
+
+
+def _file(charts: Sequence[Chart], *, heading: bool) -> str:
+    parts, top = [], 0
+    for number, drawn in enumerate(charts):
+        top += _GAP if number else 0
+        legend = drawn.series if len(drawn.series) > 1 else ()
+        parts.append(f'<g transform="translate(0 {top})">')
+        parts.append(f'<text x="0" y="20" font-weight="bold">{escape(drawn.title)}</text>' if heading else "")
+        parts += [_legend(place, name) for place, name in enumerate(legend)]
+        above = _LEGEND_HEIGHT * len(legend) + (_HEADING_HEIGHT if heading else 0)
+        parts.append(f'<g transform="translate(0 {above})">')
+        parts += [_drawn_bar(bar) for bar in drawn.bars]
+        parts.append(f'<path d="M{LABEL_WIDTH} 0V{drawn.height}" stroke="#55636f"/></g></g>')
+        top += above + drawn.height
+    width = max(drawn.width for drawn in charts)
+    return "".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top}" role="img" {_FONT}>',
+            f"<title>{escape('; '.join(drawn.said() for drawn in charts))}</title>",
+            *parts,
+            "</svg>",
+        ]
+    )
 
 
 def _legend(number: int, name: str) -> str:

@@ -14,6 +14,7 @@ from sluss_cli.sender import Sender, sendable
 
 from broker.demo.population import persons
 from tests.support.broker import BrokerProcess, grant
+from tests.support.nursery import start_anew
 
 PURPOSE = "billing"
 FIELDS = ("birth_date", "email", "name.family", "name.given", "phone")
@@ -30,7 +31,8 @@ class Stage:
         self._stack = stack
         self.count = count
         self.people = list(persons(count))
-        self.broker = stack.enter_context(BrokerProcess(folder / "home", environment={"SLUSS_ONE_CORE": "true"}))
+        environment = {"SLUSS_ONE_CORE": "true"}
+        self.broker = stack.enter_context(BrokerProcess(folder / "home", environment=environment, begin=start_anew))
         self.pid = self.broker.process.pid
         self.import_s = self._import()
         granted = grant(PURPOSE, tuple(f"{field}=full" for field in FIELDS), persons=10**9)

@@ -8,6 +8,7 @@ from playwright.sync_api import sync_playwright
 from tests.console.consoles import CHROMIUM, FLAGS, NO_CHROMIUM, WIDE, Console, Visitor
 from tests.support.legal_team import Team
 from tests.support.memory_legal import serving
+from tests.support.nursery import start_anew_telling
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +23,8 @@ def team(tmp_path_factory):
 
 @pytest.fixture
 def console(team):
-    """Anna's console, with its link not used yet."""
-    with Console("--profile", team.folder("anna")) as running:
+    """Anna's console, with its link not used yet, started as she would."""
+    with Console("--profile", team.folder("anna"), begin=start_anew_telling) as running:
         yield running
 
 

@@ -3,10 +3,10 @@
 import http.client
 import os
 import re
-import subprocess
-import sys
 import urllib.parse
 from pathlib import Path
+
+from tests.support import nursery
 
 CHROMIUM = Path(os.environ.get("SLUSS_CHROMIUM", "/usr/bin/chromium"))
 NO_CHROMIUM = f"no Chromium at {CHROMIUM}: install it, or name one in SLUSS_CHROMIUM"
@@ -30,14 +30,10 @@ class Console:
         address: `scheme://host:port`.
     """
 
-    def __init__(self, *arguments):
-        command = [sys.executable, "-m", "sluss_cli", "console", "--no-browser", *map(str, arguments)]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-        )
+    def __init__(self, *arguments, begin=nursery.start_telling):
+        self.process, self._said = begin(["console", "--no-browser", *arguments])
         said = []
-        for line in self.process.stdout:
+        for line in self._said:
             said.append(line)
             found = re.search(r"https?://\S+?:\d+/\S*", line)
             if found:
@@ -55,7 +51,7 @@ class Console:
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait(20)
-        self.process.stdout.close()
+        self._said.close()
 
 
 class Visitor:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -25,6 +22,7 @@ from broker.ledger.receipt import parse_receipt, verify_receipt
 from broker.ledger.verify import verify_store
 from broker.operator.office import opened
 from tests.support.broker import READY_S, free_port
+from tests.support.nursery import start
 
 PATIENCE_S = 20
 CALL_S = 10
@@ -40,10 +38,8 @@ class Twin:
 
     def __enter__(self):
         self.log = (self.broker.home / "twin.log").open("ab")
-        command = [sys.executable, "-m", "sluss_cli", "serve", "--home", str(self.broker.home)]
-        environment = {**os.environ, **self.broker.environment}
-        command += ["--listen", self.endpoint]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment)
+        words = ["serve", "--home", self.broker.home, "--listen", self.endpoint]
+        self.process = start(words, self.log, self.broker.environment)
         line = self.channel()
         grpc.channel_ready_future(line).result(READY_S)
         return self

@@ -210,7 +210,7 @@ def plain():
 def record(world, internal, persons, **attributes):
     named = {"advertisement": "spring_trial", "country": "SE", **attributes}
     noon = (recording.day_number(FIRST) * 86_400 + 43_200) * 1_000_000
-    events = [recording.Used(person, EVENT, noon, 30, named) for person in persons]
+    events = [recording.Used(person, EVENT, noon, 30, named, uuid.uuid4().hex) for person in persons]
     return world.desk.change(internal.caller(), lambda c: recording.record(c, uuid.uuid4().bytes, events, 25))
 
 
@@ -325,7 +325,7 @@ def test_a_million_events_are_counted_in_slices(world, internal, campaign):
     for start in range(0, events, 20_000):
         with writing(world.engine) as connection:
             made = [
-                ((n % people) * step + 1, 1, day + n // people % 20, n + 1, 10) for n in range(start, start + 20_000)
+                ((n % people) * step + 1, n + 1, 1, day + n // people % 20, 10) for n in range(start, start + 20_000)
             ]
             write(connection, recording._INSERT, made)
     reply = Questions(world.engine, world.ledger, world.desk, KEPT).answer(

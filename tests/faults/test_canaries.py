@@ -25,6 +25,7 @@ from broker.operator.office import opened
 from broker.rpc.guard import allowed_kinds
 from tests.faults.siege import CALL_S, ledger_of, request
 from tests.support.broker import BrokerProcess, grant
+from tests.support.nursery import start_anew
 from tests.support.services import modules
 
 CANARIES = {
@@ -149,8 +150,13 @@ def _trace(broker):
 def aviary(tmp_path_factory):
     """A broker through which the canaries have flown: (broker, what its errors and metadata said)."""
     folder = tmp_path_factory.mktemp("aviary")
-    noisy = {"PYTHONASYNCIODEBUG": "1", "GRPC_VERBOSITY": "info", "SLUSS_REFUSAL_ENTRIES": "10000"}
-    with BrokerProcess(folder / "home", environment=noisy) as broker:
+    noisy = {
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONASYNCIODEBUG": "1",
+        "GRPC_VERBOSITY": "info",
+        "SLUSS_REFUSAL_ENTRIES": "10000",
+    }
+    with BrokerProcess(folder / "home", environment=noisy, begin=start_anew) as broker:
         fields = [f"{name}=full" for name in CANARIES]
         contract, client = broker.live_contract(grant("billing.payment", fields))
         person = broker.register(**{name.replace(".", "__"): value for name, value in CANARIES.items()})

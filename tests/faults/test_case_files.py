@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -34,6 +32,7 @@ from broker.ledger import entry
 from broker.operator.office import opened
 from broker.store.engine import reading
 from tests.faults.test_erasure import House, bytes_of, database_files, seen
+from tests.support import nursery
 from tests.support.broker import BrokerProcess
 from tests.support.world import World
 from tests.unit.persons.world import CANARIES
@@ -47,7 +46,7 @@ def test_no_byte_of_what_a_person_said_in_a_complaint_is_left_after_the_erasure(
     house = House(tmp_path / "home")
     person = house.registered(CANARIES)
     about, note, told = WORDS
-    new = NewComplaint(person, "", "letter", "disclosure", about, ("0",))
+    new = NewComplaint(person, "", "post", "disclosure", about, ("0",))
     file = house.change(lambda change: handling.open_complaint(change, new, uuid.uuid4().bytes))
     house.change(lambda change: handling.change_complaint(change, file.id, Changes(note, (), "", 0), "1"))
     house.change(lambda change: handling.set_outcome(change, file.id, "upheld", told, "2"))
@@ -238,9 +237,9 @@ def test_the_command_ends_open_streams_and_nothing_leaves_behind_its_entry(tmp_p
             worker.start()
         time.sleep(1)
         assert not codes
-        command = [sys.executable, "-m", "sluss_cli", "certificate", "revoke", "--home", str(broker.home)]
         for name in ("subcontractor/acme", "internal/import"):
-            subprocess.run([*command, "--principal", name, "--reason", "stolen"], check=True, capture_output=True)
+            words = ["certificate", "revoke", "--home", broker.home, "--principal", name, "--reason", "stolen"]
+            assert nursery.run(words).returncode == 0
         for worker in workers:
             worker.join(PATIENCE_S)
             assert not worker.is_alive()

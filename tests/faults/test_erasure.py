@@ -45,6 +45,7 @@ from broker.settings import load
 from broker.store.engine import open_engine, reading
 from broker.store.queries import WHOLE, read_persons
 from broker.vault import Vault
+from tests.support import nursery
 from tests.support.persons import spellings
 from tests.support.postgres import empty_database
 from tests.unit.persons.world import CANARIES
@@ -434,13 +435,7 @@ def test_a_broker_does_not_start_on_a_database_that_brings_somebody_back(broker)
     for file in database_files(house.home):
         file.unlink()
     shutil.copy(before / "sluss.db", house.home / "sluss.db")
-    refused = subprocess.run(
-        [sys.executable, "-m", "sluss_cli", "serve", "--home", broker.home],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    refused = nursery.run(["serve", "--home", broker.home])
     assert refused.returncode != 0
     assert "1 persons who were erased are on record again" in refused.stderr
     with opened(house.home) as office:
@@ -456,8 +451,7 @@ def test_a_broker_does_not_start_on_a_database_that_brings_somebody_back(broker)
 
 def test_the_verbs_back_up_beside_a_running_broker_and_restore_only_without_one(broker):
     def sluss(*words):
-        command = [sys.executable, "-m", "sluss_cli", *map(str, words), "--home", broker.home]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return nursery.run([*words, "--home", broker.home])
 
     folder = broker.home.parent / "taken"
     assert "entries" in sluss("backup", folder).stdout

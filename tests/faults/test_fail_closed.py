@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import uuid
 
 import grpc
@@ -16,6 +14,7 @@ from broker.ids import parse_person
 from broker.ledger.signer import LedgerKeys
 from broker.settings import Home
 from tests.faults.siege import CALL_S, Siege, bulk_request, info, ledger_of, raw_unary, request
+from tests.support import nursery
 from tests.support.broker import ORIGIN, BrokerProcess, grant
 
 START_S = 20
@@ -159,8 +158,7 @@ def founded(tmp_path_factory):
 
 def does_not_start(home):
     """`sluss serve` gives up, with one line and without a traceback."""
-    command = [sys.executable, "-m", "sluss_cli", "serve", "--home", str(home), "--listen", "127.0.0.1:0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=START_S, check=False)
+    done = nursery.run(["serve", "--home", home, "--listen", "127.0.0.1:0"], START_S)
     assert done.returncode not in (0, None)
     assert "Traceback" not in done.stderr
     assert "listening" not in done.stdout

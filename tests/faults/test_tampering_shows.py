@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 import uuid
 from types import SimpleNamespace
 
@@ -14,6 +12,7 @@ import pytest
 from sluss_client import IntegrityError, Subcontractor
 
 from tests.faults.siege import CALL_S, request
+from tests.support import nursery
 from tests.support.broker import BrokerProcess, grant
 
 AT = 11
@@ -50,8 +49,7 @@ def home(history, tmp_path):
 
 def verify(home, *options):
     """Exit code and findings of `sluss ledger verify`."""
-    command = [sys.executable, "-m", "sluss_cli", "ledger", "verify", "--home", str(home), "--json", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = nursery.run(["ledger", "verify", "--home", home, "--json", *options])
     return done.returncode, done.stdout
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 
 import pytest
 import typer
-from sluss_cli.main import build
-from typer.testing import CliRunner
 
-APP = build()
+from tests.support import sluss_command
+
+APP = sluss_command.whole()
 
 
 def commands(command, path=()):
@@ -22,6 +23,7 @@ def commands(command, path=()):
         yield from commands(child, (*path, name))
 
 
+MARKUP = re.compile(r"(?<!\\)\[[a-z]")
 ALL = [
     pytest.param(path, command, id=" ".join(path)) for path, command in commands(typer.main.get_command(APP)) if path
 ]
@@ -37,6 +39,7 @@ def test_every_value_is_called_by_a_word_of_the_field_and_every_parameter_is_exp
         if parameter.name == "help":
             continue
         assert parameter.help, parameter.name
+        assert not MARKUP.search(parameter.help), "a word in brackets does not show"
         if takes_a_value(parameter):
             assert re.fullmatch(r"[A-Z][A-Z:/=]*(\.toml)?|in\|out", parameter.metavar or ""), parameter.name
 
@@ -45,11 +48,42 @@ def test_every_value_is_called_by_a_word_of_the_field_and_every_parameter_is_exp
 def test_every_help_starts_with_a_sentence_and_a_group_names_all_of_its_verbs(path, command):
     first = (command.help or "").strip().split("\n\n")[0]
     assert first.endswith((".", "..."))
-    shown = CliRunner().invoke(APP, [*path, "--help"])
+    assert not MARKUP.search(f"{command.help} {command.epilog}"), "a word in brackets does not show"
+    shown = sluss_command.invoke(APP, [*path, "--help"])
     assert shown.exit_code == 0
     assert "Traceback" not in shown.output
     for name in getattr(command, "commands", {}):
         assert re.search(rf"\b{name}\b", first), (path, name)
+
+
+def typed(words):
+    """The words of a command line, without what a shell does with its output."""
+    line = shlex.split(re.sub(r"\$\(.*?\)", "made", words), comments=True)
+    return line[1 : next((place for place, word in enumerate(line) if word in {">", ">>", "|"}), len(line))]
+
+
+EXAMPLES = [
+    pytest.param(line, id=line)
+    for _, command in commands(typer.main.get_command(APP))
+    for line in (command.epilog or "").split("\n\n")
+    if line.startswith("sluss ")
+]
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_every_example_is_a_command_line_that_is_understood(line):
+    command, words = typer.main.get_command(APP), typed(line)
+    while hasattr(command, "commands"):
+        assert words, line
+        assert words[0] in command.commands, line
+        command = command.commands[words.pop(0)]
+    command.make_context(line, words)
+
+
+def test_the_examples_are_many_and_every_verb_has_one():
+    verbs = [command for _, command in commands(typer.main.get_command(APP)) if not hasattr(command, "commands")]
+    assert all("Examples:" in (command.epilog or "") for command in verbs)
+    assert len(EXAMPLES) > len(verbs)
 
 
 BASH = """

@@ -86,6 +86,8 @@ FORMATS = {
 # What the command takes besides: exit codes, names of principals, readers of customer files; as pure as the formats.
 READERS = {
     "broker.catalogue",
+    "broker.channels",
+    "broker.codes",
     "broker.exits",
     "broker.identity",
     "broker.intake.convert",
@@ -95,6 +97,7 @@ READERS = {
     "broker.intake.lines",
     "broker.intake.mapping",
     "broker.intake.reading",
+    "broker.values",
 }
 # What the legal team's programs take besides: the field catalogue, with the forms that a field can have.
 FIELDS = {"broker.catalogue", "broker.transforms"}

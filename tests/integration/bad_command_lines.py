@@ -109,7 +109,6 @@ LINES = {
     "obligation acknowledge": ("acme", {"obligation": OWED}),
     "obligation attest": ("acme", {"obligation": OWED, "outcome": "deleted"}),
     "obligation delay": ("acme", {"obligation": OWED, "until": "2027-01-01", "reason": "why"}),
-    "obligation overdue": ("operator", {}),
     "obligation report": ("operator", {}),
     "obligation remind": ("operator", {"obligation": OWED}),
     "obligation answer-delay": ("legal", {"obligation": OWED, "until": "2027-01-01", "reason": "why"}),
@@ -136,10 +135,13 @@ LINES = {
     "aggregate record": ("internal", {"file": "{place}/rows.csv"}),
     "compromise report": (
         "legal",
-        {"principal": "subcontractor/acme", "since": "2026-11-20T00:00:00Z", "how": "why"},
+        {"principal": "subcontractor/acme", "first": "2026-11-20", "how": "why"},
     ),
     "compromise list": ("legal", {}),
-    **{f"compromise {name}": ("legal", {"report": "B-2026-0001"}) for name in ("show", "disclosures", "facts")},
+    **{
+        f"compromise {name}": ("legal", {"report": "B-2026-0001"})
+        for name in ("show", "disclosures", "persons", "facts")
+    },
     **{f"compromise {name}": ("legal", {"report": "B-2026-0001", "reason": "why"}) for name in ("reinstate", "close")},
     "complaint open": (
         "legal",
@@ -150,11 +152,11 @@ LINES = {
     "complaint note": ("legal", {"complaint": COMPLAINT, "words": "why"}),
     "complaint link": ("legal", {"complaint": COMPLAINT, "links": "0"}),
     "complaint assign": ("legal", {"complaint": COMPLAINT, "handler": "privacy/team"}),
-    "complaint extend": ("legal", {"complaint": COMPLAINT, "due": "2027-01-01", "note": "why"}),
+    "complaint extend": ("legal", {"complaint": COMPLAINT, "deadline": "2027-01-01", "reason": "why"}),
     "complaint outcome": ("legal", {"complaint": COMPLAINT, "outcome": "upheld", "told": "why"}),
     "complaint remedy": ("legal", {"complaint": COMPLAINT, "kind": "apologise", "note": "why"}),
     "complaint close": ("legal", {"complaint": COMPLAINT}),
-    "complaint stats": ("legal", {"year": "2026"}),
+    "complaint statistics": ("legal", {"first": "2026-01-01", "last": "2026-12-31"}),
     "key register": ("acme", {}),
     "key rotate": ("acme", {}),
     "key list": ("acme", {}),
@@ -330,7 +332,9 @@ def verbs(command, path=()):
 def kinds(parameter):
     """What a parameter can be given wrongly, by kind."""
     if parameter.name in WRITTEN:
-        return {"no such folder": "/nowhere/at/all/x", "a folder": "{place}", "not UTF-8": "a\udcffb"}
+        # Faulty rows are told by the last import; anything else that is there is somebody's.
+        taken = {"is there already": "{place}/list.txt"} if parameter.name != "faulty" else {}
+        return {"no such folder": "/nowhere/at/all/x", "a folder": "{place}", "not UTF-8": "a\udcffb", **taken}
     if parameter.name in READ:
         return FILES
     if parameter.name in FOLDERS:

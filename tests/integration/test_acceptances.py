@@ -10,6 +10,8 @@ from sqlalchemy import select, update
 
 from broker.clock import SECOND
 from broker.companions import ROOMS
+from broker.compromise import reports
+from broker.compromise.reports import NewReport
 from broker.erasure.erasing import erase
 from broker.errors import Reason
 from broker.ledger.verify import verify_store
@@ -17,6 +19,7 @@ from broker.outbox import consumers
 from broker.outbox.queue import ITEM
 from broker.outbox.queue import forget as forget_messages
 from broker.policies import acceptances, notices
+from broker.policies.model import CONTINUED_USE
 from broker.rights import Rights
 from broker.store.engine import writing
 from broker.store.queries import PERSON
@@ -109,6 +112,30 @@ def test_an_acceptance_is_recorded_once_and_shown_with_its_evidence(scene):
     assert "Zwolfcanary" not in str(said)
     with scene.world.engine.connect() as connection:
         assert b"Zwolfcanary" not in connection.execute(select(acceptances.ACCEPTANCE.c.evidence)).scalar_one()
+
+
+def test_while_a_person_s_password_is_stolen_no_acceptance_comes_through_an_internal_service(scene):
+    (person, handle), (other, _) = scene.person(), scene.person()
+    scene.publish("2026-02")
+    scene.require("billing", "2026-02")
+    request_id = uuid.uuid4().bytes
+    before = scene.accept(person, "2026-01", request_id=request_id)
+    stolen = NewReport("person", b"", "", person, START, None, None, "by phone")
+    report = scene.world.desk.change(
+        scene.privacy.caller(), lambda change: reports.report(change, stolen, uuid.uuid4().bytes)[0]
+    )
+    scene.tell(person, "2026-02")
+    for source in ("web", CONTINUED_USE):
+        assert reason(scene.accept, person, "2026-02", source) is Reason.CREDENTIAL_LOCKED
+    assert not scene.available(handle)
+    # What was accepted before is answered again, another's is taken, and so is what the privacy team hands in.
+    assert scene.accept(person, "2026-01", request_id=request_id) == before
+    scene.accept(other, "2026-02")
+    scene.accept(person, "2026-02", by=scene.privacy)
+    assert scene.available(handle)
+    scene.publish("2026-03")
+    scene.world.desk.change(scene.privacy.caller(), lambda change: reports.reinstate(change, report.id, "1", "new"))
+    assert scene.accept(person, "2026-03").newest == "2026-03"
 
 
 def test_nothing_is_accepted_that_is_not_there(lite):

@@ -25,7 +25,6 @@ from sluss.v1 import person_request_pb2 as pb
 from sluss_legal.documents import access
 from sqlalchemy import func, select
 from sqlmodel import SQLModel
-from typer.testing import CliRunner
 
 from broker.ids import parse_person
 from broker.ledger.rows import read_entries
@@ -33,6 +32,7 @@ from broker.operator.office import opened
 from broker.person_requests.access import DECIDED
 from broker.store import tables
 from broker.store.engine import reading
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import Team, in_days
 from tests.support.requests import RequestDesk
@@ -117,9 +117,10 @@ def full(broker):
     events = [
         aggregate_pb2.UsageEvent(
             person_id=person, event="advertisement.visited", at=day.strftime("%Y-%m-%dT12:00:00.000000Z"), seconds=32,
-            attributes={"advertisement": "spring_trial", "country": "SE"},
+            attributes={"advertisement": "spring_trial", "country": "SE"}, id=name,
         )
-    ] * 2  # fmt: skip
+        for name in ("one", "two")
+    ]  # fmt: skip
     usage = aggregate_pb2_grpc.AggregateServiceStub(broker.channel("internal/import"))
     assert usage.RecordUsage(aggregate_pb2.RecordUsageRequest(request_id=new(), events=events), timeout=10).recorded
     about = complaint_pb2.OpenComplaintRequest(
@@ -218,11 +219,11 @@ def test_another_document_is_no_export():
 
 
 def test_the_command_writes_closed_files_and_the_hand_over_ends_it(broker, request_, tmp_path):
-    from sluss_cli.main import build  # noqa: PLC0415 - slow to load
-
-    def run(*line):
-        done = CliRunner().invoke(build(), ["--profile", str(broker.profile("privacy/team")), "--json", *line])
-        assert done.exit_code == 0, done.output
+    def run(*line, code=0):
+        done = sluss_command.invoke(
+            sluss_command.clients(), ["--profile", str(broker.profile("privacy/team")), "--json", *line]
+        )
+        assert done.exit_code == code, done.output
         return json.loads(done.stdout)
 
     out = tmp_path / "out"
@@ -230,11 +231,28 @@ def test_the_command_writes_closed_files_and_the_hand_over_ends_it(broker, reque
     assert sorted(path.suffix for path in out.iterdir()) == [".html", ".json", ".pdf", ".receipt"]
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
     assert out.stat().st_mode & 0o777 == 0o700
+    # Another export is another document: neither is written over, and the ledger knows of none that nobody has.
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    timeline = run("request", "show", request_.id)["timeline"]
+    refused = run("request", "export", request_.id, "--out", str(out), "--language", "en", code=2)["error"]
+    assert refused["metadata"] == {"file": str(out / f"{request_.id}.json")}
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert run("request", "show", request_.id)["timeline"] == timeline
+    run("request", "export", request_.id, "--out", str(tmp_path / "second"), "--language", "en")
     done = run("request", "hand-over", request_.id, "--sha256", made["sha256"], "--how", "by post")
     assert done["request"]["state"] == "done"
     assert run("request", "show", request_.id)["timeline"][-1]["event"] == "handed_over"
     assert request_.id in {each["id"] for each in run("request", "list")["requests"]}
     assert run("request", "statistics", "--from", "2020-01-01", "--until", "2099-12-31")["counts"][0]["done"] == 1
+
+
+def test_the_command_tells_whom_a_masked_export_needs(broker, request_, tmp_path):
+    request = RequestDesk(broker).proven("access", request_.person_id)
+    line = ["--profile", str(broker.profile("internal/import")), "request", "export", request.id]
+    done = sluss_command.invoke(sluss_command.clients(), [*line, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "Financial values are masked" in done.output
+    assert "hand-over" not in done.output
 
 
 def without_times(data):

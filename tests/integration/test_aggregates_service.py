@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import uuid
 from datetime import UTC, date, datetime, timedelta
@@ -10,13 +11,13 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sluss.v1 import aggregate_pb2 as pb
 from sluss.v1 import aggregate_pb2_grpc, contract_pb2, person_pb2
-from sluss_cli import main
-from typer.testing import CliRunner
 
 from broker.ledger.receipt import verify_receipt
 from tests.faults.siege import verifier_of
 from tests.integration.bad_input import refused
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
+from tests.support.nursery import start_anew
 
 PEOPLE = 300
 EVENT = "advertisement.visited"
@@ -156,7 +157,8 @@ def test_the_same_question_gets_the_same_bytes_and_costs_once_in_whatever_order(
     assert (second.answer, second.entry, second.spent_micro) == (first.answer, first.entry, 0)
     assert second.budget.spent_micro == 750_000
     # Events that come late change no answer that was given.
-    assert record(broker, [used(person, advertisement="webinar_week") for person in broker.people]).recorded == PEOPLE
+    late = [used(person, advertisement="webinar_week", seconds=31) for person in broker.people]
+    assert record(broker, late).recorded == PEOPLE
     assert stub(broker).QueryAggregate(again, timeout=30).answer == first.answer
 
 
@@ -354,6 +356,41 @@ def test_each_event_is_stored_or_has_a_fault_and_a_retry_stores_nothing_twice(br
         assert refused(stub(broker, "internal/import").RecordUsage, request).reason == "INVALID_REQUEST"
 
 
+def identified(event, name):
+    named = pb.UsageEvent()
+    named.CopyFrom(event)
+    named.id = name
+    return named
+
+
+def test_the_same_event_counts_once_in_whatever_request_it_comes_again(broker):
+    person, other = registered(broker, 2)
+    first, later = used(person, seconds=10), used(person, seconds=20)
+
+    def told(*events, by="internal/import"):
+        request = pb.RecordUsageRequest(request_id=str(uuid.uuid4()), events=events)
+        done = stub(broker, by).RecordUsage(request, timeout=30)
+        faults = [(fault.index, fault.reason, fault.field) for fault in done.faults]
+        return done.recorded, done.repeated, faults
+
+    assert told(first, first, later) == (2, 1, [])
+    assert told(later, first, used(other, seconds=10)) == (1, 2, [])
+    # Who it says it happened to, when, for how long and with what: one that differs is another event.
+    assert told(used(person, seconds=10, country="NO"), used(person, seconds=10, day=LAST)) == (2, 0, [])
+    # By its sender's id for it, whatever looks alike; another sender's, and another person's, is another.
+    one, two = identified(first, "web1-1"), identified(first, "web1-2")
+    assert told(one, two, one) == (2, 1, [])
+    assert told(two, one) == (0, 2, [])
+    assert told(one, by="internal/registration") == (1, 0, [])
+    assert told(identified(used(other, seconds=10), "web1-1")) == (1, 0, [])
+    # An id that stands for something else is a fault, in the store and within a request.
+    changed = [identified(later, "web1-1"), identified(used(person, day=LAST), "web1-1")]
+    assert told(*changed) == (0, 0, [(0, "INVALID_VALUE", "id"), (1, "INVALID_VALUE", "id")])
+    assert told(identified(first, "new"), identified(later, "new")) == (1, 0, [(1, "INVALID_VALUE", "id")])
+    bad = [identified(first, name) for name in ("x" * 65, "a b", "å", "a\n")]
+    assert told(*bad) == (0, 0, [(index, "INVALID_VALUE", "id") for index in range(len(bad))])
+
+
 # --- the SDK and the command ----------------------------------------------------------------------------
 
 
@@ -370,10 +407,10 @@ def test_the_sdk_proves_an_answer(broker):
 
 @pytest.fixture(scope="module")
 def run(broker):
-    app = main.build(plugins="")
-
     def sluss(*words, by=ACME):
-        result = CliRunner().invoke(app, ["aggregate", *map(str, words), "--profile", str(broker.profile(by))])
+        result = sluss_command.invoke(
+            sluss_command.clients(), ["aggregate", *words, "--profile", str(broker.profile(by))]
+        )
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         return result
 
@@ -400,19 +437,36 @@ def test_the_command_asks_and_draws(broker, run, tmp_path):
     shown = run(*words)
     assert shown.exit_code == 0, shown.output
     assert "spring_trial" in shown.stdout
-    assert "not published: with the noise, fewer than 20 persons" in shown.stdout
+    assert "cells, behind which, with the noise, fewer than 20 persons may be" in shown.stdout
     assert "epsilon 0.75 of 4 spent" in shown.stdout
     assert "it moves 19 of 20 numbers by at most: events 180, persons 36, seconds " in shown.stdout
     found = json.loads(run(*words, "--json").stdout)
     assert (found["spent_micro"], found["proven"]) == (0, True)
     assert f"published from {found['threshold']} persons on" in shown.stdout
     rows = run(*words, "--csv").stdout.splitlines()
-    assert rows[0] == "advertisement,published,events,persons,seconds,mean_milliseconds"
+    assert rows[0] == (
+        "advertisement,published,events,persons,seconds,mean_milliseconds,"
+        "events_within_95_percent,persons_within_95_percent,seconds_within_95_percent"
+    )
     assert [row for row in rows if row.startswith("spring_trial,yes,")]
-    assert "webinar_week,no,,,," in rows or [row for row in rows if row.startswith("webinar_week,yes")]
+    assert [row for row in rows if row.startswith(("webinar_week,no,,,,", "webinar_week,yes"))]
     for name, first in (("chart.svg", b"<svg"), ("chart.png", b"\x89PNG")):
         assert f"Wrote {tmp_path / name}." in run(*words, "--chart", tmp_path / name).stdout
         assert (tmp_path / name).read_bytes().startswith(first)
+        assert "not overwritten" in run(*words, "--chart", tmp_path / name).stderr
+    drawn = (tmp_path / "chart.svg").read_text()
+    (cell,) = [each for each in found["cells"] if each["key"]["advertisement"] == "spring_trial"]
+    most = {name: max(each.get(name, 0) for each in found["cells"]) for name in ("seconds", "mean_milliseconds")}
+    seconds = ("minutes", 60) if most["seconds"] >= 600 else ("seconds", 1)
+    mean = ("mean seconds", 1000) if most["mean_milliseconds"] >= 10_000 else ("mean milliseconds", 1)
+    measures = (("persons", 1, "persons"), ("events", 1, "events"), (*seconds, "seconds"), (*mean, "mean_milliseconds"))
+    for shown, divisor, name in measures:
+        noise = "" if name == "mean_milliseconds" else r" ± [\d,]+"
+        assert re.search(
+            f'font-weight="bold">{EVENT}: {shown}{noise}, {FIRST.isoformat()} to {LAST.isoformat()}<', drawn
+        )
+        if cell[name]:
+            assert f"<title>spring_trial, {shown}: {round(cell[name] / divisor)}</title>" in drawn
     assert "cells" in run("describe", contract).stdout
     told = run("budget", contract).stdout
     assert "left until" in told
@@ -429,17 +483,34 @@ def test_the_command_asks_and_draws(broker, run, tmp_path):
     assert run(*words, "--chart", tmp_path / "chart.gif").exit_code == 2
 
 
-def test_the_command_records_a_file_once(broker, run, tmp_path):
+def test_the_command_records_an_event_once_in_whatever_file_it_stands(broker, run, tmp_path):
     file = tmp_path / "usage.csv"
-    line = f"{broker.people[5]},{EVENT},{at(FIRST)},30,spring_trial,SE"
-    file.write_text(f"person,event,at,seconds,advertisement,country\n{line}\n{line.replace('SE', 'XX')}\n")
-    for _ in range(2):
+    (person,) = registered(broker, 1)
+    line = f"{person},{EVENT},{at(FIRST)},30,spring_trial,SE"
+    header = "person,event,at,seconds,advertisement,country"
+    file.write_text(f"{header}\n{line}\n{line.replace('SE', 'XX')}\n{line.replace(',30,', ',half,')}\n{line},1\n")
+    for recorded in (1, 1):
         done = run("record", file, "--json", by="internal/import")
         assert done.exit_code == 1
         told = json.loads(done.stdout)
-        assert (told["recorded"], [fault["line"] for fault in told["faults"]]) == (1, [3])
-    file.write_text("person,event\n")
-    assert run("record", file, by="internal/import").exit_code == 2
+        assert (told["recorded"], told["repeated"]) == (recorded, 0)  # the same requests: the same answers
+        assert [(fault["line"], fault["detail"].split(":")[0]) for fault in told["faults"]] == [
+            (3, "attributes.country"),
+            (4, "seconds"),
+            (5, "columns"),
+        ]
+    # Another file, as a spreadsheet writes it, with the same row and a further one.
+    rows = (header, line, line.replace(",30,", ",31,"), line.replace(",30,", ",,"))
+    file.write_bytes("\r\n".join(rows).replace(",", ";").encode("utf-8-sig"))
+    told = json.loads(run("record", file, "--json", by="internal/import").stdout)
+    assert (told["recorded"], told["repeated"], told["faults"]) == (2, 1, [])
+    file.write_text(f"id,{header}\n1,{line}\n2,{line}\n1,{line}\n")
+    shown = run("record", file, by="internal/import")
+    assert shown.exit_code == 0, shown.output
+    assert "2 recorded, 1 on record already, 0 of nobody known and not kept, 0 faulty." in shown.stdout
+    for wrong in ("person,event\n", header + "\n", "", "person,person,event,at,seconds\n"):
+        file.write_text(wrong)
+        assert run("record", file, by="internal/import").exit_code == 2
 
 
 # --- a broker without the extra -------------------------------------------------------------------------
@@ -450,7 +521,7 @@ def test_a_broker_without_opendp_names_the_reason_and_does_the_rest(tmp_path):
     hiding.mkdir()
     (hiding / "sitecustomize.py").write_text('import sys\nsys.modules["opendp"] = None\n')
     paths = ":".join([str(hiding), *filter(None, sys.path)])
-    with BrokerProcess(tmp_path / "home", environment={"PYTHONPATH": paths}) as bare:
+    with BrokerProcess(tmp_path / "home", environment={"PYTHONPATH": paths}, begin=start_anew) as bare:
         contract = sign(bare, counted())
         told = refused(stub(bare).QueryAggregate, question(contract))
         assert (told.code, told.reason) == ("UNIMPLEMENTED", "AGGREGATES_NOT_INSTALLED")

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import html
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import grpc
 import pytest
 from babel.messages.extract import extract_from_file
 from sluss.v1 import compromise_pb2 as pb
 from sluss.v1 import compromise_pb2_grpc, legal_pb2
-from sluss_cli.main import build
 from sluss_client.errors import PermissionDenied
 from sluss_legal.documents import breach
 from sluss_legal.tongue import tongue_of
-from typer.testing import CliRunner
 
 from broker.ledger import entry
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import BO, Team, in_days
+from tests.support.requests import RequestDesk
 
 SINCE = "2026-01-01T00:00:00.000000Z"
 HOW = "a laptop <b>was</b> #stolen"
@@ -51,7 +53,7 @@ def report(broker):
 
 def sluss(broker, *words, code=0):
     home = str(broker.profile("privacy/team"))
-    done = CliRunner().invoke(build(), ["--profile", home, "--json", *words])
+    done = sluss_command.invoke(sluss_command.clients(), ["--profile", home, "--json", *words])
     assert done.exit_code == code, done.output
     return json.loads(done.stdout)
 
@@ -79,6 +81,9 @@ def test_the_sheet_is_written_closed_to_others(broker, report, tmp_path, languag
     assert [(each["to"], each["records"], len(each["entries"])) for each in facts["left"]] == [
         ("subcontractor/acme", 3, 2)
     ]
+    # What somebody has written into a sheet is not lost by the next one.
+    sluss(broker, "compromise", "facts", report.report_id, "--out", str(out), "--language", language, code=2)
+    assert facts == json.loads((out / f"{report.report_id}.json").read_text())
     page = (out / f"{report.report_id}.{language}.html").read_text()
     say = tongue_of(language).say
     assert "dpo@example.com" in page
@@ -92,9 +97,9 @@ def test_the_sheet_is_written_closed_to_others(broker, report, tmp_path, languag
 def test_the_window_may_be_told_as_a_day_or_as_a_time_with_its_offset(broker):
     person = broker.register(email="m4@example.com")
     words = ("compromise", "report", "--person", person, "--how", "by phone", "--until", "2026-01-02T01:00:00+01:00")
-    said = sluss(broker, *words, "--since", "2026-01-01")["report"]
+    said = sluss(broker, *words, "--from", "2026-01-01")["report"]
     assert (said["suspect_from"], said["suspect_until"]) == (SINCE, "2026-01-02T00:00:00.000000Z")
-    sluss(broker, *words, "--since", "yesterday", code=2)
+    sluss(broker, *words, "--from", "yesterday", code=2)
 
 
 def test_what_was_refused_in_the_window_is_listed_and_counts_no_data(broker):
@@ -134,6 +139,35 @@ def test_a_stolen_password_is_one_person_and_none_after_the_erasure_of_it(broker
     assert (facts["persons"], facts["disclosures"], facts["cut_off"]) == ("1", "0", [])
 
 
+@pytest.mark.parametrize("language", ["sv", "en"])
+def test_an_access_export_in_the_window_is_on_the_sheet_with_what_it_leaves_open(broker, tmp_path, language):
+    person = broker.register(email="utdrag@example.com", payment__iban="SE4550000000058398257466")
+    request = RequestDesk(broker).proven("access", person).id
+    for name in ("privacy/team", "internal/import", "internal/import"):
+        RequestDesk(broker, name).export(request)
+    report = reported(broker, person_id=person).report_id
+    sluss(broker, "compromise", "facts", report, "--out", str(tmp_path), "--language", language)
+    facts = json.loads((tmp_path / f"{report}.json").read_text())
+    assert [facts[name] for name in ("persons", "records", "disclosures", "exports")] == ["1", "3", "3", "3"]
+    assert facts["reads_unrecorded"]
+    assert facts["recipients"] == ["internal/import", "privacy/team"]
+    assert [each["category"] for each in facts["by_category"]] == ["contact", "financial", "identity"]
+    assert [(each["to"], each["under"], each["purpose"], each["records"]) for each in facts["left"]] == [
+        ("privacy/team", request, "access_export", 1), ("internal/import", request, "access_export", 2),
+    ]  # fmt: skip
+    page = html.unescape((tmp_path / f"{report}.{language}.html").read_text())
+    reading = (
+        "Reading is not recorded: what the company's own services and teams looked up or showed in that time is not"
+        " counted here, and more may have been seen."
+    )
+    for text in ("Access export", "Of them access exports", reading):
+        assert tongue_of(language).say(text) in page
+    words = ["--profile", str(broker.profile("privacy/team")), "compromise", "facts", report]
+    shown = sluss_command.invoke(sluss_command.clients(), words).stdout
+    assert "of them access exports" in shown
+    assert "is not recorded: more may have been seen" in shown
+
+
 def test_the_window_of_a_legal_credential_has_its_releases_and_never_a_hidden_one(broker):
     team = Team(broker)
     people = [broker.register(email=f"l{n}@example.com") for n in range(3)]
@@ -152,3 +186,40 @@ def test_the_window_of_a_legal_credential_has_its_releases_and_never_a_hidden_on
     facts = sluss(broker, "compromise", "facts", report.report_id)
     assert (facts["persons"], facts["records"], facts["disclosures"]) == ("1", "1", "1")
     assert facts["recipients"] == [open_]
+
+
+def concerned(broker, report, size=0, kind="privacy/team"):
+    """Whom to tell, page by page."""
+    asking, found, token = compromise_pb2_grpc.CompromiseServiceStub(broker.channel(kind)), [], ""
+    while True:
+        request = pb.ListConcernedPersonsRequest(report_id=report, page_size=size, page_token=token)
+        page = asking.ListConcernedPersons(request, timeout=10)
+        found.append(list(page.person_ids))
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+def test_whom_to_tell_of_a_breach_are_those_whose_data_left_and_nobody_else(broker):
+    contract, client = broker.live_contract(subcontractor="subcontractor/told")
+    people = [broker.register(email=f"t{n}@example.com") for n in range(5)]
+    broker.register(email="untold@example.com")
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, *people))
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, people[0]))
+    found = reported(broker, principal="subcontractor/told").report_id
+    pages = concerned(broker, found, size=2)
+    told = [person for page in pages for person in page]
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert sorted(told) == sorted(people)
+    assert sluss(broker, "compromise", "persons", found) == {"persons": told}
+    line = ["--profile", str(broker.profile("privacy/team")), "compromise", "persons", found, "--csv"]
+    shown = sluss_command.invoke(sluss_command.clients(), line)
+    assert shown.stdout.splitlines() == ["person", *told]
+    with pytest.raises(grpc.RpcError) as refused:
+        concerned(broker, found, kind="operator/admin")
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_of_a_stolen_password_the_person_is_told(broker):
+    person = broker.register(email="losen@example.com")
+    assert concerned(broker, reported(broker, person_id=person).report_id) == [[person]]

@@ -13,6 +13,7 @@ from sqlalchemy import select, text, update
 from broker.bulk import total
 from broker.companions import ROOMS
 from broker.contracts import ChoiceRule, Decision, Grant, PersonFacts, Population, admits
+from broker.data.locales import LOCALES
 from broker.errors import Reason, SlussError
 from broker.ledger.verify import verify_store
 from broker.legal import finding
@@ -88,13 +89,36 @@ def test_a_retry_of_a_bulk_chunk_gives_the_canary_again(lite):
 
 
 def test_a_predicate_admits_canaries_that_fulfil_it(lite):
-    norway = lite.world.grant(fields=FIELDS, population=lite.country("NO"))
-    contract = lite.contract("post", norway)
+    contract = lite.contract("post", lite.world.grant(fields=FIELDS, population=lite.country("DE")))
     people(lite)
     planted, _, _ = lite.plant(contract, 2)
     got = lite.everyone("post", contract, ("email", "address.country"))
     assert emails(got) == {each.values["email"] for each in planted}
-    assert {each["address.country"] for each in got.values()} == {"NO"}
+    assert {each["address.country"] for each in got.values()} == {"DE"}
+
+
+def test_a_canarys_name_and_number_are_of_its_country(lite):
+    codes = {"SE": "+46", "GB": "+44", "DE": "+49"}
+    countries = lite.world.grant(fields=FIELDS, population=lite.country("NO", "SE", "GB", "DE"))
+    contract = lite.contract("post", countries)
+    lite.person("kari@example.org", phone="+4746123456", name__given="Kari")
+    planted, _, _ = lite.plant(contract, 12)
+    found = {each.values["address.country"]: each.values for each in planted}
+    assert found.keys() <= codes.keys()
+    assert len(found) > 1
+    given = {locale.country: locale.given for locale in LOCALES}
+    for each in planted:
+        country = each.values["address.country"]
+        assert each.values["name.given"] in given[country]
+        assert each.values.get("phone", codes.get(country, "")).startswith(codes.get(country, ""))
+
+
+def test_no_canary_is_planted_in_a_country_whose_names_are_not_known(lite):
+    contract = lite.contract("post", lite.world.grant(fields=FIELDS, population=lite.country("NO")))
+    people(lite)
+    error = refused(lambda: lite.plant(contract, 1))
+    assert error.metadata["field"] == "template.country"
+    assert "NO" in error.detail
 
 
 def test_where_persons_are_listed_nobody_can_be_added(lite):

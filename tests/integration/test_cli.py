@@ -3,7 +3,6 @@
 import csv
 import re
 import shutil
-import socket
 import stat
 import subprocess
 import sys
@@ -12,14 +11,15 @@ from contextlib import contextmanager
 
 import orjson
 import pytest
-from sluss_cli import main, row_file
+from sluss_cli import row_file
 from sluss_cli.contract_file import EXAMPLE
 from sluss_client.keys import KeyStore
 from sluss_client.profile import Profile
-from typer.testing import CliRunner
 
 from broker.demo.population import persons, write_csv
 from broker.ledger.receipt import verify_receipt
+from tests.support import sluss_command
+from tests.support.broker import free_port
 
 COUNT = 600
 ACME = "subcontractor/acme-pay"
@@ -37,18 +37,17 @@ class Place:
         self.legal = folder / "anna"
         self.privacy = folder / "eva"
         self.acme = folder / "acme"
-        self.app = main.build()
 
     def run(self, *words, profile=None, exits=0, **options):
         argv = [str(word) for word in words] + (["--profile", str(profile)] if profile else [])
-        result = CliRunner().invoke(self.app, argv, **options)
+        result = sluss_command.invoke(sluss_command.whole(), argv, **options)
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         assert result.exit_code == exits, result.output
         return result
 
     def tried(self, *words):
         """The result, whatever it is."""
-        return CliRunner().invoke(self.app, [str(word) for word in words])
+        return sluss_command.invoke(sluss_command.whole(), words)
 
     def json(self, *words, **options):
         return orjson.loads(self.run(*words, "--json", **options).stdout)
@@ -67,9 +66,7 @@ class Place:
                 broker.terminate()
 
     def found(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            listen = f"127.0.0.1:{probe.getsockname()[1]}"
+        listen = f"127.0.0.1:{free_port()}"
         origin = ("--trust-domain", "example.com", "--origin", "example.com/sluss")
         self.run("init", "--home", self.home, *origin, "--listen", listen)
         self.run("certificate", "issue", "subcontractor", "acme-pay", "--out", self.acme, "--home", self.home)
@@ -196,7 +193,7 @@ def test_broker_that_says_no_is_exit_code_3_with_its_reason(place, words, profil
 
 def test_person_is_registered_changed_and_shown_without_values_on_the_command_line(place):
     values = "# a new customer\ncustomer_number=R-1\nemail=new@example.com\nlanguage=sv\n"
-    words = ("person", "register", "--from", "-", "--opt-out", "offers.email")
+    words = ("person", "register", "--values-file", "-", "--opt-out", "offers.email")
     person = place.json(*words, profile=place.internal, input=values)["person"]
     found = place.json("person", "look-up", "--email", "-", profile=place.internal, input="NEW@example.com\n")
     assert found["persons"] == [person]
@@ -204,7 +201,7 @@ def test_person_is_registered_changed_and_shown_without_values_on_the_command_li
         "person",
         "update",
         person,
-        "--from",
+        "--values-file",
         "-",
         "--remove",
         "language",
@@ -224,7 +221,7 @@ def test_person_is_registered_changed_and_shown_without_values_on_the_command_li
 
 
 def test_faulty_value_is_refused_by_field_and_never_repeated(place):
-    words = ("person", "register", "--from", "-", "--json")
+    words = ("person", "register", "--values-file", "-", "--json")
     result = place.run(*words, profile=place.internal, input="email=canary-no-at-sign\n", exits=2)
     assert "canary" not in result.output
     assert orjson.loads(result.stdout)["error"]["reason"] == "INVALID_VALUE"

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import time
 import uuid
+from datetime import timedelta
 
 import grpc
 import pytest
 from sluss.v1 import complaint_pb2 as pb
-from sluss.v1 import complaint_pb2_grpc, legal_pb2, person_pb2
-from sluss_cli.main import build
+from sluss.v1 import (
+    complaint_pb2_grpc,
+    contract_pb2,
+    ledger_pb2,
+    legal_pb2,
+    obligation_pb2,
+    obligation_pb2_grpc,
+    person_pb2,
+)
 from sluss_client.errors import from_rpc_error
-from typer.testing import CliRunner
 
 from broker.ledger.receipt import parse_receipt
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import BO, Team, in_days
 from tests.support.requests import RequestDesk
@@ -140,14 +149,61 @@ def test_a_correction_is_done_with_the_linked_request_and_its_recipients(broker,
     assert desk.step("CloseComplaint", name).state == "closed"
 
 
+def corrected(broker, requests, request, email):
+    """A request for rectification, done to the data."""
+    etag = broker.persons().GetPerson(person_pb2.GetPersonRequest(person_id=request.person_id)).etag
+    value = person_pb2.FieldValue(field="email", value=email)
+    return requests.step("Rectify", request, values=[value], person_etag=etag, last=True)
+
+
+def test_a_correction_is_by_a_request_of_the_same_person_that_still_can_be_or_is_done(broker, desk):
+    requests, inside = RequestDesk(broker), RequestDesk(broker, "internal/import")
+    person, other = (broker.register(email=f"{name}@example.com") for name in ("mine", "somebodys"))
+    withdrawn = requests.step("WithdrawRequest", requests.proven("rectification", person), reason="no")
+    others = corrected(broker, inside, inside.proven("rectification", other), "anybodys@example.com")
+    access = requests.open("access", person)
+    for links in ([withdrawn.id], [others.id], [access.id], [withdrawn.id, others.id, access.id]):
+        name = desk.upheld(links, person_id=person)
+        refused("INVALID_REQUEST", desk.step, "Remedy", name, kind="correct", note="by the request")
+        assert not desk.get(name).remedies
+    nobody = desk.upheld([others.id], complainant="a caller")
+    refused("INVALID_REQUEST", desk.step, "Remedy", nobody, kind="correct", note="by the request")
+    done = corrected(broker, inside, inside.proven("rectification", person), "still.mine@example.com")
+    name = desk.upheld([withdrawn.id, others.id, done.id], person_id=person)
+    assert desk.step("Remedy", name, kind="correct", note="by the request").remedies[0].done
+    assert desk.step("CloseComplaint", name).state == "closed"
+
+
+@pytest.mark.parametrize("end", ["WithdrawRequest", "RefuseRequest", "Erase"])
+def test_a_correction_whose_request_comes_to_nothing_is_never_called_done(broker, desk, end):
+    requests, person = RequestDesk(broker), broker.register(email=f"{end.lower()}@example.com")
+    request = requests.proven("rectification", person)
+    name = desk.upheld([request.id], person_id=person)
+    assert not desk.step("Remedy", name, kind="correct", note="by the request").remedies[0].done
+    refused("FILE_WRONG_STATE", desk.step, "CloseComplaint", name)
+    if end == "Erase":
+        requests.step("Erase", requests.proven("erasure", person))
+    else:
+        said = {"reason": "no"} if end == "WithdrawRequest" else {"ground": "accurate_as_it_is", "told": "It is right."}
+        requests.step(end, request, **said)
+    assert not desk.get(name).remedies[0].done
+    assert desk.step("CloseComplaint", name).state == "closed"
+    assert not desk.get(name).remedies[0].done
+
+
 def test_links_are_entries_contracts_requests_and_obligations_that_are_there(broker, contract, desk):
     person = received(broker, contract)
     request = RequestDesk(broker).open("access", person)
     obligation = next(iter(contract[1].obligations()))
     links = ["0", contract[0], request.id, obligation.id]
     assert desk.open(links, complainant="a caller").links == links
-    for unknown in ("999999", "C-2026-9999", "R-2026-9999", "O-2026-9999", "L-2026-0001", "R-2026-0001 ", "x", ""):
-        refused("FILE_UNKNOWN", desk.open, [unknown], complainant="a caller")
+    for unknown in ("999999", "C-2026-9999", "R-2026-9999", "O-2026-9999"):
+        told = refused("FILE_UNKNOWN", desk.open, ["0", unknown], complainant="a caller").details()
+        assert told == "links: number 2: no such entry, contract, request or obligation"
+    for formless in ("L-2026-0001", "R-2026-0001 ", "entry 31", "-1", "1" * 17, "x", ""):
+        told = refused("INVALID_REQUEST", desk.open, ["0", formless], complainant="a caller").details()
+        assert told.startswith("links: number 2 is not the index of an entry such as 31")
+        assert told.endswith("C-2026-0001, R-2026-0001, O-2026-0001")
 
 
 def test_a_hidden_release_is_unknown_and_a_link_to_it_that_the_legal_team_made_does_not_show(broker, contract, desk):
@@ -173,12 +229,97 @@ def test_a_hidden_release_is_unknown_and_a_link_to_it_that_the_legal_team_made_d
     refused("SECOND_PERSON_NEEDED", legal.step, "SetOutcome", name, outcome="not_upheld", told="No.")
 
 
+def refused_request(broker, person):
+    requests = RequestDesk(broker)
+    return requests.step("RefuseRequest", requests.proven("access", person), ground="excessive", told="No.").id
+
+
+def exported_request(broker, person):
+    requests = RequestDesk(broker)
+    request = requests.proven("access", person)
+    requests.export(request.id)
+    return request.id
+
+
+def refused_delay(broker, person):
+    contract, client = broker.live_contract()
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    (obligation,) = [each for each in client.obligations() if each.contract == contract]
+    until = obligation.due + timedelta(days=10)
+    client.ask_delay(obligation, until, "a holiday")
+    stub = obligation_pb2_grpc.ObligationServiceStub(broker.channel("privacy/team"))
+    asked = obligation_pb2.AnswerDelayRequest(obligation_id=obligation.id, until=str(until), reason="too late")
+    stub.AnswerDelay(asked, timeout=10)
+    return obligation.id
+
+
+def suspended_contract(broker, _person):
+    contract, _ = broker.live_contract()
+    asked = contract_pb2.SuspendContractRequest(contract_id=contract, reason="an inspection")
+    broker.contracts("privacy/team").SuspendContract(asked, timeout=10)
+    return contract
+
+
+@pytest.mark.parametrize("made", [refused_request, exported_request, refused_delay, suspended_contract])
+def test_who_decided_what_is_linked_by_its_id_cant_decide_the_complaint(broker, desk, made):
+    person = broker.register(email=f"{uuid.uuid4().hex[:8]}@example.com")
+    name = desk.open([made(broker, person)], person_id=person).complaint_id
+    said = {"outcome": "not_upheld", "told": "We were right."}
+    refused("SECOND_PERSON_NEEDED", desk.step, "SetOutcome", name, **said)
+    assert Desk(broker, "legal/bo").step("SetOutcome", name, **said).state == "decided"
+
+
+def test_who_only_took_in_what_is_linked_may_decide(broker, desk):
+    person = broker.register(email="taken.in@example.com")
+    request = RequestDesk(broker).proven("rectification", person)
+    desk.upheld([request.id, broker.live_contract()[0]], person_id=person)
+
+
+WORDS = "Karin Lindqvist was called at night"
+
+
+def entries_of(broker, contract, kind):
+    asked = ledger_pb2.ListEntriesRequest(contract_id=contract, type=kind)
+    return [(each.index, json.loads(each.entry)) for each in broker.ledger().ListEntries(asked, timeout=10).entries]
+
+
+def test_only_a_contract_that_the_complaint_is_about_is_suspended(broker, desk):
+    contract, client = broker.live_contract()
+    person = broker.register(email=f"{uuid.uuid4().hex[:8]}@example.com")
+    other, _ = broker.live_contract()
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    (obligation,) = [each for each in client.obligations() if each.contract == contract]
+    given = {"kind": "suspend_contract", "contract_id": contract, "note": WORDS}
+    for links in ([], [other], ["0"]):
+        name = desk.upheld(links, person_id=person)
+        refused("INVALID_REQUEST", desk.step, "Remedy", name, **given)
+    assert [said["event"] for _, said in entries_of(broker, contract, "contract")] == ["proposed", "accepted"]
+    assert desk.step("Remedy", desk.upheld([obligation.id], person_id=person), **given).remedies[0].done
+
+
+@pytest.mark.parametrize("by_entry", [False, True])
+def test_a_suspension_says_for_which_complaint_and_not_what_was_noted(broker, desk, by_entry):
+    contract, client = broker.live_contract()
+    person = broker.register(email=f"{uuid.uuid4().hex[:8]}@example.com")
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    ((index, _),) = entries_of(broker, contract, "disclosure")
+    name = desk.upheld([str(index) if by_entry else contract], person_id=person)
+    desk.step("Remedy", name, kind="suspend_contract", contract_id=contract, note=WORDS)
+    _, last = entries_of(broker, contract, "contract")[-1]
+    assert (last["event"], last["reason"]) == ("suspended", f"complaint {name}")
+    shown = broker.contracts().GetContract(contract_pb2.GetContractRequest(contract_id=contract), timeout=10)
+    assert "Karin" not in str(shown)
+    timeline = desk.stub.GetComplaint(pb.GetComplaintRequest(complaint_id=name), timeout=10).timeline
+    assert timeline[-1].text == WORDS
+
+
 def test_statistics_are_csv_for_a_spreadsheet(broker, desk):
     year = desk.open(complainant="a caller").complaint_id[2:6]
-    line = ["--profile", str(broker.profile("privacy/team")), "complaint", "stats", year]
-    done = CliRunner().invoke(build(), [*line, "--csv"])
+    line = ["--profile", str(broker.profile("privacy/team")), "complaint", "statistics"]
+    line += ["--from", f"{year}-01-01", "--until", f"{year}-12-31"]
+    done = sluss_command.invoke(sluss_command.clients(), [*line, "--csv"])
     assert done.exit_code == 0
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert set(rows[0]) == {"month", "kind", "outcome", "count", "overdue", "median_days"}
     assert any((row["kind"], row["outcome"]) == ("disclosure", "") and int(row["count"]) >= 1 for row in rows)
-    assert CliRunner().invoke(build(), ["--json", *line, "--csv"]).exit_code == 2
+    assert sluss_command.invoke(sluss_command.clients(), ["--json", *line, "--csv"]).exit_code == 2

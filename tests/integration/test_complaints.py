@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import grpc
 import pytest
 from sluss.v1 import choice_pb2, complaint_pb2_grpc, compromise_pb2, compromise_pb2_grpc, person_pb2, person_request_pb2
 from sluss.v1 import complaint_pb2 as pb
+from sluss_cli.main import build
 from sluss_client.errors import LedgerInconsistent, from_rpc_error
 from sqlalchemy import select, update
+from typer.testing import CliRunner
 
 from broker.case_files import FILE
 from broker.operator.office import opened
@@ -61,7 +64,9 @@ def test_a_complaint_is_decided_remedied_and_closed_in_that_order(broker):
     if not erased.remedies[1].done:
         early = pb.CloseComplaintRequest(complaint_id=name, etag=erased.etag)
         assert refused(lambda: stub.CloseComplaint(early, timeout=10)) == "FILE_WRONG_STATE"
-    counts = stub.GetComplaintStatistics(pb.GetComplaintStatisticsRequest(year=int(name[2:6])), timeout=10).counts
+    counts = stub.GetComplaintStatistics(
+        pb.GetComplaintStatisticsRequest(first_day=f"{name[2:6]}-01-01", last_day=f"{name[2:6]}-12-31"), timeout=10
+    ).counts
     assert [(each.kind, each.outcome, each.count) for each in counts] == [("disclosure", "upheld", 1)]
 
 
@@ -89,7 +94,15 @@ def test_a_stolen_password_lets_only_opt_outs_through_until_it_is_reinstated(bro
     early = compromise_pb2.CloseReportRequest(report_id=report.report_id, etag=report.etag, reason="done")
     assert refused(lambda: desk.CloseReport(early, timeout=10)) == "FILE_WRONG_STATE"
     again = compromise_pb2.ReinstateCredentialRequest(report_id=report.report_id, etag=report.etag, reason="new one")
-    reinstated = desk.ReinstateCredential(again, timeout=10).report
+    request.request_id = str(uuid.uuid4())
+    other = stub.ReportCompromise(request, timeout=10).report
+    reply = desk.ReinstateCredential(again, timeout=10)
+    reinstated = reply.report
+    assert (reinstated.locked, reply.still_locked_by) == (False, other.report_id)
+    assert refused(lambda: choose(choice_pb2.CHOICE_STATE_OPTED_IN)) == "CREDENTIAL_LOCKED"
+    words = ("compromise", "reinstate", other.report_id, "--reason", "new one")
+    done = CliRunner().invoke(build(), ["--profile", str(broker.profile("privacy/team")), "--json", *words])
+    assert json.loads(done.stdout)["still_locked_by"] == ""
     choose(choice_pb2.CHOICE_STATE_OPTED_IN)
     closing = compromise_pb2.CloseReportRequest(report_id=report.report_id, etag=reinstated.etag, reason="done")
     assert desk.CloseReport(closing, timeout=10).report.state == "closed"

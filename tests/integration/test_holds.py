@@ -8,10 +8,9 @@ import grpc
 import pytest
 from sluss.v1 import erasure_pb2 as pb
 from sluss.v1.erasure_pb2_grpc import ErasureServiceStub
-from sluss_cli import main
-from typer.testing import CliRunner
 
 from tests.faults.siege import info
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import Team, in_days
 
@@ -115,7 +114,7 @@ def test_the_command_places_lists_and_lifts(broker):
 
     def sluss(*words, by="legal/anna"):
         profile = str(broker.profile(by))
-        result = CliRunner().invoke(main.build(plugins=""), ["hold", *words, "--profile", profile])
+        result = sluss_command.invoke(sluss_command.clients(), ["hold", *words, "--profile", profile])
         assert result.exit_code == 0, result.output
         return result.output
 

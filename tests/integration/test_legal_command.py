@@ -8,12 +8,11 @@ import pytest
 from sluss.v1 import person_pb2
 from sluss.v1.legal_pb2 import GetCaseRequest
 from sluss.v1.legal_pb2_grpc import LegalServiceStub
-from sluss_cli import main
 from sluss_cli.exits import Exit
 from sluss_client.profile import Profile
 from sluss_legal.releasing import open_file, release
-from typer.testing import CliRunner
 
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess
 from tests.support.memory_legal import today
 
@@ -36,11 +35,9 @@ def person(broker):
 
 @pytest.fixture(scope="module")
 def run(broker):
-    app = main.build(plugins="")
-
     def sluss(*words, by="anna", **options):
         profile = broker.profile(f"legal/{by}")
-        result = CliRunner().invoke(app, ["legal", *map(str, words), "--profile", str(profile)], **options)
+        result = sluss_command.invoke(sluss_command.clients(), ["legal", *words, "--profile", str(profile)], **options)
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         return result
 

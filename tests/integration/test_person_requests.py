@@ -94,6 +94,28 @@ def test_financial_values_are_masked_for_an_internal_service(broker, desk, perso
     assert IBAN.encode() not in data
 
 
+def test_an_export_in_which_something_is_masked_ends_no_request(broker, desk, person):
+    inside, request = RequestDesk(broker, "internal/import"), desk.proven("access", person)
+    _, masked = inside.export(request.id)
+    seen = desk.get(request.id)
+    assert seen.timeline[-1].text == "financial values are masked"
+    for each in (inside, desk):
+        refused("INVALID_REQUEST", each.step, "FulfilAccess", seen.request, sha256=masked.sha256, how="sent")
+    _, whole = desk.export(request.id)
+    seen = desk.get(request.id)
+    assert seen.timeline[-1].text == "nothing is masked"
+    refused("INVALID_REQUEST", inside.step, "FulfilAccess", seen.request, sha256=masked.sha256, how="sent")
+    assert state(inside.step("FulfilAccess", seen.request, sha256=whole.sha256, how="sent")) == "done"
+
+
+def test_an_internal_service_hands_over_what_it_got_whole(broker):
+    inside = RequestDesk(broker, "internal/import")
+    request = inside.proven("access", broker.register(email="no.money@example.com"))
+    _, whole = inside.export(request.id)
+    done = inside.step("FulfilAccess", inside.get(request.id).request, sha256=whole.sha256, how="sent")
+    assert state(done) == "done"
+
+
 def test_a_subcontractor_and_the_legal_team_get_no_export(broker, desk, person):
     request = desk.proven("access", person)
     for name in ("subcontractor/acme", "legal/anna", "operator/admin"):
@@ -114,6 +136,20 @@ def test_rectification_waits_for_whoever_received_what_was_wrong(broker, contrac
     assert desk.step("Rectify", request, **given) == done
     assert state(desk.get(request.id).request) == "waiting_for_recipients"
     refused("PERSON_REQUEST_WRONG_STATE", desk.step, "WithdrawRequest", done, reason="no")
+
+
+def test_a_rectification_of_what_was_mended_before_waits_for_whoever_received_it(broker, contract, desk, person):
+    contract_id, client = contract
+    client.disclose(contract_id, "billing", ["email"], broker.handles(contract_id, person))
+    value = person_pb2.FieldValue(field="email", value="right@example.com")
+    etag = broker.persons().GetPerson(person_pb2.GetPersonRequest(person_id=person)).etag
+    mended = person_pb2.UpdatePersonRequest(person_id=person, values=[value], source="web", etag=etag)
+    etag = broker.persons().UpdatePerson(mended, timeout=10).etag
+    request = desk.proven("rectification", person)
+    begun = desk.step("Rectify", request, values=[value], person_etag=etag, note="a typo")
+    assert (state(begun), begun.recipients) == ("in_progress", 1)
+    done = desk.step("Rectify", begun, values=[value], person_etag=etag, note="nothing else", last=True)
+    assert (state(done), done.recipients, done.answered) == ("waiting_for_recipients", 1, 0)
 
 
 def test_erasure_destroys_the_words_and_waits_for_recipients(broker, contract, desk, person):
@@ -266,6 +302,15 @@ def test_refused_with_a_ground_extended_in_time_and_listed(desk, person):
     done = desk.step("RefuseRequest", extended, ground="legal_claims", told="A claim is pending; you may complain.")
     assert (state(done), done.told) == ("refused", "A claim is pending; you may complain.")
     assert not desk.stub.ListRequests(pb.ListRequestsRequest(person_id=person, only_open=True)).requests
+
+
+def test_nobody_on_record_is_refused_as_erased(desk, person):
+    for kind in ("access", "objection"):
+        request = desk.open(kind, person)
+        refused("INVALID_REQUEST", desk.step, "RefuseRequest", request, ground="erased", told="You are gone.")
+        assert state(desk.get(request.id).request) == "received"
+    unknown = desk.step("RefuseRequest", desk.open("access"), ground="erased", told="You were erased in May.")
+    assert (state(unknown), unknown.ground) == ("refused", "erased")
 
 
 def test_lists_come_in_pages_and_statistics_count(desk, person):

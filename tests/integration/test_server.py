@@ -147,7 +147,7 @@ async def test_the_wrong_kind_is_refused_by_name(world):
         found = await refused(unary(channel, "OperatorsOnly")(Ping()))
     assert found == (
         "ROLE_NOT_ALLOWED",
-        {"kind": "subcontractor", "principal": ACME, "method": "/sluss.test.Echo/OperatorsOnly"},
+        {"kind": "subcontractor", "principal": ACME, "method": "/sluss.test.Echo/OperatorsOnly", "allowed": "operator"},
     )
 
 

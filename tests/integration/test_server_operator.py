@@ -20,18 +20,18 @@ import pytest
 import typer
 from google.protobuf import empty_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from typer.testing import CliRunner
 
 from broker import cli, pki
 from broker.catalogue import default_catalogue_text
 from broker.operator.office import opened
 from broker.settings import load
+from tests.support import sluss_command
 
 ROOT = Path(__file__).resolve().parents[2]
 INIT = ["--trust-domain", "example.com", "--origin", "example.com/sluss"]
 
 
-def command():
+def operators():
     app = typer.Typer(pretty_exceptions_show_locals=False)
 
     @app.callback()
@@ -41,7 +41,7 @@ def command():
     return app
 
 
-APP = command()
+APP = operators()
 
 
 class Ended:
@@ -56,7 +56,7 @@ class Ended:
 
 
 def run(*words, exits=0):
-    ended = Ended(CliRunner().invoke(APP, [str(word) for word in words]))
+    ended = Ended(sluss_command.invoke(APP, words))
     assert ended.code == exits, (ended.out, ended.err)
     return ended
 
@@ -428,7 +428,7 @@ def test_a_clients_verify_keeps_its_own_way_and_gains_the_offline_ones(home, mon
     cli.register(whole)
 
     def verify(*words):
-        return Ended(CliRunner().invoke(whole, ["ledger", "verify", *map(str, words)]))
+        return Ended(sluss_command.invoke(whole, ["ledger", "verify", *words]))
 
     assert verify("--home", home, "--json").json["size"] == 6
     assert verify("--json", "--home", tmp_path).code == 2

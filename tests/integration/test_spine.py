@@ -10,6 +10,8 @@ import pytest
 
 from broker import agreements
 from broker.asks import Answer, Page
+from broker.compromise import reports
+from broker.compromise.reports import NewReport
 from broker.contracts import Population, Predicate, Step, Volume, Window
 from broker.epochs import Epochs
 from broker.errors import Reason, SlussError
@@ -246,6 +248,33 @@ def test_a_retry_after_a_correction_or_a_suspension_gives_nothing_old(scene):
     assert scene.world.opened(scene.disclose([handle]))[handle]["email"] == "new@example.com"
     scene.world.step(scene.operator, scene.contract)
     assert scene.refused([handle], request_id=request).reason is Reason.CONTRACT_SUSPENDED
+
+
+def test_a_retry_is_never_sealed_to_a_key_from_before_a_report_that_it_was_stolen(scene):
+    _, handle = scene.person()
+    names = [uuid.uuid4().bytes for _ in range(3)]
+    keys = [RecipientPrivateKey.generate() for _ in range(2)]
+
+    def same(number):
+        return [sealed.slices for sealed in scene.disclose([handle], request_id=names[number]).sealed]
+
+    first = [same(0)]
+    scene.world.register_key(scene.acme, keys[0])
+    first.append(same(1))
+    # A rotation alone is no reason: the recipient has the old key.
+    assert [same(0), same(1)] == first
+    privacy = scene.world.actor("privacy/team")
+    stolen = NewReport("key", b"", scene.acme.name, 0, 0, None, None, "the key file was copied")
+    scene.world.desk.change(privacy.caller(), lambda change: reports.report(change, stolen, uuid.uuid4().bytes))
+    assert scene.refused([handle], request_id=names[1]).reason is Reason.RECIPIENT_KEY_MISSING
+    scene.world.register_key(scene.acme, keys[1])
+    size = len(scene.world.entries(type="disclosure"))
+    for name in names[:2]:
+        assert scene.refused([handle], request_id=name).reason is Reason.RECORD_CHANGED
+    assert len(scene.world.entries(type="disclosure")) == size
+    first.append(same(2))
+    assert scene.world.opened(scene.disclose([handle], request_id=names[2]), keys[1])
+    assert same(2) == first[2]
 
 
 def test_the_same_request_twice_in_one_batch_is_disclosed_once(scene):

@@ -12,9 +12,8 @@ import grpc
 import orjson
 import pytest
 from sluss.v1 import ledger_pb2, person_pb2, trace_pb2, trace_pb2_grpc
-from sluss_cli import main
-from typer.testing import CliRunner
 
+from tests.support import sluss_command
 from tests.support.broker import BrokerProcess, grant
 
 WHY = ("--reason", "a list on a forum")
@@ -39,7 +38,7 @@ class Leak:
 
     def run(self, *words, by="privacy/team", **options):
         profile = self.broker.profile(by)
-        result = CliRunner().invoke(main.build(plugins=""), [*map(str, words), "--profile", str(profile)], **options)
+        result = sluss_command.invoke(sluss_command.clients(), [*words, "--profile", str(profile)], **options)
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         return result
 

@@ -23,6 +23,8 @@ import pytest
 import typer
 from sluss_cli.main import build
 
+from tests.support.broker import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(sh|text|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CUT = "@@ next block"
@@ -75,12 +77,6 @@ def agrees(shown, printed):
     """Whether what the page shows is what was printed; `...` stands for any number of lines."""
     pattern = "".join(r"(?:.*\n)*" if line == "..." else re.escape(line) + r"\n" for line in plain(shown))
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in plain(printed)))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answer(app, asked):

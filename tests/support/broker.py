@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -31,9 +32,13 @@ from broker.identity import parse_principal
 from broker.operator.founding import Charter, found
 from broker.operator.issuing import issue_profile
 from broker.operator.office import opened
+from tests.support.nursery import start
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.support.nursery import Forked
 
 DOMAIN = "example.com"
 ORIGIN = "example.com/sluss"
@@ -41,22 +46,41 @@ READY_S = 20
 PROFILES = ("operator/admin", "internal/import", "legal/anna", "privacy/team", "subcontractor/acme")
 
 
+_ports = itertools.cycle(range(10_000, 32_000))
+next(itertools.islice(_ports, os.getpid() * 367 % 22_000, None))
+
+
 def free_port():
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on now, and that this process was not given before.
+
+    Not one that the kernel would hand out: brokers share a port that is taken (SO_REUSEPORT) without a word, and a
+    broker of another test process may start on it before ours does. Each process begins at a place of its own.
+    """
+    for port in _ports:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
 
 
 class BrokerProcess:
-    """`sluss serve` on a home folder of its own. A context manager; `kill` is SIGKILL."""
+    """`sluss serve` on a home folder of its own. A context manager; `kill` is SIGKILL.
 
-    def __init__(self, home: Path, database: str = "", environment: dict[str, str] | None = None):
+    `begin` starts the process: from the nursery, or `start_anew` where it matters how it began.
+    """
+
+    def __init__(
+        self, home: Path, database: str = "", environment: dict[str, str] | None = None, begin: Callable = start
+    ):
         self.home = home
+        self.begin = begin
         self.port = free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
         self.environment = environment or {}
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen | Forked | None = None
         self.log = None
         self._channels = []
         self._stack = contextlib.ExitStack()
@@ -83,12 +107,8 @@ class BrokerProcess:
         if self.log is not None:
             self.log.close()
         self.log = (self.home / "serve.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sluss_cli", "serve", "--home", str(self.home)],
-            stdout=self.log,
-            stderr=self.log,
-            env={**os.environ, "SLUSS_ONE_CORE": "false", **self.environment},
-        )
+        environment = {"SLUSS_ONE_CORE": "false", **self.environment}
+        self.process = self.begin(["serve", "--home", self.home], self.log, environment)
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
             with socket.socket() as probe:
@@ -96,7 +116,7 @@ class BrokerProcess:
                     return
             if self.process.poll() is not None:
                 break
-            time.sleep(0.05)
+            time.sleep(0.02)
         raise AssertionError("the broker did not start: " + (self.home / "serve.log").read_text()[-2000:])
 
     def kill(self):

@@ -59,9 +59,10 @@ class Scene:
     def all(self):
         return self.world.desk.read(self.privacy.caller(), versions.list_all)
 
-    def accept(self, person, version, source="web", evidence="", request_id=None):
+    def accept(self, person, version, source="web", evidence="", request_id=None, by=None):
         asked = Accepting(request_id or uuid.uuid4().bytes, person, version, source, evidence)
-        return self.world.desk.change(self.registration.caller(), lambda change: acceptances.record(change, asked))
+        caller = (by or self.registration).caller()
+        return self.world.desk.change(caller, lambda change: acceptances.record(change, asked))
 
     def history(self, person, who=None):
         caller = (who or self.registration).caller()

@@ -40,6 +40,8 @@ SETTINGS = {
     "fsync": "off",  # the tests kill processes, not machines
     "full_page_writes": "off",
     "autovacuum": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
 }
 
 
@@ -64,7 +66,7 @@ def server_url():
 def database(server):
     """The URL of a migrated database of its own, dropped afterwards."""
     name, template = f"test_{uuid.uuid4().hex[:16]}", _template(server)
-    _run(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
+    _run(server, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, template)
     try:
         yield with_database(server, name)
     finally:

@@ -129,7 +129,7 @@ def test_a_kind_that_the_method_does_not_name_is_refused(kind, other):
     who = Principal(kind, "one")
     error = refused(caller(who.uri(DOMAIN), {other}), Pin(who.name))
     assert error.reason == Reason.ROLE_NOT_ALLOWED
-    assert error.metadata == {"kind": kind, "method": "/sluss.v1.X/Y", "principal": who.name}
+    assert error.metadata == {"allowed": other, "kind": kind, "method": "/sluss.v1.X/Y", "principal": who.name}
 
 
 def test_a_method_without_kinds_is_refused_for_everybody():

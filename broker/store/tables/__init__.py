@@ -19,6 +19,7 @@ from broker.store.tables.erasure import Erasure, LedgerErased, LegalHold
 from broker.store.tables.files import CaseFile, CaseFileEvent, CredentialLock
 from broker.store.tables.ledger import (
     CASES,
+    HOLDS,
     RIGHTS,
     Head,
     LedgerCheckpoint,
@@ -38,6 +39,7 @@ from broker.store.tables.tracing import Canary, CanaryIndex, FormerIndex
 
 __all__ = [
     "CASES",
+    "HOLDS",
     "RIGHTS",
     "Acceptance",
     "AggregateAnswer",

@@ -21,15 +21,16 @@ class UsageCombination(SQLModel, table=True):
 class UsageEvent(SQLModel, table=True):
     """What a person used on a day (days since 1970 UTC). `person` is a tag made with the person's own secret.
 
-    In order of tags: a question reads each person's events together, and they go together with an erased person.
+    `id` is made with the same secret out of what makes the event the same when it is sent again: it is there once. In
+    order of tags: a question reads each person's events together, and they go together with an erased person.
     """
 
     __tablename__ = "usage_event"
     __table_args__ = (Index("usage_event_day", "day"), NO_ROW_ID)
     person: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    combination: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    day: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    combination: int = Field(nullable=False)
+    day: int = Field(nullable=False)
     seconds: int = Field(nullable=False)
 
 

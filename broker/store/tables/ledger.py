@@ -28,6 +28,8 @@ RIGHTS = "type IN ('catalogue', 'certificate', 'contract', 'key', 'policy')"
 """Entries that rights stand on. Queries repeat these very words: only then does either store use the index."""
 CASES = "type = 'case'"
 """Steps of legal cases, among the many entries of a release; likewise."""
+HOLDS = "type = 'hold'"
+"""Legal holds, of whomever: they are few, and an erasure reads them all; likewise."""
 
 
 class LedgerEntry(SQLModel, table=True):
@@ -56,6 +58,7 @@ class LedgerEntry(SQLModel, table=True):
             sqlite_where=text(CASES),
             postgresql_where=text(CASES),
         ),
+        Index("ledger_entry_holds", "id", sqlite_where=text(HOLDS), postgresql_where=text(HOLDS)),
     )
     id: int = Field(sa_column=Column(ROW_ID, primary_key=True, autoincrement=False))
     entry: bytes = Field(sa_column=Column(LargeBinary, nullable=False))

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from sluss.v1 import legal_pb2 as pb
-from sluss_client.files import SECRET, write_atomic
 from sluss_legal.documents import accounting as accounts
 from sluss_legal.documents import report as reports
 from sluss_legal.proving import ProvenEntry, prove_opening, prove_row
@@ -19,6 +18,7 @@ from sluss_cli.entry_text import moment, sentence
 from sluss_cli.exits import Exit
 from sluss_cli.legal.asking import First, Language, Last, counted, language_of, need, period
 from sluss_cli.problems import Problem, usage
+from sluss_cli.row_file import write_private
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import verb
 from sluss_cli.watching import Watch
@@ -195,6 +195,6 @@ def _hand_out(session: Session, content: bytes, out: Path | None, *, rows: int) 
     if out is None:
         sys.stdout.write(content.decode("utf-8"))
         return
-    write_atomic(out, content, SECRET)
+    write_private(out, content)
     session.output.result({"file": str(out), "rows": rows})
     session.output.line(f"Wrote {out}.")

@@ -85,6 +85,6 @@ def confirm(session: Session, question: str, *, yes: bool) -> None:
     if yes:
         return
     if session.output.as_json:
-        raise usage("--json can't ask; add --yes once the case has been read")
+        raise usage("--json can't ask: add --yes if it is meant")
     if not typer.confirm(question, err=True):
         raise Problem(Exit.FOUND_WRONG, "NOT_CONFIRMED", "nothing was done")

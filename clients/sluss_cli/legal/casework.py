@@ -105,7 +105,7 @@ def list_(
             autocompletion=lambda: [state_name(state) for state in STATES],
         ),
     ] = None,
-    handler: Annotated[str, typer.Option(help="Only of this handler, such as legal/anna.", metavar="NAME")] = "",
+    handler: Annotated[str, typer.Option(help="Only of this handler, such as legal/anna.", metavar="KIND/ID")] = "",
     ground: Annotated[
         str,
         typer.Option(help="Only on this ground.", metavar="GROUND", autocompletion=lambda: list(GROUND_NAMES.values())),

@@ -50,13 +50,16 @@ def change(
     case: CaseId,
     *,
     scope: Annotated[
-        Path | None, typer.Option(help="A narrower scope, as the [scope] of a file for `open`.", metavar="FILE.toml")
+        Path | None,
+        typer.Option(help="A narrower scope: the table `scope` of a file for `open`.", metavar="FILE.toml"),
     ] = None,
     drop_field: Annotated[
-        list[str] | None, typer.Option(help="A field that is not to be released after all.", metavar="FIELD")
+        list[str] | None,
+        typer.Option(help="A field not to be released after all; repeatable.", metavar="FIELD"),
     ] = None,
     drop_person: Annotated[
-        list[str] | None, typer.Option(help="A person who is not to be released after all.", metavar="PERSON")
+        list[str] | None,
+        typer.Option(help="A person not to be released after all; repeatable.", metavar="PERSON"),
     ] = None,
     collected_from: Annotated[
         str, typer.Option(help="Only values collected on this day or later.", metavar="DAY")
@@ -71,7 +74,7 @@ def change(
     retain_until: Annotated[
         str, typer.Option(help="The day by which the recipient is asked to delete.", metavar="DAY")
     ] = "",
-    handler: Annotated[str, typer.Option(help="Another handler, such as legal/bo.", metavar="NAME")] = "",
+    handler: Annotated[str, typer.Option(help="Another handler, such as legal/bo.", metavar="KIND/ID")] = "",
     deadline: Annotated[str, typer.Option(help="Another deadline.", metavar="DAY")] = "",
     note: Annotated[str, typer.Option(help="Why, or what else is to be remembered.", metavar="TEXT")] = "",
     etag: Etag = "",

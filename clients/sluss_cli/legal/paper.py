@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 from sluss.v1 import legal_pb2 as pb
-from sluss_client.files import SECRET, write_atomic
 
 from sluss_cli.exits import Exit
 from sluss_cli.given_file import read_bytes
 from sluss_cli.legal.asking import CaseId
 from sluss_cli.legal.case_text import file_document
 from sluss_cli.problems import Problem, usage
+from sluss_cli.row_file import write_private
 from sluss_cli.session import DEADLINE_S, Session
 from sluss_cli.verb import group, verb
 
@@ -78,7 +78,7 @@ def get(
     path = out or Path(_file_name(document.name))
     if out is None and path.exists():
         raise usage("there is a file of this name here already: name another with --out", file=str(path))
-    write_atomic(path, reply.content, SECRET)
+    write_private(path, reply.content)
     session.output.result({"document": file_document(document), "file": str(path)})
     session.output.line(f"Wrote {path}, {document.size} bytes, SHA-256 {document.sha256.hex()}.")
 

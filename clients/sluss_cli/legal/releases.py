@@ -146,7 +146,7 @@ def record(
     persons_file: Annotated[
         str, typer.Option(help="A file with one person id per line; - is standard input.", metavar="FILE")
     ] = "",
-    field: Annotated[list[str], typer.Option("--field", "-f", help="Which field.", metavar="FIELD")],
+    field: Annotated[list[str], typer.Option("--field", "-f", help="Which field; repeatable.", metavar="FIELD")],
     medium: Annotated[
         str, typer.Option(help=f"How: {', '.join(MEDIA)}.", metavar="MEDIUM", autocompletion=lambda: list(MEDIA))
     ],
@@ -192,7 +192,8 @@ def check(
     ledger_key: Annotated[
         list[str] | None,
         typer.Option(
-            help="A public key of the ledger, as the company publishes it; default: the profile's.", metavar="VKEY"
+            help="A public key of the ledger, as the company publishes it; repeatable; or the profile's.",
+            metavar="VKEY",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write what is in it into this new folder.", metavar="DIR")] = None,

@@ -40,7 +40,7 @@ SUBJECTS = {
 CUTS = {"certificate": N_("Certificate revoked"), "key": N_("Encryption key retired")}
 EVENTS = {
     "reported": N_("Reported, and cut off"),
-    "reinstated": N_("Credential given back to the person"),
+    "reinstated": N_("This report's lock on the credential ended"),
     "closed": N_("Report closed"),
 }
 PLACES = {
@@ -51,7 +51,11 @@ PLACES = {
     "delay": N_("To be written: why the authority was not notified within 72 hours (GDPR Art. 33(1))."),
 }
 """What people write, and what stands there until they have."""
-LEFT = ("disclosure", "release", "release_elsewhere")
+EXPORT = "person_request"
+"""The entries by which access exports left; of the others of that type none is among the suspects."""
+ACCESS = "access_export"
+"""What stands in the place of an access export's purpose."""
+LEFT = ("disclosure", "release", "release_elsewhere", EXPORT)
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ def document(about: Breach, tongue: Tongue) -> Document:
         Heading(say(N_("Persons and data concerned"))),
         Facts(_counts(about, tongue)),
         _categories(about, tongue),
+        *[Text(text) for text in _limits(about, tongue)],
         Heading(say(N_("Who received what in the suspect window"))),
         _received(about, tongue),
         Heading(say(N_("Likely consequences"))),
@@ -222,8 +227,32 @@ def _counts(about: Breach, tongue: Tongue) -> dict[str, str]:
         say(N_("Records of persons erased since")): str(facts.erased_records),
         say(N_("Persons concerned, at most")): str(facts.persons + facts.erased_records),
         say(N_("Disclosures")): str(facts.disclosures),
+        **({say(N_("Of them access exports")): str(facts.exports)} if facts.exports else {}),
         say(N_("Recipients")): ", ".join(facts.recipients),
     }
+
+
+def _limits(about: Breach, tongue: Tongue) -> list[str]:
+    """What the numbers and categories leave open."""
+    say, found = tongue.say, []
+    if about.facts.exports:
+        found.append(
+            say(N_("An access export holds everything that was held on the person: besides the fields, choices,"
+                   " messages, requests, complaints, usage, and who received what. Its fields are told as they are on"
+                   " record now; of persons erased since, they are not known any more."))
+        )  # fmt: skip
+    if about.facts.reads_unrecorded:
+        found.append(
+            say(N_("Reading is not recorded: what the company's own services and teams looked up or showed in that time"
+                   " is not counted here, and more may have been seen."))
+        )  # fmt: skip
+    return found
+
+
+def _nothing(about: Breach, tongue: Tongue) -> str:
+    if about.facts.reads_unrecorded:
+        return tongue.say(N_("The ledger knows of no data that left in the suspect window."))
+    return tongue.say(N_("No data left in the suspect window."))
 
 
 def _categories(about: Breach, tongue: Tongue) -> Table:
@@ -236,13 +265,13 @@ def _categories(about: Breach, tongue: Tongue) -> Table:
         for each in about.facts.by_category
     ]
     heads = (N_("Category"), N_("Fields"))
-    return Table([say(head) for head in heads], rows, (30, 70), say(N_("No data left in the suspect window.")))
+    return Table([say(head) for head in heads], rows, (30, 70), _nothing(about, tongue))
 
 
 def _received(about: Breach, tongue: Tongue) -> Table:
     say = tongue.say
     rows = [
-        (to, under, purpose_label(purpose, tongue.language), str(len(indexes)), str(records), ranges(indexes))
+        (to, under, _purpose(purpose, tongue), str(len(indexes)), str(records), ranges(indexes))
         for (to, under, purpose), (records, indexes) in _left(about).items()
     ]
     heads = (
@@ -250,8 +279,11 @@ def _received(about: Breach, tongue: Tongue) -> Table:
         N_("Entries"),
     )  # fmt: skip
     columns = [say(head) for head in heads]
-    nothing = say(N_("No data left in the suspect window."))
-    return Table(columns, rows, (22, 16, 22, 15, 11, 14), nothing, (3, 4))
+    return Table(columns, rows, (22, 16, 22, 15, 11, 14), _nothing(about, tongue), (3, 4))
+
+
+def _purpose(code: str, tongue: Tongue) -> str:
+    return tongue.say(N_("Access export")) if code == ACCESS else purpose_label(code, tongue.language)
 
 
 def _measures(about: Breach, tongue: Tongue) -> Table:
@@ -274,8 +306,8 @@ def _left(about: Breach) -> dict[tuple[str, str, str], tuple[int, list[int]]]:
             continue
         terms = said.get("terms", {})
         under = str(terms.get("contract") or said.get("case", ""))
-        to = str(terms.get("recipient", "")) if said["type"] == "disclosure" else under
-        key = (to, under, str(said.get("ground") or terms.get("purpose", "")))
+        to = {"disclosure": str(terms.get("recipient", "")), EXPORT: str(said.get("by", ""))}.get(said["type"], under)
+        key = (to, under, ACCESS if said["type"] == EXPORT else str(said.get("ground") or terms.get("purpose", "")))
         records, indexes = found.get(key, (0, []))
         found[key] = (records + (1 if person else each.persons), [*indexes, each.entry_index])
     return found

@@ -134,6 +134,7 @@ class UsageEvent(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     """The person, such as `P-04CVZ6HGRM5PX`. An event of nobody known is counted in the reply and not stored: no answer
     could use it, since nobody can bound what one unknown visitor adds.
@@ -144,6 +145,12 @@ class UsageEvent(_message.Message):
     """When, RFC 3339 with its offset. Only its day, in UTC, is stored."""
     seconds: _builtins.int
     """For how long, at most 86,400; 0 for an event without a duration."""
+    id: _builtins.str
+    """The sender's own id of the event, at most 64 visible ASCII characters, the same one whenever it is sent again and of
+    no other event of the person. Without one an event is the same as another if it says the same: person, event, time
+    to the microsecond, seconds and attributes. A sender whose times are coarser than its events has to give ids. The id
+    is not stored.
+    """
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """All attributes that the catalogue declares for the event, and no other."""
@@ -156,10 +163,11 @@ class UsageEvent(_message.Message):
         at: _builtins.str = ...,
         seconds: _builtins.int = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attributes", b"attributes", "event", b"event", "person_id", b"person_id", "seconds", b"seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attributes", b"attributes", "event", b"event", "id", b"id", "person_id", b"person_id", "seconds", b"seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -174,10 +182,13 @@ class RecordUsageResponse(_message.Message):
     RECORDED_FIELD_NUMBER: _builtins.int
     WITHOUT_PERSON_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
+    REPEATED_FIELD_NUMBER: _builtins.int
     recorded: _builtins.int
     """How many are stored."""
     without_person: _builtins.int
     """How many named no person and are not stored."""
+    repeated: _builtins.int
+    """How many were stored before, or stand twice in the request, and count once."""
     @_builtins.property
     def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageFault]:
         """Those that are not stored because something is wrong with them."""
@@ -188,10 +199,11 @@ class RecordUsageResponse(_message.Message):
         recorded: _builtins.int = ...,
         without_person: _builtins.int = ...,
         faults: _abc.Iterable[Global___UsageFault] | None = ...,
+        repeated: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["faults", b"faults", "recorded", b"recorded", "without_person", b"without_person"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["faults", b"faults", "recorded", b"recorded", "repeated", b"repeated", "without_person", b"without_person"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,7 +64,8 @@ class AggregateServiceServicer:
     """
 
     def RecordUsage(self, request, context):
-        """Records what persons used. Each event is stored or has a fault; the same request id records once.
+        """Records what persons used. Each event is stored, was stored before, or has a fault; the same request id records once,
+        and so does the same event in another request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,9 @@ class AggregateServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AggregateServiceAsyncStub: ...
     RecordUsage: _grpc.UnaryUnaryMultiCallable[_aggregate_pb2.RecordUsageRequest, _aggregate_pb2.RecordUsageResponse]
-    """Records what persons used. Each event is stored or has a fault; the same request id records once."""
+    """Records what persons used. Each event is stored, was stored before, or has a fault; the same request id records once,
+    and so does the same event in another request.
+    """
     DescribeAggregates: _grpc.UnaryUnaryMultiCallable[_aggregate_pb2.DescribeAggregatesRequest, _aggregate_pb2.DescribeAggregatesResponse]
     """Tells what may be asked: events, dimensions, measures, what a question costs and what is left. No personal data."""
     QueryAggregate: _grpc.UnaryUnaryMultiCallable[_aggregate_pb2.QueryAggregateRequest, _aggregate_pb2.QueryAggregateResponse]
@@ -54,7 +56,9 @@ class AggregateServiceAsyncStub(AggregateServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RecordUsage: _aio.UnaryUnaryMultiCallable[_aggregate_pb2.RecordUsageRequest, _aggregate_pb2.RecordUsageResponse]  # type: ignore[assignment]
-    """Records what persons used. Each event is stored or has a fault; the same request id records once."""
+    """Records what persons used. Each event is stored, was stored before, or has a fault; the same request id records once,
+    and so does the same event in another request.
+    """
     DescribeAggregates: _aio.UnaryUnaryMultiCallable[_aggregate_pb2.DescribeAggregatesRequest, _aggregate_pb2.DescribeAggregatesResponse]  # type: ignore[assignment]
     """Tells what may be asked: events, dimensions, measures, what a question costs and what is left. No personal data."""
     QueryAggregate: _aio.UnaryUnaryMultiCallable[_aggregate_pb2.QueryAggregateRequest, _aggregate_pb2.QueryAggregateResponse]  # type: ignore[assignment]
@@ -75,7 +79,9 @@ class AggregateServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _aggregate_pb2.RecordUsageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_aggregate_pb2.RecordUsageResponse, _abc.Awaitable[_aggregate_pb2.RecordUsageResponse]]:
-        """Records what persons used. Each event is stored or has a fault; the same request id records once."""
+        """Records what persons used. Each event is stored, was stored before, or has a fault; the same request id records once,
+        and so does the same event in another request.
+        """
 
     @_abc_1.abstractmethod
     def DescribeAggregates(

@@ -48,7 +48,7 @@ class Complaint(_message.Message):
     kind: _builtins.str
     """What it is about: `disclosure`, `choice`, `access`, `accuracy`, `security`, `retention` or `other`."""
     channel: _builtins.str
-    """How it came in: `email`, `letter`, `phone`, `web`, `authority` or `other`."""
+    """How it came in: `web`, `app`, `email`, `post`, `phone`, `in_person`, `authority` or `other`."""
     person_id: _builtins.str
     """The person on record; empty for others, and once the person was erased."""
     complainant: _builtins.str
@@ -129,7 +129,7 @@ class ComplaintRemedy(_message.Message):
     """When it was begun, RFC 3339."""
     done: _builtins.bool
     """Whether it is done. An erasure is once it is scrubbed and every recipient has answered for it; a correction once the
-    requests for rectification that are linked are.
+    person's requests for rectification are that were linked when it was begun; refused or withdrawn is not done.
     """
     recipients: _builtins.int
     """How many recipients owe for it, or owed."""
@@ -184,7 +184,9 @@ class OpenComplaintRequest(_message.Message):
     """In words; sealed, and not in the ledger."""
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Entries by index; contracts, persons' requests and obligations by id; up to 100."""
+        """Entries by index, such as `31`; contracts, persons' requests and obligations by id, such as `C-2026-0001`,
+        `R-2026-0001`, `O-2026-0001`; up to 100.
+        """
 
     def __init__(
         self,
@@ -253,7 +255,7 @@ class ChangeComplaintRequest(_message.Message):
     """A later day to answer by, `YYYY-MM-DD`; needs a note."""
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """More links."""
+        """More links, of the forms that OpenComplaintRequest takes."""
 
     def __init__(
         self,
@@ -381,9 +383,9 @@ class RemedyRequest(_message.Message):
     kind: _builtins.str
     """What is done."""
     contract_id: _builtins.str
-    """The contract to suspend."""
+    """The contract to suspend: one that is linked, or under which a linked entry or obligation is."""
     note: _builtins.str
-    """What was done, or why; a suspension's reason stands in the ledger in the clear."""
+    """What was done, or why; sealed. The reason of a suspension in the ledger names the complaint and nothing else."""
     def __init__(
         self,
         *,
@@ -611,17 +613,21 @@ class GetComplaintStatisticsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    YEAR_FIELD_NUMBER: _builtins.int
-    year: _builtins.int
-    """The year in which they were opened."""
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    first_day: _builtins.str
+    """The first day on which they were opened, `YYYY-MM-DD`, UTC."""
+    last_day: _builtins.str
+    """The last day."""
     def __init__(
         self,
         *,
-        year: _builtins.int = ...,
+        first_day: _builtins.str = ...,
+        last_day: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["year", b"year"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "last_day", b"last_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -96,7 +96,7 @@ class ComplaintServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetOutcome(self, request, context):
-        """Decides. Who approved or released what the complaint is about can't.
+        """Decides. Who approved, released or decided what the complaint is about can't, be it linked by an entry or by id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

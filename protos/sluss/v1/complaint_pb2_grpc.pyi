@@ -38,7 +38,7 @@ class ComplaintServiceStub:
     ChangeComplaint: _grpc.UnaryUnaryMultiCallable[_complaint_pb2.ChangeComplaintRequest, _complaint_pb2.ChangeComplaintResponse]
     """Notes something, links more, assigns it, or extends its deadline."""
     SetOutcome: _grpc.UnaryUnaryMultiCallable[_complaint_pb2.SetOutcomeRequest, _complaint_pb2.SetOutcomeResponse]
-    """Decides. Who approved or released what the complaint is about can't."""
+    """Decides. Who approved, released or decided what the complaint is about can't, be it linked by an entry or by id."""
     Remedy: _grpc.UnaryUnaryMultiCallable[_complaint_pb2.RemedyRequest, _complaint_pb2.RemedyResponse]
     """Remedies: what can be done here is done in the same transaction."""
     CloseComplaint: _grpc.UnaryUnaryMultiCallable[_complaint_pb2.CloseComplaintRequest, _complaint_pb2.CloseComplaintResponse]
@@ -60,7 +60,7 @@ class ComplaintServiceAsyncStub(ComplaintServiceStub):
     ChangeComplaint: _aio.UnaryUnaryMultiCallable[_complaint_pb2.ChangeComplaintRequest, _complaint_pb2.ChangeComplaintResponse]  # type: ignore[assignment]
     """Notes something, links more, assigns it, or extends its deadline."""
     SetOutcome: _aio.UnaryUnaryMultiCallable[_complaint_pb2.SetOutcomeRequest, _complaint_pb2.SetOutcomeResponse]  # type: ignore[assignment]
-    """Decides. Who approved or released what the complaint is about can't."""
+    """Decides. Who approved, released or decided what the complaint is about can't, be it linked by an entry or by id."""
     Remedy: _aio.UnaryUnaryMultiCallable[_complaint_pb2.RemedyRequest, _complaint_pb2.RemedyResponse]  # type: ignore[assignment]
     """Remedies: what can be done here is done in the same transaction."""
     CloseComplaint: _aio.UnaryUnaryMultiCallable[_complaint_pb2.CloseComplaintRequest, _complaint_pb2.CloseComplaintResponse]  # type: ignore[assignment]
@@ -97,7 +97,7 @@ class ComplaintServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _complaint_pb2.SetOutcomeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_complaint_pb2.SetOutcomeResponse, _abc.Awaitable[_complaint_pb2.SetOutcomeResponse]]:
-        """Decides. Who approved or released what the complaint is about can't."""
+        """Decides. Who approved, released or decided what the complaint is about can't, be it linked by an entry or by id."""
 
     @_abc_1.abstractmethod
     def Remedy(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sluss.v1 import options_pb2 as sluss_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sluss/v1/compromise.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\"\x90\x02\n\x10\x43ompromiseReport\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x11\n\tperson_id\x18\x05 \x01(\t\x12\x14\n\x0csuspect_from\x18\x06 \x01(\t\x12\x15\n\rsuspect_until\x18\x07 \x01(\t\x12\x12\n\nnoticed_at\x18\x08 \x01(\t\x12\x11\n\tnotify_by\x18\t \x01(\t\x12\x0b\n\x03how\x18\n \x01(\t\x12\x0f\n\x07revoked\x18\x0b \x01(\r\x12\x13\n\x0bkey_retired\x18\x0c \x01(\x08\x12\x0e\n\x06locked\x18\r \x01(\x08\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\"e\n\tFileEvent\x12\n\n\x02\x61t\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\r\n\x05\x65vent\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x13\n\x0b\x65ntry_index\x18\x05 \x01(\x04\x12\x0e\n\x06proven\x18\x06 \x01(\x08\"\xd2\x01\n\x17ReportCompromiseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x04spki\x18\x02 \x01(\x0cH\x00\x12\x13\n\tprincipal\x18\x03 \x01(\tH\x00\x12\x10\n\x06key_of\x18\x04 \x01(\tH\x00\x12\x13\n\tperson_id\x18\x05 \x01(\tH\x00\x12\x14\n\x0csuspect_from\x18\x06 \x01(\t\x12\x15\n\rsuspect_until\x18\x07 \x01(\t\x12\x12\n\nnoticed_at\x18\x08 \x01(\t\x12\x0b\n\x03how\x18\t \x01(\tB\t\n\x07subject\"[\n\x18ReportCompromiseResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"M\n\x1aReinstateCredentialRequest\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"^\n\x1bReinstateCredentialResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"E\n\x12\x43loseReportRequest\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"V\n\x13\x43loseReportResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"%\n\x10GetReportRequest\x12\x11\n\treport_id\x18\x01 \x01(\t\"f\n\x11GetReportResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12%\n\x08timeline\x18\x02 \x03(\x0b\x32\x13.sluss.v1.FileEvent\"J\n\x12ListReportsRequest\x12\r\n\x05state\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x13ListReportsResponse\x12+\n\x07reports\x18\x01 \x03(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x1dListSuspectDisclosuresRequest\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"C\n\x0cSuspectEntry\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\x0f\n\x07persons\x18\x03 \x01(\r\"b\n\x1eListSuspectDisclosuresResponse\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.sluss.v1.SuspectEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x14GetFactsSheetRequest\x12\x11\n\treport_id\x18\x01 \x01(\t\"\xc9\x02\n\x15GetFactsSheetResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12\x0f\n\x07persons\x18\x02 \x01(\x04\x12\x0f\n\x07records\x18\x03 \x01(\x04\x12\x13\n\x0b\x64isclosures\x18\x04 \x01(\x04\x12\x12\n\ncategories\x18\x05 \x03(\t\x12\x0e\n\x06\x66ields\x18\x06 \x03(\t\x12\x12\n\nrecipients\x18\x07 \x03(\t\x12%\n\x08measures\x18\x08 \x03(\x0b\x32\x13.sluss.v1.FileEvent\x12\'\n\x07\x63ut_off\x18\t \x03(\x0b\x32\x16.sluss.v1.SuspectEntry\x12-\n\x0b\x62y_category\x18\n \x03(\x0b\x32\x18.sluss.v1.CategoryFields\x12\x16\n\x0e\x65rased_records\x18\x0b \x01(\x04\"2\n\x0e\x43\x61tegoryFields\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t2\xb0\x05\n\x11\x43ompromiseService\x12\x64\n\x10ReportCompromise\x12!.sluss.v1.ReportCompromiseRequest\x1a\".sluss.v1.ReportCompromiseResponse\"\t\xfa\xf6\x18\x05\x05\x04\x03\x02\x01\x12k\n\x13ReinstateCredential\x12$.sluss.v1.ReinstateCredentialRequest\x1a%.sluss.v1.ReinstateCredentialResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12S\n\x0b\x43loseReport\x12\x1c.sluss.v1.CloseReportRequest\x1a\x1d.sluss.v1.CloseReportResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12M\n\tGetReport\x12\x1a.sluss.v1.GetReportRequest\x1a\x1b.sluss.v1.GetReportResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12S\n\x0bListReports\x12\x1c.sluss.v1.ListReportsRequest\x1a\x1d.sluss.v1.ListReportsResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12t\n\x16ListSuspectDisclosures\x12\'.sluss.v1.ListSuspectDisclosuresRequest\x1a(.sluss.v1.ListSuspectDisclosuresResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12Y\n\rGetFactsSheet\x12\x1e.sluss.v1.GetFactsSheetRequest\x1a\x1f.sluss.v1.GetFactsSheetResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sluss/v1/compromise.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\"\x90\x02\n\x10\x43ompromiseReport\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x11\n\tperson_id\x18\x05 \x01(\t\x12\x14\n\x0csuspect_from\x18\x06 \x01(\t\x12\x15\n\rsuspect_until\x18\x07 \x01(\t\x12\x12\n\nnoticed_at\x18\x08 \x01(\t\x12\x11\n\tnotify_by\x18\t \x01(\t\x12\x0b\n\x03how\x18\n \x01(\t\x12\x0f\n\x07revoked\x18\x0b \x01(\r\x12\x13\n\x0bkey_retired\x18\x0c \x01(\x08\x12\x0e\n\x06locked\x18\r \x01(\x08\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\"e\n\tFileEvent\x12\n\n\x02\x61t\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\r\n\x05\x65vent\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x13\n\x0b\x65ntry_index\x18\x05 \x01(\x04\x12\x0e\n\x06proven\x18\x06 \x01(\x08\"\xd2\x01\n\x17ReportCompromiseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x04spki\x18\x02 \x01(\x0cH\x00\x12\x13\n\tprincipal\x18\x03 \x01(\tH\x00\x12\x10\n\x06key_of\x18\x04 \x01(\tH\x00\x12\x13\n\tperson_id\x18\x05 \x01(\tH\x00\x12\x14\n\x0csuspect_from\x18\x06 \x01(\t\x12\x15\n\rsuspect_until\x18\x07 \x01(\t\x12\x12\n\nnoticed_at\x18\x08 \x01(\t\x12\x0b\n\x03how\x18\t \x01(\tB\t\n\x07subject\"[\n\x18ReportCompromiseResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"M\n\x1aReinstateCredentialRequest\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"w\n\x1bReinstateCredentialResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\x12\x17\n\x0fstill_locked_by\x18\x03 \x01(\t\"E\n\x12\x43loseReportRequest\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"V\n\x13\x43loseReportResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"%\n\x10GetReportRequest\x12\x11\n\treport_id\x18\x01 \x01(\t\"f\n\x11GetReportResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12%\n\x08timeline\x18\x02 \x03(\x0b\x32\x13.sluss.v1.FileEvent\"J\n\x12ListReportsRequest\x12\r\n\x05state\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x13ListReportsResponse\x12+\n\x07reports\x18\x01 \x03(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x1dListSuspectDisclosuresRequest\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"C\n\x0cSuspectEntry\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\x0f\n\x07persons\x18\x03 \x01(\r\"b\n\x1eListSuspectDisclosuresResponse\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.sluss.v1.SuspectEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x14GetFactsSheetRequest\x12\x11\n\treport_id\x18\x01 \x01(\t\"\xf4\x02\n\x15GetFactsSheetResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.sluss.v1.CompromiseReport\x12\x0f\n\x07persons\x18\x02 \x01(\x04\x12\x0f\n\x07records\x18\x03 \x01(\x04\x12\x13\n\x0b\x64isclosures\x18\x04 \x01(\x04\x12\x12\n\ncategories\x18\x05 \x03(\t\x12\x0e\n\x06\x66ields\x18\x06 \x03(\t\x12\x12\n\nrecipients\x18\x07 \x03(\t\x12%\n\x08measures\x18\x08 \x03(\x0b\x32\x13.sluss.v1.FileEvent\x12\'\n\x07\x63ut_off\x18\t \x03(\x0b\x32\x16.sluss.v1.SuspectEntry\x12-\n\x0b\x62y_category\x18\n \x03(\x0b\x32\x18.sluss.v1.CategoryFields\x12\x16\n\x0e\x65rased_records\x18\x0b \x01(\x04\x12\x0f\n\x07\x65xports\x18\x0c \x01(\x04\x12\x18\n\x10reads_unrecorded\x18\r \x01(\x08\"W\n\x1bListConcernedPersonsRequest\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"K\n\x1cListConcernedPersonsResponse\x12\x12\n\nperson_ids\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x0e\x43\x61tegoryFields\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t2\x9f\x06\n\x11\x43ompromiseService\x12\x64\n\x10ReportCompromise\x12!.sluss.v1.ReportCompromiseRequest\x1a\".sluss.v1.ReportCompromiseResponse\"\t\xfa\xf6\x18\x05\x05\x04\x03\x02\x01\x12k\n\x13ReinstateCredential\x12$.sluss.v1.ReinstateCredentialRequest\x1a%.sluss.v1.ReinstateCredentialResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12S\n\x0b\x43loseReport\x12\x1c.sluss.v1.CloseReportRequest\x1a\x1d.sluss.v1.CloseReportResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12M\n\tGetReport\x12\x1a.sluss.v1.GetReportRequest\x1a\x1b.sluss.v1.GetReportResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12S\n\x0bListReports\x12\x1c.sluss.v1.ListReportsRequest\x1a\x1d.sluss.v1.ListReportsResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12t\n\x16ListSuspectDisclosures\x12\'.sluss.v1.ListSuspectDisclosuresRequest\x1a(.sluss.v1.ListSuspectDisclosuresResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12Y\n\rGetFactsSheet\x12\x1e.sluss.v1.GetFactsSheetRequest\x1a\x1f.sluss.v1.GetFactsSheetResponse\"\x07\xfa\xf6\x18\x03\x05\x04\x03\x12m\n\x14ListConcernedPersons\x12%.sluss.v1.ListConcernedPersonsRequest\x1a&.sluss.v1.ListConcernedPersonsResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +46,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPROMISESERVICE'].methods_by_name['ListSuspectDisclosures']._serialized_options = b'\372\366\030\003\005\004\003'
   _globals['_COMPROMISESERVICE'].methods_by_name['GetFactsSheet']._loaded_options = None
   _globals['_COMPROMISESERVICE'].methods_by_name['GetFactsSheet']._serialized_options = b'\372\366\030\003\005\004\003'
+  _globals['_COMPROMISESERVICE'].methods_by_name['ListConcernedPersons']._loaded_options = None
+  _globals['_COMPROMISESERVICE'].methods_by_name['ListConcernedPersons']._serialized_options = b'\372\366\030\002\005\003'
   _globals['_COMPROMISEREPORT']._serialized_start=64
   _globals['_COMPROMISEREPORT']._serialized_end=336
   _globals['_FILEEVENT']._serialized_start=338
@@ -57,31 +59,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REINSTATECREDENTIALREQUEST']._serialized_start=747
   _globals['_REINSTATECREDENTIALREQUEST']._serialized_end=824
   _globals['_REINSTATECREDENTIALRESPONSE']._serialized_start=826
-  _globals['_REINSTATECREDENTIALRESPONSE']._serialized_end=920
-  _globals['_CLOSEREPORTREQUEST']._serialized_start=922
-  _globals['_CLOSEREPORTREQUEST']._serialized_end=991
-  _globals['_CLOSEREPORTRESPONSE']._serialized_start=993
-  _globals['_CLOSEREPORTRESPONSE']._serialized_end=1079
-  _globals['_GETREPORTREQUEST']._serialized_start=1081
-  _globals['_GETREPORTREQUEST']._serialized_end=1118
-  _globals['_GETREPORTRESPONSE']._serialized_start=1120
-  _globals['_GETREPORTRESPONSE']._serialized_end=1222
-  _globals['_LISTREPORTSREQUEST']._serialized_start=1224
-  _globals['_LISTREPORTSREQUEST']._serialized_end=1298
-  _globals['_LISTREPORTSRESPONSE']._serialized_start=1300
-  _globals['_LISTREPORTSRESPONSE']._serialized_end=1391
-  _globals['_LISTSUSPECTDISCLOSURESREQUEST']._serialized_start=1393
-  _globals['_LISTSUSPECTDISCLOSURESREQUEST']._serialized_end=1482
-  _globals['_SUSPECTENTRY']._serialized_start=1484
-  _globals['_SUSPECTENTRY']._serialized_end=1551
-  _globals['_LISTSUSPECTDISCLOSURESRESPONSE']._serialized_start=1553
-  _globals['_LISTSUSPECTDISCLOSURESRESPONSE']._serialized_end=1651
-  _globals['_GETFACTSSHEETREQUEST']._serialized_start=1653
-  _globals['_GETFACTSSHEETREQUEST']._serialized_end=1694
-  _globals['_GETFACTSSHEETRESPONSE']._serialized_start=1697
-  _globals['_GETFACTSSHEETRESPONSE']._serialized_end=2026
-  _globals['_CATEGORYFIELDS']._serialized_start=2028
-  _globals['_CATEGORYFIELDS']._serialized_end=2078
-  _globals['_COMPROMISESERVICE']._serialized_start=2081
-  _globals['_COMPROMISESERVICE']._serialized_end=2769
+  _globals['_REINSTATECREDENTIALRESPONSE']._serialized_end=945
+  _globals['_CLOSEREPORTREQUEST']._serialized_start=947
+  _globals['_CLOSEREPORTREQUEST']._serialized_end=1016
+  _globals['_CLOSEREPORTRESPONSE']._serialized_start=1018
+  _globals['_CLOSEREPORTRESPONSE']._serialized_end=1104
+  _globals['_GETREPORTREQUEST']._serialized_start=1106
+  _globals['_GETREPORTREQUEST']._serialized_end=1143
+  _globals['_GETREPORTRESPONSE']._serialized_start=1145
+  _globals['_GETREPORTRESPONSE']._serialized_end=1247
+  _globals['_LISTREPORTSREQUEST']._serialized_start=1249
+  _globals['_LISTREPORTSREQUEST']._serialized_end=1323
+  _globals['_LISTREPORTSRESPONSE']._serialized_start=1325
+  _globals['_LISTREPORTSRESPONSE']._serialized_end=1416
+  _globals['_LISTSUSPECTDISCLOSURESREQUEST']._serialized_start=1418
+  _globals['_LISTSUSPECTDISCLOSURESREQUEST']._serialized_end=1507
+  _globals['_SUSPECTENTRY']._serialized_start=1509
+  _globals['_SUSPECTENTRY']._serialized_end=1576
+  _globals['_LISTSUSPECTDISCLOSURESRESPONSE']._serialized_start=1578
+  _globals['_LISTSUSPECTDISCLOSURESRESPONSE']._serialized_end=1676
+  _globals['_GETFACTSSHEETREQUEST']._serialized_start=1678
+  _globals['_GETFACTSSHEETREQUEST']._serialized_end=1719
+  _globals['_GETFACTSSHEETRESPONSE']._serialized_start=1722
+  _globals['_GETFACTSSHEETRESPONSE']._serialized_end=2094
+  _globals['_LISTCONCERNEDPERSONSREQUEST']._serialized_start=2096
+  _globals['_LISTCONCERNEDPERSONSREQUEST']._serialized_end=2183
+  _globals['_LISTCONCERNEDPERSONSRESPONSE']._serialized_start=2185
+  _globals['_LISTCONCERNEDPERSONSRESPONSE']._serialized_end=2260
+  _globals['_CATEGORYFIELDS']._serialized_start=2262
+  _globals['_CATEGORYFIELDS']._serialized_end=2312
+  _globals['_COMPROMISESERVICE']._serialized_start=2315
+  _globals['_COMPROMISESERVICE']._serialized_end=3114
 # @@protoc_insertion_point(module_scope)

@@ -63,7 +63,7 @@ class CompromiseReport(_message.Message):
     key_retired: _builtins.bool
     """Whether an encryption key was retired."""
     locked: _builtins.bool
-    """Whether a person's credential is still locked."""
+    """Whether this report still locks the person's credential."""
     etag: _builtins.str
     """The etag."""
     def __init__(
@@ -220,7 +220,7 @@ Global___ReportCompromiseResponse: _TypeAlias = ReportCompromiseResponse  # noqa
 
 @_typing.final
 class ReinstateCredentialRequest(_message.Message):
-    """Unlocks a person's credential."""
+    """Ends a report's lock on a person's credential."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -256,8 +256,11 @@ class ReinstateCredentialResponse(_message.Message):
 
     REPORT_FIELD_NUMBER: _builtins.int
     ENTRY_INDEX_FIELD_NUMBER: _builtins.int
+    STILL_LOCKED_BY_FIELD_NUMBER: _builtins.int
     entry_index: _builtins.int
     """The entry's index in the ledger."""
+    still_locked_by: _builtins.str
+    """Another report, by which the person's credential stays locked; empty if it is unlocked."""
     @_builtins.property
     def report(self) -> Global___CompromiseReport:
         """The report."""
@@ -267,10 +270,11 @@ class ReinstateCredentialResponse(_message.Message):
         *,
         report: Global___CompromiseReport | None = ...,
         entry_index: _builtins.int = ...,
+        still_locked_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_index", b"entry_index", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_index", b"entry_index", "report", b"report", "still_locked_by", b"still_locked_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -573,15 +577,23 @@ class GetFactsSheetResponse(_message.Message):
     CUT_OFF_FIELD_NUMBER: _builtins.int
     BY_CATEGORY_FIELD_NUMBER: _builtins.int
     ERASED_RECORDS_FIELD_NUMBER: _builtins.int
+    EXPORTS_FIELD_NUMBER: _builtins.int
+    READS_UNRECORDED_FIELD_NUMBER: _builtins.int
     persons: _builtins.int
     """Different persons concerned who are still on record."""
     records: _builtins.int
-    """Records disclosed in the window."""
+    """Records of persons that left in the window: one for each person in a disclosure, a release or an access export."""
     disclosures: _builtins.int
-    """Disclosures in the window."""
+    """Entries of the window by which data left: disclosures, releases and access exports."""
     erased_records: _builtins.int
     """Those of the records whose persons were erased since. Each may be of another person: at most `persons` and so many
     more are concerned.
+    """
+    exports: _builtins.int
+    """Those of the disclosures that are access exports. One holds everything that was held on the person, beyond fields."""
+    reads_unrecorded: _builtins.bool
+    """Whether the credential lets somebody read without an entry, as every one but a subcontractor's does: then more may
+    have been seen than is counted here.
     """
     @_builtins.property
     def report(self) -> Global___CompromiseReport:
@@ -593,11 +605,11 @@ class GetFactsSheetResponse(_message.Message):
 
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The fields that at least one person's slice held, in order."""
+        """The fields that at least one person's slice held, in order; of an access export, those that the person has now."""
 
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The recipients, in order; of a release the legal case, which says who."""
+        """The recipients, in order; of a release the legal case, which says who; of an access export whoever made it."""
 
     @_builtins.property
     def measures(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileEvent]:
@@ -625,14 +637,74 @@ class GetFactsSheetResponse(_message.Message):
         cut_off: _abc.Iterable[Global___SuspectEntry] | None = ...,
         by_category: _abc.Iterable[Global___CategoryFields] | None = ...,
         erased_records: _builtins.int = ...,
+        exports: _builtins.int = ...,
+        reads_unrecorded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_category", b"by_category", "categories", b"categories", "cut_off", b"cut_off", "disclosures", b"disclosures", "erased_records", b"erased_records", "fields", b"fields", "measures", b"measures", "persons", b"persons", "recipients", b"recipients", "records", b"records", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_category", b"by_category", "categories", b"categories", "cut_off", b"cut_off", "disclosures", b"disclosures", "erased_records", b"erased_records", "exports", b"exports", "fields", b"fields", "measures", b"measures", "persons", b"persons", "reads_unrecorded", b"reads_unrecorded", "recipients", b"recipients", "records", b"records", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetFactsSheetResponse: _TypeAlias = GetFactsSheetResponse  # noqa: Y015
+
+@_typing.final
+class ListConcernedPersonsRequest(_message.Message):
+    """Asks whom to tell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    report_id: _builtins.str
+    """The report."""
+    page_size: _builtins.int
+    """At most so many, up to 1,000; 0 means 1,000."""
+    page_token: _builtins.str
+    """From the page before."""
+    def __init__(
+        self,
+        *,
+        report_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "report_id", b"report_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConcernedPersonsRequest: _TypeAlias = ListConcernedPersonsRequest  # noqa: Y015
+
+@_typing.final
+class ListConcernedPersonsResponse(_message.Message):
+    """A page of persons."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_IDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty after the last."""
+    @_builtins.property
+    def person_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their ids, in order. Who was erased since is not among them: nothing is left by which they could be told."""
+
+    def __init__(
+        self,
+        *,
+        person_ids: _abc.Iterable[_builtins.str] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "person_ids", b"person_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConcernedPersonsResponse: _TypeAlias = ListConcernedPersonsResponse  # noqa: Y015
 
 @_typing.final
 class CategoryFields(_message.Message):

@@ -70,6 +70,11 @@ class CompromiseServiceStub:
                 request_serializer=sluss_dot_v1_dot_compromise__pb2.GetFactsSheetRequest.SerializeToString,
                 response_deserializer=sluss_dot_v1_dot_compromise__pb2.GetFactsSheetResponse.FromString,
                 _registered_method=True)
+        self.ListConcernedPersons = channel.unary_unary(
+                '/sluss.v1.CompromiseService/ListConcernedPersons',
+                request_serializer=sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsRequest.SerializeToString,
+                response_deserializer=sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsResponse.FromString,
+                _registered_method=True)
 
 
 class CompromiseServiceServicer:
@@ -79,14 +84,16 @@ class CompromiseServiceServicer:
     def ReportCompromise(self, request, context):
         """Reports a stolen credential. When it returns, certificates are revoked, the encryption key is retired, or the
         person's credential is locked; open calls of a revoked certificate end within a second, on every broker.
-        An internal service may report a person's credential only, a subcontractor its own only.
+        An internal service may report a person's credential only, a subcontractor its own only; once nothing of it is left
+        to cut off, a few times a day (RATE_EXCEEDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReinstateCredential(self, request, context):
-        """Unlocks a person's credential. A revoked certificate never comes back: a new one is issued.
+        """Ends a report's lock on a person's credential, which is unlocked once no other report locks it. A revoked
+        certificate never comes back: a new one is issued.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,8 +121,8 @@ class CompromiseServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSuspectDisclosures(self, request, context):
-        """Lists what was disclosed to the principal, released by it, or happened to the person, in the suspect window. Hidden
-        releases are left out.
+        """Lists what was disclosed to the principal, released or exported by it, or happened to the person, in the suspect
+        window. Hidden releases are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +130,13 @@ class CompromiseServiceServicer:
 
     def GetFactsSheet(self, request, context):
         """Computes the facts of a breach notice from the ledger.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConcernedPersons(self, request, context):
+        """Lists whom to tell of the breach (GDPR Art. 34): the persons on record whose data left in the suspect window.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,6 +179,11 @@ def add_CompromiseServiceServicer_to_server(servicer, server):
                     servicer.GetFactsSheet,
                     request_deserializer=sluss_dot_v1_dot_compromise__pb2.GetFactsSheetRequest.FromString,
                     response_serializer=sluss_dot_v1_dot_compromise__pb2.GetFactsSheetResponse.SerializeToString,
+            ),
+            'ListConcernedPersons': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConcernedPersons,
+                    request_deserializer=sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsRequest.FromString,
+                    response_serializer=sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -357,6 +376,33 @@ class CompromiseService:
             '/sluss.v1.CompromiseService/GetFactsSheet',
             sluss_dot_v1_dot_compromise__pb2.GetFactsSheetRequest.SerializeToString,
             sluss_dot_v1_dot_compromise__pb2.GetFactsSheetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConcernedPersons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluss.v1.CompromiseService/ListConcernedPersons',
+            sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsRequest.SerializeToString,
+            sluss_dot_v1_dot_compromise__pb2.ListConcernedPersonsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,10 +36,13 @@ class CompromiseServiceStub:
     ReportCompromise: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.ReportCompromiseRequest, _compromise_pb2.ReportCompromiseResponse]
     """Reports a stolen credential. When it returns, certificates are revoked, the encryption key is retired, or the
     person's credential is locked; open calls of a revoked certificate end within a second, on every broker.
-    An internal service may report a person's credential only, a subcontractor its own only.
+    An internal service may report a person's credential only, a subcontractor its own only; once nothing of it is left
+    to cut off, a few times a day (RATE_EXCEEDED).
     """
     ReinstateCredential: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.ReinstateCredentialRequest, _compromise_pb2.ReinstateCredentialResponse]
-    """Unlocks a person's credential. A revoked certificate never comes back: a new one is issued."""
+    """Ends a report's lock on a person's credential, which is unlocked once no other report locks it. A revoked
+    certificate never comes back: a new one is issued.
+    """
     CloseReport: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.CloseReportRequest, _compromise_pb2.CloseReportResponse]
     """Closes a report; a person's credential must have been reinstated."""
     GetReport: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.GetReportRequest, _compromise_pb2.GetReportResponse]
@@ -47,11 +50,13 @@ class CompromiseServiceStub:
     ListReports: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.ListReportsRequest, _compromise_pb2.ListReportsResponse]
     """Lists reports, newest first."""
     ListSuspectDisclosures: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.ListSuspectDisclosuresRequest, _compromise_pb2.ListSuspectDisclosuresResponse]
-    """Lists what was disclosed to the principal, released by it, or happened to the person, in the suspect window. Hidden
-    releases are left out.
+    """Lists what was disclosed to the principal, released or exported by it, or happened to the person, in the suspect
+    window. Hidden releases are left out.
     """
     GetFactsSheet: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.GetFactsSheetRequest, _compromise_pb2.GetFactsSheetResponse]
     """Computes the facts of a breach notice from the ledger."""
+    ListConcernedPersons: _grpc.UnaryUnaryMultiCallable[_compromise_pb2.ListConcernedPersonsRequest, _compromise_pb2.ListConcernedPersonsResponse]
+    """Lists whom to tell of the breach (GDPR Art. 34): the persons on record whose data left in the suspect window."""
 
 @_typing.type_check_only
 class CompromiseServiceAsyncStub(CompromiseServiceStub):
@@ -61,10 +66,13 @@ class CompromiseServiceAsyncStub(CompromiseServiceStub):
     ReportCompromise: _aio.UnaryUnaryMultiCallable[_compromise_pb2.ReportCompromiseRequest, _compromise_pb2.ReportCompromiseResponse]  # type: ignore[assignment]
     """Reports a stolen credential. When it returns, certificates are revoked, the encryption key is retired, or the
     person's credential is locked; open calls of a revoked certificate end within a second, on every broker.
-    An internal service may report a person's credential only, a subcontractor its own only.
+    An internal service may report a person's credential only, a subcontractor its own only; once nothing of it is left
+    to cut off, a few times a day (RATE_EXCEEDED).
     """
     ReinstateCredential: _aio.UnaryUnaryMultiCallable[_compromise_pb2.ReinstateCredentialRequest, _compromise_pb2.ReinstateCredentialResponse]  # type: ignore[assignment]
-    """Unlocks a person's credential. A revoked certificate never comes back: a new one is issued."""
+    """Ends a report's lock on a person's credential, which is unlocked once no other report locks it. A revoked
+    certificate never comes back: a new one is issued.
+    """
     CloseReport: _aio.UnaryUnaryMultiCallable[_compromise_pb2.CloseReportRequest, _compromise_pb2.CloseReportResponse]  # type: ignore[assignment]
     """Closes a report; a person's credential must have been reinstated."""
     GetReport: _aio.UnaryUnaryMultiCallable[_compromise_pb2.GetReportRequest, _compromise_pb2.GetReportResponse]  # type: ignore[assignment]
@@ -72,11 +80,13 @@ class CompromiseServiceAsyncStub(CompromiseServiceStub):
     ListReports: _aio.UnaryUnaryMultiCallable[_compromise_pb2.ListReportsRequest, _compromise_pb2.ListReportsResponse]  # type: ignore[assignment]
     """Lists reports, newest first."""
     ListSuspectDisclosures: _aio.UnaryUnaryMultiCallable[_compromise_pb2.ListSuspectDisclosuresRequest, _compromise_pb2.ListSuspectDisclosuresResponse]  # type: ignore[assignment]
-    """Lists what was disclosed to the principal, released by it, or happened to the person, in the suspect window. Hidden
-    releases are left out.
+    """Lists what was disclosed to the principal, released or exported by it, or happened to the person, in the suspect
+    window. Hidden releases are left out.
     """
     GetFactsSheet: _aio.UnaryUnaryMultiCallable[_compromise_pb2.GetFactsSheetRequest, _compromise_pb2.GetFactsSheetResponse]  # type: ignore[assignment]
     """Computes the facts of a breach notice from the ledger."""
+    ListConcernedPersons: _aio.UnaryUnaryMultiCallable[_compromise_pb2.ListConcernedPersonsRequest, _compromise_pb2.ListConcernedPersonsResponse]  # type: ignore[assignment]
+    """Lists whom to tell of the breach (GDPR Art. 34): the persons on record whose data left in the suspect window."""
 
 class CompromiseServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stolen credentials: cut off at once, with what happened in the suspect window (POLICY 4; GDPR Art. 33)."""
@@ -89,7 +99,8 @@ class CompromiseServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_compromise_pb2.ReportCompromiseResponse, _abc.Awaitable[_compromise_pb2.ReportCompromiseResponse]]:
         """Reports a stolen credential. When it returns, certificates are revoked, the encryption key is retired, or the
         person's credential is locked; open calls of a revoked certificate end within a second, on every broker.
-        An internal service may report a person's credential only, a subcontractor its own only.
+        An internal service may report a person's credential only, a subcontractor its own only; once nothing of it is left
+        to cut off, a few times a day (RATE_EXCEEDED).
         """
 
     @_abc_1.abstractmethod
@@ -98,7 +109,9 @@ class CompromiseServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _compromise_pb2.ReinstateCredentialRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_compromise_pb2.ReinstateCredentialResponse, _abc.Awaitable[_compromise_pb2.ReinstateCredentialResponse]]:
-        """Unlocks a person's credential. A revoked certificate never comes back: a new one is issued."""
+        """Ends a report's lock on a person's credential, which is unlocked once no other report locks it. A revoked
+        certificate never comes back: a new one is issued.
+        """
 
     @_abc_1.abstractmethod
     def CloseReport(
@@ -130,8 +143,8 @@ class CompromiseServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _compromise_pb2.ListSuspectDisclosuresRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_compromise_pb2.ListSuspectDisclosuresResponse, _abc.Awaitable[_compromise_pb2.ListSuspectDisclosuresResponse]]:
-        """Lists what was disclosed to the principal, released by it, or happened to the person, in the suspect window. Hidden
-        releases are left out.
+        """Lists what was disclosed to the principal, released or exported by it, or happened to the person, in the suspect
+        window. Hidden releases are left out.
         """
 
     @_abc_1.abstractmethod
@@ -141,5 +154,13 @@ class CompromiseServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_compromise_pb2.GetFactsSheetResponse, _abc.Awaitable[_compromise_pb2.GetFactsSheetResponse]]:
         """Computes the facts of a breach notice from the ledger."""
+
+    @_abc_1.abstractmethod
+    def ListConcernedPersons(
+        self,
+        request: _compromise_pb2.ListConcernedPersonsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_compromise_pb2.ListConcernedPersonsResponse, _abc.Awaitable[_compromise_pb2.ListConcernedPersonsResponse]]:
+        """Lists whom to tell of the breach (GDPR Art. 34): the persons on record whose data left in the suspect window."""
 
 def add_CompromiseServiceServicer_to_server(servicer: CompromiseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -173,8 +173,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: `{"field": "customer_number"}`
     """
     ERROR_REASON_RECORD_CHANGED: _ErrorReason.ValueType  # 30
-    """ABORTED. A retried request can't be answered with the same bytes, since data or terms have changed; a new
-    request id gets the present state.
+    """ABORTED. A retried request can't be answered with the same bytes, since data or terms have changed, since the
+    recipient has attested that what the first answer gave is deleted, or since the key that it was sealed to was
+    reported as stolen; a new request id gets the present state.
 
     Example: `{"disclosure": "D-9f86d081884c7d659a2feaa0c55ad015"}`
     """
@@ -520,8 +521,9 @@ ERROR_REASON_PERSON_EXISTS: ErrorReason.ValueType  # 29
 Example: `{"field": "customer_number"}`
 """
 ERROR_REASON_RECORD_CHANGED: ErrorReason.ValueType  # 30
-"""ABORTED. A retried request can't be answered with the same bytes, since data or terms have changed; a new
-request id gets the present state.
+"""ABORTED. A retried request can't be answered with the same bytes, since data or terms have changed, since the
+recipient has attested that what the first answer gave is deleted, or since the key that it was sealed to was
+reported as stolen; a new request id gets the present state.
 
 Example: `{"disclosure": "D-9f86d081884c7d659a2feaa0c55ad015"}`
 """

@@ -174,6 +174,7 @@ class ListObligationsRequest(_message.Message):
     OVERDUE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ESCALATED_FIELD_NUMBER: _builtins.int
     recipient: _builtins.str
     """Only of this recipient; a subcontractor may leave it empty."""
     contract_id: _builtins.str
@@ -186,6 +187,8 @@ class ListObligationsRequest(_message.Message):
     """At most 200; 0 means 50."""
     page_token: _builtins.str
     """From the reply before."""
+    escalated: _builtins.bool
+    """Only those that were escalated and still wait."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only in these states; empty for all."""
@@ -200,10 +203,11 @@ class ListObligationsRequest(_message.Message):
         overdue: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        escalated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "contract_id", b"contract_id", "overdue", b"overdue", "page_size", b"page_size", "page_token", b"page_token", "recipient", b"recipient", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "contract_id", b"contract_id", "escalated", b"escalated", "overdue", b"overdue", "page_size", b"page_size", "page_token", b"page_token", "recipient", b"recipient", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -748,6 +752,7 @@ class RecipientReport(_message.Message):
     NOT_CONFIRMED_FIELD_NUMBER: _builtins.int
     WORST_DAYS_FIELD_NUMBER: _builtins.int
     WORST_FIELD_NUMBER: _builtins.int
+    ESCALATED_FIELD_NUMBER: _builtins.int
     recipient: _builtins.str
     """The recipient."""
     waiting: _builtins.int
@@ -766,6 +771,8 @@ class RecipientReport(_message.Message):
     """Days since the oldest one was due."""
     worst: _builtins.str
     """That one."""
+    escalated: _builtins.int
+    """Those overdue for so long that they were escalated to the privacy team."""
     def __init__(
         self,
         *,
@@ -778,10 +785,11 @@ class RecipientReport(_message.Message):
         not_confirmed: _builtins.int = ...,
         worst_days: _builtins.int = ...,
         worst: _builtins.str = ...,
+        escalated: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "delays_asked", b"delays_asked", "not_confirmed", b"not_confirmed", "overdue", b"overdue", "recipient", b"recipient", "unanswered", b"unanswered", "waiting", b"waiting", "worst", b"worst", "worst_days", b"worst_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "delays_asked", b"delays_asked", "escalated", b"escalated", "not_confirmed", b"not_confirmed", "overdue", b"overdue", "recipient", b"recipient", "unanswered", b"unanswered", "waiting", b"waiting", "worst", b"worst", "worst_days", b"worst_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -269,8 +269,8 @@ class UpdatePersonRequest(_message.Message):
     etag: _builtins.str
     """The etag that the change is based on."""
     rectification: _builtins.bool
-    """Says that what was on record was wrong, and has not merely changed: whoever received one of the values concerned
-    then owes the correction (`ObligationService`).
+    """Says that what was on record was wrong, and has not merely changed: whoever received one of the fields named before
+    the record had what it has now then owes the correction (`ObligationService`), even if it was mended before this.
     """
     @_builtins.property
     def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldValue]:

@@ -259,7 +259,7 @@ class PersonRequestEvent(_message.Message):
     event: _builtins.str
     """What: `opened`, `identity_noted`, `exported` ..."""
     text: _builtins.str
-    """The note or reason; empty after the erasure."""
+    """The note or reason; of an export whether anything is masked in it; empty after the erasure."""
     entry_index: _builtins.int
     """The ledger entry."""
     proven: _builtins.bool
@@ -576,7 +576,9 @@ class RefuseRequestRequest(_message.Message):
     request_id: _builtins.str
     """UUID4."""
     ground: _builtins.str
-    """A ground that there is for the kind, such as `manifestly_unfounded`, `excessive` or `legal_claims`."""
+    """A ground that there is for the kind, such as `manifestly_unfounded`, `excessive` or `legal_claims`.
+    `erased` is for nobody who is on record.
+    """
     told: _builtins.str
     """What the person is told."""
     def __init__(
@@ -764,7 +766,7 @@ class FulfilAccessRequest(_message.Message):
     request_id: _builtins.str
     """UUID4."""
     sha256: _builtins.bytes
-    """The digest of the export that the person has."""
+    """The digest of the export that the person has: of this request, and with nothing masked in it."""
     how: _builtins.str
     """How the person got it."""
     def __init__(

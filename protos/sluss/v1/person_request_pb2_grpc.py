@@ -176,14 +176,16 @@ class PersonRequestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FulfilAccess(self, request, context):
-        """Says that the person has the export; by its digest, which only whoever has all of it knows.
+        """Says that the person has the export; by its digest, which only whoever has all of it knows. One in which something is
+        masked ends no request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Rectify(self, request, context):
-        """Corrects values for a request; whoever received what was wrong owes the correction from then on.
+        """Corrects values for a request; whoever received what was wrong owes the correction from then on, also of a field that is
+        named here and was mended before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -58,9 +58,13 @@ class PersonRequestServiceStub:
     call is an export and an entry of its own. Financial values are whole for the privacy team, masked for others.
     """
     FulfilAccess: _grpc.UnaryUnaryMultiCallable[_person_request_pb2.FulfilAccessRequest, _person_request_pb2.FulfilAccessResponse]
-    """Says that the person has the export; by its digest, which only whoever has all of it knows."""
+    """Says that the person has the export; by its digest, which only whoever has all of it knows. One in which something is
+    masked ends no request.
+    """
     Rectify: _grpc.UnaryUnaryMultiCallable[_person_request_pb2.RectifyRequest, _person_request_pb2.RectifyResponse]
-    """Corrects values for a request; whoever received what was wrong owes the correction from then on."""
+    """Corrects values for a request; whoever received what was wrong owes the correction from then on, also of a field that is
+    named here and was mended before.
+    """
     Erase: _grpc.UnaryUnaryMultiCallable[_person_request_pb2.EraseRequest, _person_request_pb2.EraseResponse]
     """Erases the person for a request; whoever received anything owes the erasure from then on."""
     Object: _grpc.UnaryUnaryMultiCallable[_person_request_pb2.ObjectRequest, _person_request_pb2.ObjectResponse]
@@ -102,9 +106,13 @@ class PersonRequestServiceAsyncStub(PersonRequestServiceStub):
     call is an export and an entry of its own. Financial values are whole for the privacy team, masked for others.
     """
     FulfilAccess: _aio.UnaryUnaryMultiCallable[_person_request_pb2.FulfilAccessRequest, _person_request_pb2.FulfilAccessResponse]  # type: ignore[assignment]
-    """Says that the person has the export; by its digest, which only whoever has all of it knows."""
+    """Says that the person has the export; by its digest, which only whoever has all of it knows. One in which something is
+    masked ends no request.
+    """
     Rectify: _aio.UnaryUnaryMultiCallable[_person_request_pb2.RectifyRequest, _person_request_pb2.RectifyResponse]  # type: ignore[assignment]
-    """Corrects values for a request; whoever received what was wrong owes the correction from then on."""
+    """Corrects values for a request; whoever received what was wrong owes the correction from then on, also of a field that is
+    named here and was mended before.
+    """
     Erase: _aio.UnaryUnaryMultiCallable[_person_request_pb2.EraseRequest, _person_request_pb2.EraseResponse]  # type: ignore[assignment]
     """Erases the person for a request; whoever received anything owes the erasure from then on."""
     Object: _aio.UnaryUnaryMultiCallable[_person_request_pb2.ObjectRequest, _person_request_pb2.ObjectResponse]  # type: ignore[assignment]
@@ -191,7 +199,9 @@ class PersonRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _person_request_pb2.FulfilAccessRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_person_request_pb2.FulfilAccessResponse, _abc.Awaitable[_person_request_pb2.FulfilAccessResponse]]:
-        """Says that the person has the export; by its digest, which only whoever has all of it knows."""
+        """Says that the person has the export; by its digest, which only whoever has all of it knows. One in which something is
+        masked ends no request.
+        """
 
     @_abc_1.abstractmethod
     def Rectify(
@@ -199,7 +209,9 @@ class PersonRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _person_request_pb2.RectifyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_person_request_pb2.RectifyResponse, _abc.Awaitable[_person_request_pb2.RectifyResponse]]:
-        """Corrects values for a request; whoever received what was wrong owes the correction from then on."""
+        """Corrects values for a request; whoever received what was wrong owes the correction from then on, also of a field that is
+        named here and was mended before.
+        """
 
     @_abc_1.abstractmethod
     def Erase(

@@ -89,7 +89,8 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordAcceptance(self, request, context):
-        """Records that a person accepted a version. It holds from the moment the call returns.
+        """Records that a person accepted a version. It holds from the moment the call returns. While the person's credential
+        is reported as stolen, only the privacy team records one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

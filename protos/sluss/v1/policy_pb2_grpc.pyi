@@ -42,7 +42,9 @@ class PolicyServiceStub:
     GetPolicyText: _grpc.UnaryUnaryMultiCallable[_policy_pb2.GetPolicyTextRequest, _policy_pb2.GetPolicyTextResponse]
     """The text of a version, or of the one in force, in a language."""
     RecordAcceptance: _grpc.UnaryUnaryMultiCallable[_policy_pb2.RecordAcceptanceRequest, _policy_pb2.RecordAcceptanceResponse]
-    """Records that a person accepted a version. It holds from the moment the call returns."""
+    """Records that a person accepted a version. It holds from the moment the call returns. While the person's credential
+    is reported as stolen, only the privacy team records one.
+    """
     ListAcceptances: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ListAcceptancesRequest, _policy_pb2.ListAcceptancesResponse]
     """What a person accepted, and of what the person was told; newest first."""
 
@@ -60,7 +62,9 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     GetPolicyText: _aio.UnaryUnaryMultiCallable[_policy_pb2.GetPolicyTextRequest, _policy_pb2.GetPolicyTextResponse]  # type: ignore[assignment]
     """The text of a version, or of the one in force, in a language."""
     RecordAcceptance: _aio.UnaryUnaryMultiCallable[_policy_pb2.RecordAcceptanceRequest, _policy_pb2.RecordAcceptanceResponse]  # type: ignore[assignment]
-    """Records that a person accepted a version. It holds from the moment the call returns."""
+    """Records that a person accepted a version. It holds from the moment the call returns. While the person's credential
+    is reported as stolen, only the privacy team records one.
+    """
     ListAcceptances: _aio.UnaryUnaryMultiCallable[_policy_pb2.ListAcceptancesRequest, _policy_pb2.ListAcceptancesResponse]  # type: ignore[assignment]
     """What a person accepted, and of what the person was told; newest first."""
 
@@ -99,7 +103,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_pb2.RecordAcceptanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_pb2.RecordAcceptanceResponse, _abc.Awaitable[_policy_pb2.RecordAcceptanceResponse]]:
-        """Records that a person accepted a version. It holds from the moment the call returns."""
+        """Records that a person accepted a version. It holds from the moment the call returns. While the person's credential
+        is reported as stolen, only the privacy team records one.
+        """
 
     @_abc_1.abstractmethod
     def ListAcceptances(

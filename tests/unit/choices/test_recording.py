@@ -88,7 +88,13 @@ def test_a_request_id_with_another_choice_is_refused(world, person):
 
 def test_many_choices_at_once_all_stand_and_the_last_entry_is_in_force(world, person):
     def choose(number):
-        return world.choose(person, "offers", "in" if number % 2 else "out").entry
+        while True:
+            try:
+                return world.choose(person, "offers", "in" if number % 2 else "out").entry
+            except SlussError as error:
+                # On a busy machine a turn can take longer to come than a broker waits; nothing was done then.
+                if error.reason not in {Reason.OVERLOADED, Reason.LEDGER_UNAVAILABLE}:
+                    raise
 
     with ThreadPoolExecutor(6) as pool:
         entries = list(pool.map(choose, range(18)))

@@ -1,14 +1,13 @@
 import socket
 
 import pytest
-from sluss_cli import main
 from sluss_client.profile import Profile
-from typer.testing import CliRunner
 
 from broker import pki
 from broker.clock import system_clock
 from broker.identity import Principal
 from broker.ledger.checkpoint import ED25519, VerifierKey
+from tests.support import sluss_command
 
 ORIGIN = "example.com/sluss"
 
@@ -16,7 +15,7 @@ ORIGIN = "example.com/sluss"
 @pytest.fixture(scope="session")
 def app():
     """The command with the verbs of every client, and no plug-ins."""
-    return main.build(plugins="")
+    return sluss_command.clients()
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def sluss(app, monkeypatch):
     monkeypatch.delenv("SLUSS_PROFILE", raising=False)
 
     def run(*words, **options):
-        result = CliRunner().invoke(app, [str(word) for word in words], **options)
+        result = sluss_command.invoke(app, words, **options)
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         assert "Traceback" not in result.output
         return result

@@ -1,6 +1,8 @@
+import re
+
 import orjson
 import pytest
-from sluss_cli.output import Output, safe
+from sluss_cli.output import Output, json_line, safe
 
 HOSTILE = "a\x1b[2J\x07b\u202ec\u2066d\x9b0m\r\ne\nf\x00"
 
@@ -59,3 +61,52 @@ def test_terminal_gets_a_table_without_markup_being_read(capsys, monkeypatch):
 def test_empty_table_says_so(capsys):
     Output(as_json=False).table(("a",), [], empty="no contracts")
     assert capsys.readouterr().out == "no contracts\n"
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    def of(columns):
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", str(columns))
+        return Output(as_json=False)
+
+    return of
+
+
+IDS = ("O-2026-0001", "delete by date", "acknowledged", "2026-12-30", "C-2026-0001", "subcontractor/acme-pay")
+NAMES = ("obligation", "what", "state", "due", "contract", "recipient")
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 200])
+def test_an_id_is_never_cut_off_or_broken_however_narrow_a_terminal_is(terminal, capsys, columns):
+    terminal(columns).table(NAMES, [IDS, IDS])
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "\u2026" not in shown
+    for word in (each for cell in IDS for each in cell.split()):
+        assert shown.split().count(word) >= 2, word
+    if columns >= 80:
+        assert max(map(len, shown.splitlines())) <= columns
+
+
+def test_a_row_that_is_too_wide_for_a_terminal_is_a_block_without_what_is_empty(terminal, capsys):
+    terminal(40).table(
+        ("request", "stands out", "person"), [("R-2026-0001", "", "P" * 30), ("R-2026-0002", "OVERDUE", "-")]
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "request     R-2026-0001",
+        f"person      {'P' * 30}",
+        "",
+        "request     R-2026-0002",
+        "stands out  OVERDUE",
+        "person      -",
+    ]
+
+
+def test_a_line_of_json_shows_letters_and_moves_no_cursor():
+    document = {"name": "Åsa Öberg", "hostile": HOSTILE.replace("\udcff", "")}
+    line = json_line(document)
+    assert "Åsa Öberg" in line
+    assert not set(line) & set("\x1b\x9b\u202e\u2066\n")
+    assert orjson.loads(line) == document

@@ -71,7 +71,7 @@ def test_every_verb_takes_json_and_profile_and_explains_every_option(name, path,
         (("person", "look-up", "--email", "a@b.c", "--phone", "+46"), "exactly one"),
         (("person", "register"), "nothing to register"),
         (("person", "register", "--set", "canary"), "value 1"),
-        (("person", "register", "--from", "/nowhere"), "no such file"),
+        (("person", "register", "--values-file", "/nowhere"), "no such file"),
         (("person", "update", "P-1"), "nothing to change"),
         (("choice", "record", "P-1", "offers.email", "maybe"), "`in` or `out`"),
         (("person", "handles", "C-2026-0001"), "at least one person"),
@@ -94,7 +94,7 @@ def test_every_verb_takes_json_and_profile_and_explains_every_option(name, path,
         (("ledger", "receipt", "x"), "integer"),
         (("ledger", "show", "--limit", "-5"), "--limit"),
         (("profile", "create", "DIR", "--principal", "subcontractor/a"), "missing"),
-        (("profile", "create", "DIR", "--principal", "acme-pay"), "kind is one of"),
+        (("profile", "create", "DIR", "--principal", "acme-pay"), "its kind one of"),
         (("profile", "show", "/nowhere/at/all"), "no profile here"),
         (("profile", "request", "/nowhere/at/all"), "no profile here"),
         (("open", "/nowhere.sealed"), "no such file"),
@@ -228,7 +228,7 @@ def test_what_no_message_can_carry_is_exit_code_2_and_names_the_argument(sluss, 
 
 
 def test_standard_input_that_is_not_utf_8_is_exit_code_2(sluss, profile):
-    for words in (("person", "register", "--from", "-"), ("person", "look-up", "--email", "-")):
+    for words in (("person", "register", "--values-file", "-"), ("person", "look-up", "--email", "-")):
         result = sluss(*words, "--profile", profile, input=b"email=\xff\n")
         assert result.exit_code == Exit.USAGE, result.output
         assert "UTF-8" in result.stderr

@@ -21,7 +21,7 @@ from broker.store import tables
 from broker.store.engine import reading, writing
 from tests.unit.persons.world import CANARIES, DOMAIN, ORIGIN, caller, spki
 
-HOLD, TIES = tables.core(tables.LegalHold), tables.core(tables.LedgerPerson)
+ENTRY, HOLD, TIES = tables.core(tables.LedgerEntry), tables.core(tables.LegalHold), tables.core(tables.LedgerPerson)
 WHY = "claim 12 of Quastenflosser at the district court"
 
 
@@ -132,6 +132,24 @@ def test_a_row_that_was_changed_frees_nobody(lite, forgery):
     with writing(lite.engine) as connection:
         connection.execute(forgery)
     assert refused(lambda: erase(lite, person)).reason is Reason.LEGAL_HOLD
+
+
+def test_a_tie_that_was_deleted_frees_nobody(world):
+    person, other = world.register().person, world.register({"customer_number": "N-2"}).person
+    place(world, person)
+    with writing(world.engine) as connection:
+        connection.execute(delete(TIES).where(TIES.c.person == person))
+    assert refused(lambda: erase(world, person)).reason is Reason.LEGAL_HOLD
+    erase(world, other)
+
+
+@pytest.mark.parametrize("gone", [1, 2], ids=["one among others", "the last"])
+def test_an_entry_that_is_hidden_from_the_search_frees_nobody(world, gone):
+    people = [world.register({"customer_number": f"N-{n}"}).person for n in range(2)]
+    made = [place(world, person) for person in people]
+    with writing(world.engine) as connection:
+        connection.execute(update(ENTRY).where(ENTRY.c.id == made[gone - 1].entry).values(type="sealed"))
+    assert refused(lambda: erase(world, people[gone - 1])).reason is Reason.LEDGER_INCONSISTENT
 
 
 def test_a_tie_that_was_deleted_shows_in_verification(lite):

@@ -1,10 +1,9 @@
 """A legal team of two with a broker in memory; a world of its own for each test."""
 
 import pytest
-from sluss_cli import main
 from sluss_client.profile import Profile
-from typer.testing import CliRunner
 
+from tests.support import sluss_command
 from tests.support.legal_team import Team
 from tests.support.memory_legal import serving
 
@@ -27,7 +26,7 @@ def anna(team):
 
 @pytest.fixture(scope="session")
 def app():
-    return main.build(plugins="")
+    return sluss_command.clients()
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def sluss(app, team, monkeypatch):
     monkeypatch.setenv("SLUSS_PROFILE", str(team.folder("anna")))
 
     def run(*words, **options):
-        result = CliRunner().invoke(app, [str(word) for word in words], **options)
+        result = sluss_command.invoke(app, words, **options)
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         assert "Traceback" not in result.output
         return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from sqlalchemy import select, update
 
@@ -9,8 +11,10 @@ from broker.clock import rfc3339
 from broker.contracts import Step
 from broker.errors import Reason, SlussError
 from broker.ledger.standing import Standing
-from broker.obligations import answering, chasing, rows
+from broker.obligations import answering, chasing, report, retention, rows
 from broker.obligations.answering import Signed
+from broker.obligations.owing import ANSWER_DAYS, day_after
+from broker.obligations.report import Filter
 from broker.obligations.rules import BROKER
 from broker.obligations.statement import statement
 
@@ -32,7 +36,7 @@ def held(world, name):
         return rows.load(connection, name, Standing())
 
 
-def attest(world, actor, name, *, signed_by=None, signed_for=None, outcome="deleted", certificate_of=None):
+def attest(world, actor, name, *, signed_by=None, signed_for=None, outcome="deleted", certificate_of=None, through=0):
     account = held(world, signed_for or name).account
     said = {
         "contract": account.contract,
@@ -43,13 +47,13 @@ def attest(world, actor, name, *, signed_by=None, signed_for=None, outcome="dele
         "owed": account.owed,
         "reason": "",
         "recipient": account.recipient,
-        "through": 0,
+        "through": through,
         "time": rfc3339(world.clock()),
         "until": "",
     }
     signature = (signed_by or actor).sign(statement(said))
     signed = Signed(said["time"], signature, (certificate_of or actor).evidence.certificate_der)
-    return world.desk.change(actor.caller(), lambda c: answering.attest(c, name, outcome, "", 0, signed))
+    return world.desk.change(actor.caller(), lambda c: answering.attest(c, name, outcome, "", through, signed))
 
 
 def test_nothing_is_complete_while_one_recipient_is_silent(world, owed):
@@ -141,3 +145,105 @@ def test_reminders_come_once_each_and_escalation_after_them(world, owed):
         "escalated",
         "unanswered",
     ]
+
+
+def test_what_was_escalated_is_listed_and_reported_until_it_is_answered(world, owed, caplog):
+    name = owed[world.acme.name]
+    at_once = -ANSWER_DAYS
+    world.ledger.run(lambda tx: chasing.chase(tx, [name], Standing(), (1,), at_once, lambda _contract: False))
+    assert f"{name} is overdue by far: {world.acme.name}" in caplog.text
+
+    def listed():
+        return world.desk.read(world.privacy.caller(), lambda view: report.listed(view, Filter(escalated=True), -1, 9))
+
+    def counted():
+        lines = world.desk.read(world.privacy.caller(), lambda view: report.by_recipient(view, "2020-01-01"))
+        return {line.recipient: line.escalated for line in lines}
+
+    assert [each.account.id for each in listed()] == [name]
+    assert counted() == {world.acme.name: 1, world.mail.name: 0}
+    attest(world, world.acme, name)
+    assert listed() == []
+    assert counted() == {world.acme.name: 0, world.mail.name: 0}
+
+
+def delete_by(world):
+    """The obligation to delete by a day, raised for whatever was disclosed."""
+    world.ledger.run(retention.raise_pending)
+    with world.engine.connect() as connection:
+        return connection.execute(select(rows.OBLIGATION.c.id).where(rows.OBLIGATION.c.settled == 0)).scalar_one()
+
+
+def test_what_was_attested_as_deleted_is_not_given_again_by_a_retry_but_owed_anew(world):
+    people = [world.person(world.registration) for _ in range(2)]
+    request = uuid.uuid4().bytes
+
+    def ask(request_id):
+        handles = [world.handle(world.acme_contract, person) for person in people]
+        return world.disclose(world.acme, world.acme_contract, handles, request_id=request_id)
+
+    first = ask(request)
+    assert ask(request).sealed[0].entry == first.sealed[0].entry
+    attest(world, world.acme, delete_by(world), through=first.sealed[0].index)
+    with pytest.raises(SlussError) as refused:
+        ask(request)
+    assert refused.value.reason is Reason.RECORD_CHANGED
+    second = uuid.uuid4().bytes
+    given = ask(second)
+    assert ask(second).sealed[0].entry == given.sealed[0].entry
+    assert world.owe(people[0], "erase", ()) == 1
+
+
+def test_a_field_that_was_deleted_for_a_correction_is_not_given_again_by_a_retry(world):
+    person, request = world.person(world.registration), uuid.uuid4().bytes
+
+    def ask(*fields, request_id=request):
+        handle = world.handle(world.acme_contract, person)
+        return world.disclose(world.acme, world.acme_contract, [handle], fields=fields, request_id=request_id)
+
+    other = uuid.uuid4().bytes
+    ask("email")
+    ask("payment.iban", request_id=other)
+    world.owe(person, "correct", ("email",))
+    (name,) = said_to(world, world.acme)
+    attest(world, world.acme, name)
+    with pytest.raises(SlussError) as refused:
+        ask("email")
+    assert refused.value.reason is Reason.RECORD_CHANGED
+    assert ask("payment.iban", request_id=other).sealed
+
+
+def said_to(world, actor):
+    with world.engine.connect() as connection:
+        query = select(rows.OBLIGATION.c.id).where(rows.OBLIGATION.c.recipient == actor.name)
+        return list(connection.execute(query).scalars())
+
+
+def test_delays_are_asked_for_ten_times_at_the_most(world, owed):
+    name = owed[world.acme.name]
+    account = held(world, name).account
+    days = [day_after(world.clock(), ANSWER_DAYS + n) for n in (1, 2)]
+
+    def ask(until):
+        said = {
+            "contract": account.contract,
+            "event": "delay_asked",
+            "kind": str(account.kind),
+            "obligation": account.id,
+            "outcome": "",
+            "owed": account.owed,
+            "reason": "a backup is rewritten",
+            "recipient": account.recipient,
+            "through": 0,
+            "time": rfc3339(world.clock()),
+            "until": until,
+        }
+        signed = Signed(said["time"], world.acme.sign(statement(said)), world.acme.evidence.certificate_der)
+        world.desk.change(world.acme.caller(), lambda c: answering.ask_delay(c, name, until, said["reason"], signed))
+
+    for number in range(10):
+        ask(days[number % 2])
+    with pytest.raises(SlussError, match="10 times"):
+        ask(days[0])
+    ask(days[1])
+    assert held(world, name).account.delays == 10

@@ -20,11 +20,11 @@ def upgrade() -> None:
     op.create_table(
         "usage_event",
         big("person"),
+        big("id"),
         small("combination"),
         small("day"),
-        big("id"),
         small("seconds"),
-        sa.PrimaryKeyConstraint("person", "combination", "day", "id"),
+        sa.PrimaryKeyConstraint("person", "id"),
         sqlite_with_rowid=False,
     )
     op.create_index("usage_event_day", "usage_event", ["day"])

@@ -1,0 +1,47 @@
+"""Whom to tell of a breach (GDPR Art. 34): persons on record whose data left in a report's suspect window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from broker.compromise.window import ENTRY, LEFT, STEP, TIES, suspects
+from broker.contracts import PERSON_ACTIVE
+from broker.ledger import entry
+from broker.store.queries import PERSON
+
+if TYPE_CHECKING:
+    from broker.case_files import File
+    from broker.desk import View
+
+
+def concerned(view: View, file: File, after: int, limit: int) -> list[int]:
+    """Up to `limit` persons with ids above `after`, in order of id; for a report about a person, that person.
+
+    Who was erased since can't be found any more. Of a credential of the legal team they are those of its releases,
+    hidden ones left out.
+    """
+    if file.body["subject"] == "person":
+        return [file.person] if file.person > after else []
+    if file.body["principal"].startswith("legal/"):
+        return sorted(person for person in _released(view, file) if person > after)[:limit]
+    left = select(ENTRY.c.id).where(
+        ENTRY.c.type == "disclosure",
+        ENTRY.c.recipient == file.body["principal"],
+        ENTRY.c.at.between(file.body["suspect_from"], file.body["suspect_until"]),
+    )
+    tied = select(TIES.c.person).where(TIES.c.entry.in_(left))
+    query = select(PERSON.c.id).where(PERSON.c.id.in_(tied), PERSON.c.id > after, PERSON.c.state == PERSON_ACTIVE)
+    return list(view.connection.execute(query.order_by(PERSON.c.id).limit(limit)).scalars())
+
+
+def _released(view: View, file: File) -> set[int]:
+    """The persons of the releases of a window."""
+    found: set[int] = set()
+    after = -1
+    while page := suspects(view, file, after, STEP):
+        after = page[-1].index
+        indexes = [each.index for each in page if entry.parse(each.entry)["type"] in LEFT]
+        found.update(view.connection.execute(select(TIES.c.person).where(TIES.c.entry.in_(indexes))).scalars())
+    return found
