@@ -105,7 +105,7 @@ def erase_regardless(change: Change, person: int, cause: str, known: Sequence[Di
     secret = change.snapshot.vault.person_secret(row)
     undone = [asked for asked in person_requests.undone(change, person) if asked.id != cause]
     recording.forget(change, person)
-    owe(change, person, "erase", (), cause, known)
+    owe(change, person, "erase", (), cause, known=known)
     for forget in FORGETTERS:
         forget(change.connection, person)
     stored = erase_ties(change.connection, person)

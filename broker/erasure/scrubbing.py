@@ -7,7 +7,7 @@
        64 MiB; larger ones are vacuumed. There, and in the write-ahead log until it is recycled, wrapped keys and
        sealed values may stay: a rotation of the rings (and the end of their old versions) is what makes them worthless
     3. PostgreSQL's planner keeps samples of columns, which anybody reads who may read the tables. No keys and no sealed
-       values are ever among them (migration 0012); what persons are looked up by is sampled anew, and the catalogue of
+       values are ever among them (migration 0013); what persons are looked up by is sampled anew, and the catalogue of
        samples written anew, which takes a role that owns the database
     4. the erasure is marked as scrubbed
 
