@@ -216,6 +216,50 @@ class Agreements:
         return change.tx.append(body)
 
 
+def retire_key(change: Change, subcontractor: str, reason: str, key: bytes = b"") -> bool:
+    """Nothing is sealed any more to a subcontractor's key, or only if it is this one; whether there was such a key."""
+    row = change.connection.execute(
+        select(KEY.c.id, KEY.c.suite).where(KEY.c.subcontractor == subcontractor, KEY.c.retired_at == 0)
+    ).one_or_none()
+    if row is None or (key and bytes(row.id) != key):
+        return False
+    change.connection.execute(update(KEY).where(KEY.c.id == row.id).values(retired_at=change.now_us))
+    change.tx.append(
+        entry.key(change.now_us, "retired", subcontractor, bytes(row.id), row.suite, change.principal.name, reason)
+    )
+    change.tx.bump_rights()
+    return True
+
+
+def keep_retired(change: Change, key: Row[Any], reason: str) -> bool:
+    """Keep a key out that was registered and retired in a ledger that is lost; False if it is known here.
+
+    Args:
+        change: the transaction.
+        key: its row of the lost store.
+        reason: of the entry.
+    """
+    known = change.connection.execute(select(KEY.c.id).where(KEY.c.id == key.id)).one_or_none()
+    if known is not None:
+        return False
+    name = key.subcontractor
+    last = change.connection.execute(select(func.max(KEY.c.serial)).where(KEY.c.subcontractor == name)).scalar_one()
+    change.connection.execute(
+        insert(KEY).values(
+            id=key.id,
+            subcontractor=name,
+            serial=(last or 0) + 1,
+            suite=key.suite,
+            public_key=key.public_key,
+            registered_at=key.registered_at,
+            retired_at=change.now_us,
+        )
+    )
+    change.tx.append(entry.key(change.now_us, "retired", name, bytes(key.id), key.suite, change.principal.name, reason))
+    change.tx.bump_rights()
+    return True
+
+
 def show(connection: Connection, contract: str) -> ContractView:
     """A contract with its versions. An accepted version is shown only if it is the one that was signed.
 

@@ -14,8 +14,9 @@ import orjson
 from sqlalchemy import delete, insert, update
 
 from broker import own_keys, requests
+from broker.choices import history
 from broker.choices.checking import check_choice, check_evidence
-from broker.choices.model import Recorded
+from broker.choices.model import ChoiceMade, Recorded
 from broker.choices.rule import OPTED_IN, latest, merge
 from broker.clock import rfc3339
 from broker.compromise import locks
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from broker.choices.model import ChoiceMade, Recording
+    from broker.choices.model import Line, Recording
     from broker.choices.rule import InForce
     from broker.desk import Change
     from broker.own_keys import ChoosingRow
@@ -67,6 +68,34 @@ def record(change: Change, recording: Recording) -> Recorded:
     policy = change.snapshot.policy(change.now_us)
     requests.remember_one(change, recording.request_id, requests.Known(body, index, 1, policy.encode()))
     return Recorded(index, policy)
+
+
+def record_again(change: Change, person: int, chosen: Sequence[entry.Chosen]) -> list[entry.Chosen]:
+    """Record choices that another ledger has of a person, each made when it was made; gives those that are new here.
+
+    A purpose that the catalogue does not have is no hindrance: it may be put in force again, and the choice holds then.
+
+    Raises:
+        SlussError: PERSON_UNKNOWN; INTERNAL if the person's choices were not recorded by this broker.
+    """
+    row = rows.active(change.connection, person)
+    made = own_keys.choices(change.snapshot.vault, row)
+    known = {_content(line) for line in history.of_persons(change.connection, [person])[person]}
+    fresh = [each for each in chosen if (each.purpose, each.state, tuple(each.channels), each.at) not in known]
+    indexes = []
+    for each in fresh:
+        choice = ChoiceMade(each.purpose, each.state, tuple(each.channels), each.medium)
+        indexes.append(append(change, row, choice, each.source, each.evidence, each.at))
+        made = with_choice(made, choice, each.at)
+    if indexes:
+        put(change, row, made, indexes)
+        change.tx.bump_rights()
+    return fresh
+
+
+def _content(line: Line) -> tuple[str, str, tuple[str, ...], int]:
+    choice = line.choice
+    return choice.purpose, choice.state, tuple(choice.channels), line.chosen_at
 
 
 def request_parts(choice: ChoiceMade) -> tuple[object, ...]:

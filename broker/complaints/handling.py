@@ -6,13 +6,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from broker import case_files, requests
-from broker.clock import DAY
+from broker.clock import DAY, rfc3339
 from broker.complaints import links, remedies, rules
 from broker.complaints.rules import ROOM, State, Step
 from broker.contracts import Step as ContractStep
 from broker.erasure.erasing import erase
 from broker.errors import Reason, SlussError, invalid
 from broker.obligations.owing import disclosed
+from broker.outbox import answers
+from broker.outbox.answers import Answer
+from broker.outbox.queue import queue
+from broker.person_requests import telling
 from broker.persons import rows as person_rows
 
 if TYPE_CHECKING:
@@ -47,12 +51,16 @@ class Changes:
 
 
 def open_complaint(change: Change, new: NewComplaint, request_id: bytes) -> File:
-    """A new complaint; the same request opens one.
+    """A new complaint; the same request opens one. An internal service hands it in, and nobody works on it yet.
 
     Raises:
-        SlussError: PERSON_UNKNOWN, FILE_UNKNOWN for a link, REQUEST_ID_REUSED.
+        SlussError: PERSON_UNKNOWN, FILE_UNKNOWN for a link, REQUEST_ID_REUSED; INVALID_REQUEST for an internal
+            service's links, which would tell it what there is.
     """
-    name = change.principal.name
+    inside = change.principal.kind == "internal"
+    if inside and new.links:
+        raise invalid("links", "made by whoever looks into the complaint")
+    name = "" if inside else change.principal.name
     digest = person_rows.request_body(change.snapshot.vault, "complaint", repr(new))
     known = requests.find_one(change, request_id, digest)
     if known is not None:
@@ -70,6 +78,9 @@ def open_complaint(change: Change, new: NewComplaint, request_id: bytes) -> File
         body={"channel": new.channel, "kind": new.kind, "links": list(new.links), "outcome": "", "remedies": []},
         private={"complainant": new.complainant, "about": new.about},
     )
+    if file.person:
+        due = rfc3339(file.due_at)[:10]
+        queue(change, file.person, "complaint_received", {"complaint": file.id, "due": due})
     index = case_files.log(change, file, "opened", "")
     requests.remember_one(change, request_id, requests.Known(digest, index, 1, file.id.encode("ascii")))
     return file
@@ -119,6 +130,10 @@ def set_outcome(change: Change, complaint: str, outcome: str, told: str, etag: s
     """
     file = _based_on(change, complaint, etag)
     state = _take(change, file, Step.DECIDE)
+    if file.person:
+        answer = Answer(file.person, file.id, ROOM, outcome, "", told, "")
+        body = answers.sealed(change.snapshot.vault, person_rows.active(change.connection, file.person), answer)
+        queue(change, file.person, "complaint_answered", {"complaint": file.id}, body)
     return case_files.write(change, file, Step.DECIDE, told, state=state, body={**file.body, "outcome": outcome})
 
 
@@ -173,6 +188,7 @@ def remedy(
     if kind == "erase_data":
         if not file.person:
             raise invalid("kind", "nobody on record to erase")
+        done["tell"] = sorted(telling.cases(change, file.person, None))
         erase(change, file.person, file.id, known)
         # Its texts went with the person: what is written from here on stands under the keys that are kept.
         file, note = replace(file, person=0, private=None, private_keys=None), ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from broker.compromise.window import ENTRY, LEFT, STEP, TIES, suspects
+from broker.compromise.window import ENTRY, LEFT, REQUEST, STEP, TIES, suspects
 from broker.contracts import PERSON_ACTIVE
 from broker.ledger import entry
 from broker.store.queries import PERSON
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def concerned(view: View, file: File, after: int, limit: int) -> list[int]:
     """Up to `limit` persons with ids above `after`, in order of id; for a report about a person, that person.
 
-    Who was erased since can't be found any more. Of a credential of the legal team they are those of its releases,
-    hidden ones left out.
+    Who was erased since can't be found any more. Of a credential of the company they are those of its releases, hidden
+    ones left out, and of its access exports; whom else it has looked at is not recorded.
     """
     if file.body["subject"] == "person":
         return [file.person] if file.person > after else []
-    if file.body["principal"].startswith("legal/"):
-        return sorted(person for person in _released(view, file) if person > after)[:limit]
+    if not file.body["principal"].startswith("subcontractor/"):
+        return sorted(person for person in _met(view, file) if person > after)[:limit]
     left = select(ENTRY.c.id).where(
         ENTRY.c.type == "disclosure",
         ENTRY.c.recipient == file.body["principal"],
@@ -36,12 +36,15 @@ def concerned(view: View, file: File, after: int, limit: int) -> list[int]:
     return list(view.connection.execute(query.order_by(PERSON.c.id).limit(limit)).scalars())
 
 
-def _released(view: View, file: File) -> set[int]:
-    """The persons of the releases of a window."""
+def _met(view: View, file: File) -> set[int]:
+    """The persons of the releases and exports of a window."""
     found: set[int] = set()
     after = -1
     while page := suspects(view, file, after, STEP):
         after = page[-1].index
-        indexes = [each.index for each in page if entry.parse(each.entry)["type"] in LEFT]
-        found.update(view.connection.execute(select(TIES.c.person).where(TIES.c.entry.in_(indexes))).scalars())
-    return found
+        left = [(each.index, said) for each in page if (said := entry.parse(each.entry))["type"] in LEFT]
+        tied = select(TIES.c.person).where(TIES.c.entry.in_([index for index, _ in left]))
+        asked = select(REQUEST.c.person).where(REQUEST.c.id.in_([said.get("case", "") for _, said in left]))
+        for query in (tied, asked):
+            found.update(view.connection.execute(query).scalars())
+    return found - {0}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import select, update
 
 from broker import case_files, requests
+from broker.agreements import retire_key
 from broker.clock import SECOND
 from broker.compromise import locks
 from broker.errors import Reason, SlussError
@@ -66,7 +67,8 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
     if new.person:
         person_rows.active(change.connection, new.person)
     revoked = _revoke(change, new, principal)
-    retired = principal.startswith("subcontractor/") and _retire(change, principal)
+    # Whoever has the certificate could have registered the key.
+    retired = principal.startswith("subcontractor/") and retire_key(change, principal, REASON)
     if not revoked and not retired:
         _require_few(change)
     noticed_at = change.now_us if new.noticed_at is None else new.noticed_at
@@ -199,20 +201,6 @@ def _revoke(change: Change, new: NewReport, principal: str) -> int:
             entry.certificate(change.now_us, "revoked", principal, bytes(spki), change.principal.name, REASON)
         )
     return len(good)
-
-
-def _retire(change: Change, principal: str) -> bool:
-    """Retire the encryption key: whoever has the certificate could have registered it. Whether there was one."""
-    row = change.connection.execute(
-        select(KEY.c.id, KEY.c.suite).where(KEY.c.subcontractor == principal, KEY.c.retired_at == 0)
-    ).one_or_none()
-    if row is None:
-        return False
-    change.connection.execute(update(KEY).where(KEY.c.id == row.id).values(retired_at=change.now_us))
-    change.tx.append(
-        entry.key(change.now_us, "retired", principal, bytes(row.id), row.suite, change.principal.name, REASON)
-    )
-    return True
 
 
 def _also_locking(view: View, file: File) -> File | None:

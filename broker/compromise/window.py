@@ -33,7 +33,7 @@ OTHER: Final = ENTRY.alias("other")
 REQUEST: Final = tables.core(tables.PersonRequest)
 TIES: Final = tables.core(tables.LedgerPerson)
 ERASED: Final = tables.core(tables.LedgerErased)
-OF_PRINCIPAL: Final = ("disclosure", "contract", "key", "certificate", "refusal", "refusals")
+OF_PRINCIPAL: Final = ("disclosure", "contract", "key", "certificate", "refusal", "refusals", "obligation")
 RELEASES: Final = ("release", "release_elsewhere", "sealed")
 CUT_OFF: Final = ("certificate", "key")
 OF_PERSON: Final = ("disclosure", "choice", "acceptance")
@@ -101,6 +101,9 @@ def suspects(view: View, file: File, after: int, limit: int) -> list[Suspect]:
             if row.type in RELEASES and (said["type"] not in RELEASES or said["by"] != file.body["principal"]):
                 continue
             if row.type == EXPORT and not _exported(said, file):
+                continue
+            if row.type == "obligation" and said["by"] != file.body["principal"]:
+                # What the company did about it; the principal's own answers are as doubtful as its credential.
                 continue
             found.append(Suspect(row.id, data, _speaks_of(said)))
             if len(found) == limit:

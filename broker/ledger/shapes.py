@@ -330,6 +330,7 @@ PERSON_REQUEST_EVENTS = frozenset(
         "rectified",
         "erased",
         "objected",
+        "recipient_told",
         "completed",
     }
 )

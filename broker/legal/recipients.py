@@ -22,6 +22,8 @@ from broker.store import tables
 from broker.store.queries import LEGAL_CASE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Row
 
     from broker.asks import Opening
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
 ENTRY: Final = tables.core(tables.LedgerEntry)
 TIES: Final = tables.core(tables.LedgerPerson)
-TYPES: Final = ("disclosure", "release", "release_elsewhere", "sealed")
+RELEASES: Final = ("release", "release_elsewhere", "sealed")
+TYPES: Final = ("disclosure", *RELEASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,9 @@ class Received:
         return dict.fromkeys(self.said["fields"], "") if self.held is None else self.held.fields
 
 
-def received(view: View, person: int, period: tuple[int, int], after: int, limit: int) -> list[Received]:
+def received(
+    view: View, person: int, period: tuple[int, int], after: int, limit: int, types: Sequence[str] = TYPES
+) -> list[Received]:
     """Up to `limit` rows of a person behind entry `after` (-1 for the first), in the order of the ledger.
 
     Args:
@@ -72,6 +77,7 @@ def received(view: View, person: int, period: tuple[int, int], after: int, limit
         period: microseconds since 1970 UTC, the end not included.
         after: an entry's index.
         limit: at most so many.
+        types: of the entries.
 
     Raises:
         SlussError: PERSON_UNKNOWN; LEDGER_INCONSISTENT if what is kept is not what the ledger says.
@@ -88,7 +94,7 @@ def received(view: View, person: int, period: tuple[int, int], after: int, limit
         .where(
             TIES.c.person == person,
             TIES.c.entry > after,
-            ENTRY.c.type.in_(TYPES),
+            ENTRY.c.type.in_(types),
             ENTRY.c.at >= period[0],
             ENTRY.c.at < period[1],
             or_(LEGAL_CASE.c.id.is_(None), LEGAL_CASE.c.hidden_until <= view.now_us),

@@ -6,7 +6,8 @@ A backup is a folder: `sluss.db`, an SQLite file with every row of one moment, w
     {"at": "2026-11-26T01:00:00.000000Z", "checkpoint": "...", "format": 1, "origin": "example.com/sluss",
      "revision": "0011", "root": "<hex>", "rows": {"person": 812, ...}, "sha256": "<hex of sluss.db>", "size": 4711}
 
-Restoring erases again whoever was erased since the backup was taken (erasure/register.py), before anything is served.
+Restoring forbids again what was forbidden since the backup was taken (carrying.py), and erases again whoever was erased
+since (erasure/register.py), before anything is served.
 What the ledger held beyond the backup's size is gone, and every checkpoint published since shows it (DESIGN promise 7):
 that is told, never hidden. So is what had been spent of privacy budgets: they are closed until their period ends.
 """
@@ -35,7 +36,7 @@ from broker.store.engine import open_engine, reading, truncate_log, writing
 from broker.store.migrations import current_revision, migrate, newest_revision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Engine
 
@@ -73,6 +74,10 @@ class Taken:
     checkpoint: str
     rows: dict[str, int]
     sha256: str
+
+
+def _nothing(_engine: Engine) -> None:
+    """The rows are put back as they are."""
 
 
 def take(engine: Engine, folder: Path, origin: str) -> Taken:
@@ -118,8 +123,14 @@ def read(folder: Path, signer: Signer) -> Taken:
     return taken
 
 
-def put_back(folder: Path, url: str, taken: Taken) -> None:
+def put_back(folder: Path, url: str, taken: Taken, prepare: Callable[[Engine], None] = _nothing) -> None:
     """Fill an empty database with a backup's rows, bring it to this broker's revision, and close the privacy budgets.
+
+    Args:
+        folder: the backup.
+        url: of the database, which has all of it or, if this is broken off, nothing.
+        taken: what the backup holds.
+        prepare: does what must be done to the rows before they are put back, in a copy.
 
     Raises:
         SlussError: INVALID_REQUEST: the database is not empty; LEDGER_UNAVAILABLE, UNSUPPORTED_VERSION.
@@ -139,6 +150,7 @@ def put_back(folder: Path, url: str, taken: Taken) -> None:
             with reading(target) as connection:
                 if connection.execute(select(func.count()).select_from(HEAD)).scalar_one():
                     raise SlussError(Reason.INVALID_REQUEST, "the database holds a ledger already: name an empty one")
+            prepare(source)
             _copy(source, target, restored=True)
         finally:
             source.dispose()

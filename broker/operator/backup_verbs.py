@@ -1,17 +1,13 @@
 """`sluss backup` and `sluss restore`: the database without keys, and back, with every erasure kept."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from broker.errors import Reason, SlussError
-from broker.operator.console import Console, reporting
+from broker.operator.console import reporting
 from broker.operator.options import DEFAULT_HOME, Home, Json, examples
-
-if TYPE_CHECKING:
-    from broker.operator.backup import Taken
-    from broker.operator.office import Office
 
 BACKUP = examples(
     "sluss backup backups/2026-11-26",
@@ -20,7 +16,8 @@ BACKUP = examples(
 RESTORE = examples(
     "sluss restore backups/2026-11-26",
     "sluss restore backups/2026-11-26 --replace",
-    "sluss restore --erase-again",
+    "sluss restore backups/2026-11-26 --old-database postgresql+psycopg://sluss@db/sluss_before",
+    "sluss restore --erase-again --old-database sluss.db.before-2026-11-26-1",
 )
 
 
@@ -63,16 +60,28 @@ def restore(
         bool,
         typer.Option("--erase-again", help="The database was restored by other means: only erase again."),
     ] = False,
+    old_database: Annotated[
+        str,
+        typer.Option(
+            "--old-database",
+            help="The database that is replaced, a file or URL, if it is not the SQLite database that is there.",
+            metavar="URL",
+        ),
+    ] = "",
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
-    """Put a backup back, and erase again whoever was erased since it was taken. The broker must be stopped.
+    """Put a backup back, erase again whoever was erased since, and forbid again what was forbidden since.
 
-    Who was erased is known from keys/erased.jsonl in the home folder, which belongs to the key rings. The ledger's
-    entries behind the backup are lost: clients that saw a later checkpoint will say so, and must be told.
+    The broker must be stopped. Who was erased is known from keys/erased.jsonl in the home folder, which belongs to the
+    key rings; what was forbidden, from the database that is replaced: opt-outs, revoked certificates, retired keys,
+    suspended and terminated contracts, compromise reports, holds. What was permitted since is told, not brought back.
+    Entries behind the backup are lost: clients that saw a later checkpoint will say so, and must be told.
     """
     from broker.operator import restoring
+    from broker.operator.carrying import nothing_known
     from broker.operator.office import opened
+    from broker.operator.restored import tell
     from broker.settings import load
 
     with reporting(context, as_json=as_json) as console:
@@ -82,20 +91,11 @@ def restore(
             raise SlussError(Reason.INVALID_REQUEST, "--replace goes with a backup")
         settings = load(home)
         restoring.require_stopped(settings)
-        taken = restoring.put_back(settings, folder, replace=replace) if folder else None
+        taken = carried = None
+        if folder:
+            taken, carried = restoring.put_back(settings, folder, replace=replace, old=old_database)
         with opened(home) as office:
-            _tell(console, office, taken, restoring.erase_again(office))
-
-
-def _tell(console: Console, office: "Office", taken: "Taken | None", erased: list[str]) -> None:
-    size = office.ledger.state().tree.size
-    document = {"size": size, "erased_again": erased, "backup": taken.at if taken else ""}
-    console.result(document)
-    if taken:
-        console.line(f"Restored what was there at {taken.at}: {taken.size} entries.")
-        console.line("Entries behind these are lost. Checkpoints published since show it: tell whoever keeps them.")
-    console.line("Privacy budgets are closed until their period ends: what had been spent is not known any more.")
-    if erased:
-        console.line(f"Erased again, since they were erased after that: {', '.join(erased)}.")
-    else:
-        console.line("Nobody who was erased is on record.")
+            if old_database and not folder:
+                carried = restoring.carry_over(office, old_database)
+            erased = restoring.erase_again(office)
+            tell(console, taken, erased, carried or nothing_known(), office.ledger.state().tree.size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
@@ -93,6 +93,22 @@ def revoke(ledger: Ledger, which: ColumnElement[bool], reason: str, by: str = BY
         return done
 
     return ledger.run(work)
+
+
+def keep_revoked(tx: Tx, pinned: Pinned, reason: str, by: str = BY) -> bool:
+    """Keep a key out that was pinned and revoked in a ledger that is lost; False if it is known here."""
+    if _select(tx.connection, CERTIFICATE.c.spki == pinned.spki):
+        return False
+    row = asdict(pinned) | {"revoked_at": tx.at, "reason": reason}
+    tx.connection.execute(insert(CERTIFICATE).values(row))
+    tx.bump_rights()
+    tx.append(entry.certificate(tx.at, "revoked", pinned.principal, pinned.spki, by, reason))
+    return True
+
+
+def stored(connection: Connection, spki: bytes) -> list[Pinned]:
+    """The row of a key; none if it was never pinned."""
+    return _select(connection, CERTIFICATE.c.spki == spki)
 
 
 def listed(engine: Engine, principal: str = "") -> list[Pinned]:

@@ -1,11 +1,20 @@
-"""The steps of `sluss restore`: nothing serves, the database is put back beside its place, erasures are done again."""
+"""The steps of `sluss restore`.
+
+    1. nothing serves
+    2. what the replaced database forbids is said again in a copy of the backup (carrying.py)
+    3. the copy's rows are put back, in one transaction; an SQLite file then takes its place, the replaced one is kept
+    4. whoever was erased since is erased again (erasure/again.py)
+
+Broken off before the end of 3, nothing has changed, or the replaced file has its new name already, and is given with
+`--old-database` the next time; before the end of 4, a broker does not start.
+"""
 
 from __future__ import annotations
 
-import os
 import socket
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.engine import make_url
 
@@ -18,16 +27,27 @@ from broker.errors import Reason, SlussError
 from broker.identity import parse_principal
 from broker.ids import person_text
 from broker.keys.file import FileProvider
+from broker.ledger.checkpoint import open_checkpoint
+from broker.ledger.log import Ledger
+from broker.ledger.rows import existing, read_head
 from broker.ledger.signer import LedgerKeys
-from broker.operator import backup
+from broker.operator import backup, carrying
+from broker.operator.carrying import Carrier
 from broker.operator.office import BY
-from broker.store.engine import open_engine, writing
+from broker.store.engine import open_engine, reading, writing
 from broker.vault import Vault
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from broker.ledger.checkpoint import Signer
     from broker.operator.backup import Taken
+    from broker.operator.carrying import Carried
     from broker.operator.office import Office
     from broker.settings import Settings
+
+PATIENCE_S: Final = 3600.0
+"""One statement on a replaced database may take so long: nobody waits for it but the restore."""
 
 
 def require_stopped(settings: Settings) -> None:
@@ -48,34 +68,81 @@ def require_stopped(settings: Settings) -> None:
             raise SlussError(Reason.INVALID_REQUEST, "the broker is running: stop it first")
 
 
-def put_back(settings: Settings, folder: Path, *, replace: bool) -> Taken:
+def put_back(settings: Settings, folder: Path, *, replace: bool, old: str = "") -> tuple[Taken, Carried]:
     """Put a backup into the broker's database; with `replace` the SQLite file that is there is moved aside.
 
+    Args:
+        settings: the broker's.
+        folder: the backup.
+        replace: whether an SQLite file that is there may be moved aside.
+        old: the database that is replaced, if it is not that file; as for `old_database`.
+
+    Returns:
+        What the backup holds, and what was carried over from the replaced database.
+
     Raises:
-        SlussError: as `backup.read` and `backup.put_back`; INVALID_REQUEST.
+        SlussError: as `backup.read`, `backup.put_back` and `old_database`; INVALID_REQUEST.
     """
     signer = LedgerKeys.load(settings.folder.ledger_keys).signer()
     taken = backup.read(folder, signer)
     place = _sqlite_file(settings.database_url)
-    if place is None:
-        backup.put_back(folder, settings.database_url, taken)
-        return taken
-    if place.exists() and not replace:
+    if place and place.exists() and not replace:
         raise SlussError(Reason.INVALID_REQUEST, f"{place} exists: --replace moves it aside")
+    old_url = old_database(settings, old) if old else f"sqlite:///{place}" if place and place.exists() else ""
+    carried = carrying.nothing_known()
+
+    def prepare(restored: Engine) -> None:
+        nonlocal carried
+        if old_url:
+            carried = _carry_over(settings, old_url, restored, signer)
+
+    if place is None:
+        backup.put_back(folder, settings.database_url, taken, prepare)
+        return taken, carried
     staged = place.with_name(f".{place.name}.restored")
     for leftover in _files(staged):
         leftover.unlink(missing_ok=True)
-    backup.put_back(folder, f"sqlite:///{staged}", taken)
+    backup.put_back(folder, f"sqlite:///{staged}", taken, prepare)
     if place.exists():
         _remember(settings, place)
-    aside = place.with_name(f"{place.name}.before-{taken.at[:10]}-{os.getpid()}")
-    for old, kept in zip(_files(place), _files(aside), strict=True):
-        if old.exists():
-            old.rename(kept)
-    for fresh, final in zip(_files(staged), _files(place), strict=True):
-        if fresh.exists():
-            fresh.rename(final)
-    return taken
+    _move(place, _aside(place, taken))
+    _move(staged, place)
+    return taken, carried
+
+
+def carry_over(office: Office, old: str) -> Carried:
+    """Say again what another database forbids, in one that was restored by other means.
+
+    Raises:
+        SlussError: as `old_database`; LEDGER_UNAVAILABLE, KEYS_UNAVAILABLE, LEDGER_INCONSISTENT.
+    """
+    url = old_database(office.settings, old)
+    carried = _carry_over(office.settings, url, office.engine, office.signer)
+    office.ledger.publish()
+    return carried
+
+
+def old_database(settings: Settings, old: str) -> str:
+    """The URL of a replaced database that the operator names: an SQLite file, or a URL like the broker's own.
+
+    Raises:
+        SlussError: INVALID_REQUEST: it is the broker's own, or no database; LEDGER_UNAVAILABLE; LEDGER_INCONSISTENT,
+            MALFORMED, INVALID_SIGNATURE: it does not have this ledger.
+    """
+    url = old if "://" in old else f"sqlite:///{Path(old).absolute()}"
+    place, own = _sqlite_file(url), _sqlite_file(settings.database_url)
+    if place and not place.is_file():
+        raise SlussError(Reason.INVALID_REQUEST, f"{place} is no file")
+    if url == settings.database_url or (place and own and own.exists() and place.samefile(own)):
+        raise SlussError(Reason.INVALID_REQUEST, "the old database is the broker's own: name the one that it replaced")
+    engine = open_engine(url)
+    try:
+        with reading(engine) as connection:
+            head = existing(read_head(connection))
+        open_checkpoint(head.note, LedgerKeys.load(settings.folder.ledger_keys).signer().verifier)
+    finally:
+        engine.dispose()
+    return url
 
 
 def erase_again(office: Office) -> list[str]:
@@ -114,9 +181,30 @@ def _remember(settings: Settings, place: Path) -> None:
         engine.dispose()
 
 
+def _carry_over(settings: Settings, old_url: str, restored: Engine, signer: Signer) -> Carried:
+    vault = Vault(FileProvider(settings.folder.rings).rings)
+    old = open_engine(old_url, timeout_s=PATIENCE_S)
+    try:
+        return Carrier(old, restored, Ledger(restored, signer, settings.origin), vault, signer.verifier).run()
+    finally:
+        old.dispose()
+
+
 def _sqlite_file(url: str) -> Path | None:
     parsed = make_url(url)
     return Path(parsed.database).absolute() if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def _aside(database: Path, taken: Taken) -> Path:
+    """Where a replaced database is kept: a name that none has that was kept before."""
+    names = (f"{database.name}.before-{taken.at[:10]}-{number}" for number in count(1))
+    return next(place for place in map(database.with_name, names) if not place.exists())
+
+
+def _move(database: Path, to: Path) -> None:
+    for file, moved in zip(_files(database), _files(to), strict=True):
+        if file.exists():
+            file.rename(moved)
 
 
 def _files(database: Path) -> list[Path]:

@@ -33,6 +33,8 @@ class Kind(StrEnum):
     REQUEST_RECEIVED = "request_received"
     REQUEST_ANSWERED = "request_answered"
     CREDENTIAL_RESET = "credential_reset"
+    COMPLAINT_RECEIVED = "complaint_received"
+    COMPLAINT_ANSWERED = "complaint_answered"
 
 
 class Failure(StrEnum):

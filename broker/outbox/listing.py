@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
-from broker.outbox.consumers import WAITING, all_of_them, said_of
+from broker.outbox import holding
+from broker.outbox.consumers import FAILED, WAITING, all_of_them, said_of
 from broker.outbox.kinds import Failure, Kind
 from broker.outbox.queue import ITEM
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from broker.desk import View
     from broker.outbox.consumers import Consumer
 
+_UNDONE: Final = frozenset({WAITING, FAILED})
 PART: Final = 200
 MOST_PARTS: Final = 10
 """Items that a page looks at, in parts: a rare state makes short pages and no slow ones."""
@@ -37,17 +39,28 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An item in a list; `at`, when it was queued, in microseconds since 1970 UTC."""
+    """An item in a list; `at`, when it was queued, in microseconds since 1970 UTC.
+
+    `held_back` while it waits for an address that the thief of a credential can't have set (`holding.py`).
+    """
 
     id: int
     kind: Kind
     at: int
     person: int
     standings: tuple[Standing, ...]
+    held_back: bool = False
 
 
 def page(view: View, states: Collection[str], before: int, size: int) -> tuple[list[Listed], int]:
     """A page of items below `before` (0 for all), newest first; and the item to go on below, 0 after the last."""
+    found, last = _page(view, states, before, size)
+    held = holding.held_back(view, {each.person for each in found})
+    waits = {each.id for each in found if any(one.state in _UNDONE for one in each.standings)}
+    return [replace(each, held_back=each.person in held and each.id in waits) for each in found], last
+
+
+def _page(view: View, states: Collection[str], before: int, size: int) -> tuple[list[Listed], int]:
     consumers = all_of_them(view.connection)
     found: list[Listed] = []
     for _ in range(MOST_PARTS):

@@ -36,7 +36,7 @@ class Message(NamedTuple):
     body: bytes = b""
 
 
-def queue(change: Change, person: int, kind: str, references: Mapping[str, str]) -> int:
+def queue(change: Change, person: int, kind: str, references: Mapping[str, str], body: bytes = b"") -> int:
     """Queue a message to a person; the item's id.
 
     Args:
@@ -44,11 +44,12 @@ def queue(change: Change, person: int, kind: str, references: Mapping[str, str])
         person: whose address it goes to, as it is on record when it is delivered.
         kind: a word of `kinds.Kind`.
         references: what it is about: ids and times, nothing that names a person; stored in the clear.
+        body: sealed under the person's own key, or empty.
 
     Raises:
         SlussError: INVALID_REQUEST for references that are none.
     """
-    return queue_all(change.connection, [Message(person, Kind(kind), references)], change.now_us)
+    return queue_all(change.connection, [Message(person, Kind(kind), references, body)], change.now_us)
 
 
 def queue_all(connection: Connection, messages: Sequence[Message], now_us: int) -> int:

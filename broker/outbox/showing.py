@@ -2,7 +2,8 @@
 
 The address is the one on record at that moment, so that a corrected one is used. A confirmation says what was
 received, even if it was corrected since: it is sealed under the person's own key until it is delivered. Of financial
-values it has the last four characters only: it goes out by mail.
+values it has the last four characters only: it goes out by mail. An answer has what the person is told, in the language
+in which it was asked for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import orjson
 
 from broker import own_keys
 from broker.errors import Reason, SlussError
+from broker.outbox import answers, holding
 from broker.outbox.kinds import Kind
 from broker.persons.model import ACTIVE
 from broker.store.queries import WHOLE, read_persons
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from broker.catalogue import Catalogue
     from broker.choices.model import ChoiceMade
     from broker.desk import View
+    from broker.outbox.answers import Answer
     from broker.vault import PersonRow, Vault
 
 log = logging.getLogger(__name__)
@@ -93,6 +96,7 @@ class Shown:
     language: str
     references: Mapping[str, str]
     confirmation: Confirmation | None
+    answer: Answer | None
 
     def __repr__(self) -> str:
         """Without name and address."""
@@ -124,9 +128,11 @@ def sealed(vault: Vault, row: PersonRow, confirmation: Confirmation) -> bytes:
 def show(view: View, rows: Sequence[Row[Any]]) -> list[Shown]:
     """Items as their consumer gets them.
 
-    One whose person is not on record any more is left out, and one that does not open: it stops no other.
+    One whose person is not on record any more is left out, one that does not open, and one that is held back
+    (`holding.py`): it stops no other.
     """
-    wanted = list(dict.fromkeys(row.person for row in rows))
+    held = holding.held_back(view, {row.person for row in rows})
+    wanted = list(dict.fromkeys(row.person for row in rows if row.person not in held))
     persons = {row.id: row for row in read_persons(view.connection, wanted, WHOLE) if row.state == ACTIVE}
     shown = []
     for row in rows:
@@ -146,6 +152,12 @@ def _shown(view: View, row: Row[Any], person: Row[Any]) -> Shown:
     names = [name for name in (*emails, *_NAMES, *_PARTS, _LANGUAGE) if name in catalogue.fields]
     values = vault.open_fields(person, names, allow_financial=False)
     together = " ".join(values[name] for name in _PARTS if name in values)
+    confirmation = answer = None
+    references = orjson.loads(row.refs)
+    if row.body and row.kind == Kind.REGISTRATION_CONFIRMATION:
+        confirmation = _opened(vault, person, row.body)
+    elif row.body:
+        answer = answers.opened(vault, person, row.body, references.get("request") or references.get("complaint", ""))
     return Shown(
         id=row.id,
         kind=Kind(row.kind),
@@ -154,9 +166,10 @@ def _shown(view: View, row: Row[Any], person: Row[Any]) -> Shown:
         person=row.person,
         email=next((values[name] for name in emails if name in values), ""),
         name=values.get(_NAMES[0], together),
-        language=values.get(_LANGUAGE, ""),
-        references=orjson.loads(row.refs),
-        confirmation=_opened(vault, person, row.body) if row.body else None,
+        language=(answer.language if answer else "") or values.get(_LANGUAGE, ""),
+        references=references,
+        confirmation=confirmation,
+        answer=answer,
     )
 
 

@@ -17,7 +17,7 @@ from broker.errors import Reason, SlussError
 from broker.ids import person_text
 from broker.ledger import entry
 from broker.legal import recipients
-from broker.person_requests import holdings, rules
+from broker.person_requests import following, holdings, rules
 from broker.person_requests.rows import of_person, timeline
 from broker.persons import rows as persons
 from broker.policies import acceptances
@@ -39,16 +39,17 @@ BASIS: Final = {
     PurposeKind.PRIMARY: "GDPR Art. 6(1)(b), 6(1)(f)",
     PurposeKind.SECONDARY_OWN: "GDPR Art. 6(1)(f), unless the person says no",
     PurposeKind.SECONDARY_THIRD_PARTY: "GDPR Art. 6(1)(a), only if the person says yes",
+    PurposeKind.LEGAL: "GDPR Art. 6(1)(c), 6(1)(f)",
+    PurposeKind.ANONYMOUS: "none: numbers about many persons, which tell nothing about one (GDPR recital 26)",
 }
-"""On what each class of purposes rests."""
-OTHER_BASIS: Final = "GDPR Art. 6(1)(c), 6(1)(f)"
+"""On what each class of purposes rests; all of them."""
 
 RIGHTS: Final = (
     "rectification: GDPR Art. 16",
     "erasure: GDPR Art. 17",
     "restriction: GDPR Art. 18",
     "data portability: GDPR Art. 20",
-    "objection: GDPR Art. 21",
+    "objection: GDPR Art. 21(2), offers stop at once; Art. 21(1), of other legitimate interests reasons are weighed",
     "withdrawal of consent: GDPR Art. 7(3)",
     "complaint to a supervisory authority: GDPR Art. 77",
 )
@@ -84,7 +85,7 @@ DECIDED: Final = {
     "credential_lock": "compromises",
     "canary": "left out: a canary is no person",
     "canary_index": "left out: a canary is no person",
-    "obligation": "left out: what recipients owe follows from `received`, and names the person only by a handle",
+    "obligation": "received: `deletion`; recipients_told; left out: the handle by which the recipient knows the person",
 }
 """Every table that holds something of a person, and where it is shown or why it is not. A test walks the tables."""
 
@@ -122,6 +123,8 @@ def export(view: View, held: Held, origin: str) -> Export:
         raise SlussError(Reason.PERSON_UNKNOWN)
     row = persons.active(view.connection, held.person)
     made, fields = rfc3339(view.now_us), _fields(view, row)
+    received = _received(view, row.id)
+    requests = of_person(view, row.id)
     found = {
         "v": VERSION,
         "type": "access",
@@ -138,12 +141,13 @@ def export(view: View, held: Held, origin: str) -> Export:
         "acceptances": _acceptances(view, row.id),
         "policy_notices": _notices(view, row.id),
         "messages": _messages(view, row.id),
-        "requests": [_request(view, each) for each in of_person(view, row.id)],
+        "requests": [_request(view, each) for each in requests],
         "complaints": holdings.complaints(view, row.id),
         "compromises": holdings.compromises(view, row.id),
         "usage": holdings.usage(view, row.id),
         "former_values": holdings.former(view, row.id),
-        "received": _received(view, row.id),
+        "received": following.deletions(view, received),
+        "recipients_told": following.told(view, row.id, requests, received),
         "purposes": _purposes(view),
         "keeping": KEEPING,
         "rights": list(RIGHTS),
@@ -263,7 +267,7 @@ def _purposes(view: View) -> list[dict[str, Any]]:
             "label_en": purpose.label_en,
             "label_sv": purpose.label_sv,
             "class": str(purpose.kind),
-            "basis": BASIS.get(purpose.kind, OTHER_BASIS),
+            "basis": BASIS[purpose.kind],
         }
         for _, purpose in sorted(view.snapshot.catalogue.purposes.items())
     ]

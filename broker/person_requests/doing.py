@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from broker.catalogue import Kind as PurposeKind
 from broker.choices import recording
 from broker.choices.model import ChoiceMade, Recording
 from broker.choices.rule import OPTED_OUT
@@ -17,7 +18,7 @@ from broker.errors import Reason, SlussError, invalid
 from broker.ledger import entry
 from broker.ledger.rows import stored_entries
 from broker.obligations.owing import disclosed, progress
-from broker.person_requests import rules
+from broker.person_requests import rules, telling
 from broker.person_requests.rows import forgotten, load, timeline, write
 from broker.person_requests.tracking import Call, based_on, once, require
 from broker.persons import rows as persons
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from broker.person_requests.tracking import Done
     from broker.persons.model import Given
 
+CHOSEN: Final = frozenset({PurposeKind.SECONDARY_OWN, PurposeKind.SECONDARY_THIRD_PARTY})
 SOURCE: Final = "person-request"
 """The source of what is recorded because of a request."""
 WHOLE: Final = "nothing is masked"
@@ -131,7 +133,9 @@ def rectify(
         held = based_on(change, call, rules.Step.RECTIFY)
         asked = Correction(held.person, values, remove, SOURCE, record, rectification=True, cause=held.id)
         update(change, asked, known)
-        facts = replace(held.facts, begun=True, fulfilled=day_of(change.now_us) if last else None)
+        named = {name for name, _ in values} | set(remove)
+        facts = rules.owing(held.facts, telling.cases(change, held.person, named))
+        facts = replace(facts, begun=True, fulfilled=day_of(change.now_us) if last else None)
         moved = replace(held, facts=facts, owed=progress(change.connection, held.id))
         return write(change, moved, rules.Step.RECTIFY, note)
 
@@ -148,9 +152,10 @@ def erase(change: Change, call: Call, known: Sequence[Disclosed] = ()) -> Done:
 
     def work() -> Done:
         held = based_on(change, call, rules.Step.ERASE)
+        facts = rules.owing(held.facts, telling.cases(change, held.person, None))
         erasing.erase(change, held.person, held.id, known)
         owed = progress(change.connection, held.id)
-        moved = replace(_fulfilled(change, forgotten(held)), owed=owed, scrubbed=False)
+        moved = replace(_fulfilled(change, replace(forgotten(held), facts=facts)), owed=owed, scrubbed=False)
         return write(change, moved, rules.Step.ERASE, "")
 
     return once(change, call.request_id, "erase", (call.request,), work)
@@ -167,6 +172,7 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
         held = based_on(change, call, rules.Step.OBJECT)
         if not held.person:
             raise invalid("person_id", "whose request is it?")
+        _require_choices(change, purposes)
         for purpose in purposes:
             made = ChoiceMade(purpose, OPTED_OUT, (), channel)
             own_id = persons.request_body(change.snapshot.vault, "objection", call.request, purpose)[:16]
@@ -174,6 +180,22 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
         return write(change, _fulfilled(change, held), rules.Step.OBJECT, note)
 
     return once(change, call.request_id, "object", (call.request, list(purposes), channel, note), work)
+
+
+def _require_choices(change: Change, purposes: Sequence[str]) -> None:
+    """Refuse purposes that no choice of a person stops: an objection to one of them is weighed by people.
+
+    Raises:
+        SlussError: PURPOSE_UNKNOWN, INVALID_REQUEST.
+    """
+    for code in purposes:
+        kind = change.snapshot.catalogue.purpose(code).kind
+        if kind not in CHOSEN:
+            raise invalid(
+                "purposes",
+                f"{code} is {kind}: weigh the person's reasons (GDPR Art. 21(1)), then refuse on the ground"
+                " overriding_grounds or contract_or_legal_duty, or erase",
+            )
 
 
 def exportable(view: View, held: Held) -> None:

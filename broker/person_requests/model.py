@@ -50,10 +50,33 @@ class Identity(StrEnum):
     MORE_NEEDED = "more_needed"
 
 
+class Telling(StrEnum):
+    """How it ended to tell the recipient of a legal release (GDPR Art. 19)."""
+
+    TOLD = "told"
+    IMPOSSIBLE = "impossible"
+    DISPROPORTIONATE = "disproportionate"
+
+
 CHANNELS: Final = frozenset({"web", "app", "email", "post", "phone", "in_person", "other"})
 """How a request came in."""
 METHODS: Final = frozenset({"account_login", "eid", "id_document_seen", "call_back", "known_contact", "other"})
 """How an identity was checked; what was seen is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToTell:
+    """A recipient of a legal release, who has no contract and is told by people.
+
+    Attributes:
+        case: the legal case, which knows who it is.
+        outcome: a word of `Telling`; empty while nobody has said that it is told.
+        reason: how, or why it can't be; checked to hold no personal data.
+    """
+
+    case: str
+    outcome: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +98,7 @@ class Facts:
         completed: the day on which it was done by everybody: an entry says so, made once all had answered.
         ground: why it was refused.
         withdrawn: whether the person took it back.
+        tell: recipients of legal releases who have to be told what was done, by their cases.
     """
 
     kind: Kind
@@ -91,6 +115,7 @@ class Facts:
     completed: date | None = None
     ground: str = ""
     withdrawn: bool = False
+    tell: tuple[ToTell, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +142,8 @@ def facts_json(facts: Facts) -> bytes:
     said = {"v": VERSION, **asdict(facts)}
     if facts.completed is None:
         del said["completed"]
+    if not facts.tell:
+        del said["tell"]
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 
@@ -131,6 +158,7 @@ def parse_facts(data: bytes) -> Facts:
         found.pop("v")
         for name in ("received", "paused_since", "fulfilled", "completed"):
             found[name] = found.get(name) and date.fromisoformat(found[name])
+        found["tell"] = tuple(ToTell(**each) for each in found.get("tell", ()))
         facts = Facts(**{**found, "kind": Kind(found["kind"]), "identity": Identity(found["identity"])})
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
         facts = None

@@ -11,6 +11,7 @@ finds it and `completing.py` records it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +24,10 @@ from broker.keeping import CaseKeys
 from broker.ledger import entry
 from broker.ledger.standing import differs
 from broker.obligations.owing import Progress, progress
+from broker.outbox import answers
+from broker.outbox.answers import Answer
 from broker.outbox.queue import queue
-from broker.person_requests import rules
+from broker.person_requests import rules, telling
 from broker.person_requests.model import (
     REQUEST_ID,
     Facts,
@@ -36,14 +39,14 @@ from broker.person_requests.model import (
     parse_words,
     words_json,
 )
+from broker.persons import rows as persons
 from broker.store import tables
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from sqlalchemy import Connection, Row
 
     from broker.desk import Change, View
+    from broker.person_requests.telling import Addressee
 
 REQUEST: Final = tables.core(tables.PersonRequest)
 EVENT: Final = tables.core(tables.PersonRequestEvent)
@@ -52,8 +55,6 @@ TYPE: Final = "person_request"
 """Of a request's entries."""
 ERASURE: Final = tables.core(tables.Erasure)
 NOBODY: Final = Progress(0, 0)
-ANSWERED: Final = frozenset({State.DONE, State.REFUSED})
-"""States in which the person has an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Held:
         etag: moves with every step.
         owed: how far the recipients who owe for it have come.
         scrubbed: of an erasure, whether nothing of the person is left in free pages and logs.
+        legal: recipients of legal releases whom people have to tell, but for those that are hidden.
+        moved: the day of its last step, by the ledger.
     """
 
     id: str
@@ -79,11 +82,14 @@ class Held:
     etag: int
     owed: Progress = NOBODY
     scrubbed: bool = True
+    legal: tuple[Addressee, ...] = ()
+    moved: date | None = None
 
     @property
     def state(self) -> State:
         """Where it stands."""
-        return rules.state(self.facts, answered=self.owed.complete and self.scrubbed)
+        told = all(each.outcome for each in self.legal)
+        return rules.state(self.facts, answered=self.owed.complete and self.scrubbed and told)
 
     @property
     def person(self) -> int:
@@ -163,7 +169,9 @@ def write(change: Change, held: Held, event: str, text: str, document: bytes = b
         document: the digest of an export that leaves.
         by: who takes the step, if not the caller.
     """
-    moved = _dated(replace(held, etag=held.etag + 1), day_of(change.now_us))
+    today = day_of(change.now_us)
+    legal = telling.shown(change, held.facts)
+    moved = _dated(replace(held, etag=held.etag + 1, legal=legal, moved=today), today)
     values = {
         "number": held.number,
         "person": moved.person,
@@ -176,9 +184,19 @@ def write(change: Change, held: Held, event: str, text: str, document: bytes = b
         "updated_at": change.now_us,
     }
     change.connection.execute(update(REQUEST).where(REQUEST.c.id == held.id).values(values))
-    if moved.person and moved.state in ANSWERED:
-        queue(change, moved.person, "request_answered", {"request": moved.id})
+    ended = moved.state is State.REFUSED or moved.facts.completed != held.facts.completed
+    if moved.person and ended:
+        _tell(change, moved)
     return moved, _log(change, moved, event, text, document, by or change.principal.name)
+
+
+def _tell(change: Change, held: Held) -> None:
+    """Queue the answer to the person."""
+    facts, words = held.facts, held.words
+    told, language = (words.told, words.language) if words else ("", "")
+    answer = Answer(held.person, held.id, str(facts.kind), str(held.state), facts.ground, told, language)
+    body = answers.sealed(change.snapshot.vault, persons.active(change.connection, held.person), answer)
+    queue(change, held.person, "request_answered", {"request": held.id}, body)
 
 
 def _dated(held: Held, day: date) -> Held:
@@ -259,10 +277,10 @@ def _held(view: View, row: Row[Any]) -> Held:
     facts = parse_facts(bytes(row.facts))
     keys = CaseKeys.load(view.snapshot.vault, row.id, row.keys) if row.keys else None
     words = parse_words(keys.open("body", row.body)) if keys else None
-    held = Held(row.id, row.number, facts, words, keys, row.etag)
+    held = Held(row.id, row.number, facts, words, keys, row.etag, legal=telling.shown(view, facts))
     if (held.person, str(facts.kind)) != (row.person, row.kind):
         raise differs("person's request", request=row.id)
-    _require_said(view, held, row.state, row.deadline)
+    held = replace(held, moved=_require_said(view, held, row.state, row.deadline))
     if row.state == State.WAITING:
         held = replace(held, owed=progress(view.connection, row.id), scrubbed=_scrubbed(view.connection, row.id, facts))
     elif facts.fulfilled is not None and facts.kind in rules.OWED_FOR:
@@ -277,8 +295,8 @@ def _scrubbed(connection: Connection, request_id: str, facts: Facts) -> bool:
     return bool(times) and all(times)
 
 
-def _require_said(view: View, held: Held, state: str, deadline: str) -> None:
-    """The ledger's last entry of the request says this state and deadline, and commits to facts and words."""
+def _require_said(view: View, held: Held, state: str, deadline: str) -> date:
+    """The ledger's last entry of the request says this state and deadline, and commits to facts and words; its day."""
     said = timelines.last_said(view, held.id, TYPE, differs("person's request", request=held.id))
     facts = entry.base64url(sha256(facts_json(held.facts)).digest())
     if (said["state"], said["deadline"], said["facts"]) != (state, deadline, facts):
@@ -287,3 +305,4 @@ def _require_said(view: View, held: Held, state: str, deadline: str) -> None:
         body = entry.base64url(held.keys.commit_body(words_json(held.words)))
         if said["body"] != body:
             raise differs("person's request", request=held.id)
+    return date.fromisoformat(said["at"][:10])

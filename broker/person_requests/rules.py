@@ -13,12 +13,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from broker.errors import Reason, SlussError, invalid
-from broker.person_requests.model import Identity, Kind, State
+from broker.person_requests.model import Identity, Kind, State, ToTell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from broker.person_requests.model import Facts
+    from broker.person_requests.model import Facts, Telling
 
 MONTHS: Final = 1
 """The time to answer (GDPR Art. 12(3))."""
@@ -45,8 +45,13 @@ GROUNDS: Final[Mapping[str, frozenset[Kind]]] = {
     "public_interest": frozenset({Kind.ERASURE}),
     "legal_claims": frozenset({Kind.ERASURE, Kind.OBJECTION}),
     "overriding_grounds": frozenset({Kind.OBJECTION}),
+    "contract_or_legal_duty": frozenset({Kind.OBJECTION}),
 }
-"""Why a request may be refused, and which kinds: GDPR Art. 12(2), 12(5), 15(4), 17(3), 21(1)."""
+"""Why a request may be refused, and which kinds: GDPR Art. 12(2), 12(5), 15(4), 17(3), 21(1).
+
+`overriding_grounds` is for what rests on a legitimate interest, `contract_or_legal_duty` for what does not: there is no
+right to object to it.
+"""
 
 
 class Step(StrEnum):
@@ -62,6 +67,7 @@ class Step(StrEnum):
     RECTIFY = "rectified"
     ERASE = "erased"
     OBJECT = "objected"
+    TELL = "recipient_told"
     COMPLETE = "completed"
 
 
@@ -91,7 +97,8 @@ def state(facts: Facts, *, answered: bool) -> State:
 
     Args:
         facts: what happened.
-        answered: whether every recipient who owes for it has answered for good; nobody owing counts as that.
+        answered: whether every recipient who owes for it has answered for good, and everybody who has to be told by
+            people is; nobody counts as that.
     """
     if facts.withdrawn:
         return State.WITHDRAWN
@@ -119,6 +126,10 @@ def require(facts: Facts, step: Step, request: str) -> None:
         raise _wrong(facts, request, f"a request for {facts.kind} is not for this")
     if facts.withdrawn or facts.ground:
         raise _wrong(facts, request, f"the request was {'withdrawn' if facts.withdrawn else 'refused'}")
+    if step is Step.TELL:
+        if facts.fulfilled is None or all(each.outcome for each in facts.tell):
+            raise _wrong(facts, request, "there is nobody to be told")
+        return
     if facts.fulfilled is not None:
         raise _wrong(facts, request, "what it asked for has been done")
     if step in _DOING and facts.kind in PROVEN_FIRST and facts.identity is not Identity.PASSED:
@@ -177,6 +188,25 @@ def refused(facts: Facts, ground: str) -> Facts:
     return replace(facts, ground=ground)
 
 
+def owing(facts: Facts, cases: Iterable[str]) -> Facts:
+    """With the recipients of these legal cases to be told, each once."""
+    known = {each.case for each in facts.tell}
+    return replace(facts, tell=(*facts.tell, *(ToTell(case) for case in sorted(set(cases) - known))))
+
+
+def told(facts: Facts, case: str, outcome: Telling, reason: str) -> Facts:
+    """With the recipient of a legal case told, or why that can't be.
+
+    Raises:
+        SlussError: INVALID_REQUEST if that recipient is not to be told.
+    """
+    waiting = {each.case for each in facts.tell if not each.outcome}
+    if case not in waiting:
+        raise invalid("case_id", "nobody of this case is to be told")
+    now = ToTell(case, outcome, reason)
+    return replace(facts, tell=tuple(now if each.case == case else each for each in facts.tell))
+
+
 def months_after(day: date, months: int) -> date:
     """The same date so many months later, or the last day of that month if it has no such date.
 
@@ -196,6 +226,14 @@ def deadline(facts: Facts) -> date:
 def overdue(facts: Facts, now_state: State, today: date) -> bool:
     """Whether the deadline has passed; never while it stands still."""
     return now_state not in FINAL and facts.paused_since is None and today > deadline(facts)
+
+
+def late(facts: Facts, ended: date) -> bool:
+    """Whether a request ended after its deadline, however it did: a refusal has the same month (GDPR Art. 12(4)).
+
+    One that ended while the deadline stood still is late only if it was when that began.
+    """
+    return (facts.paused_since or ended) > deadline(facts)
 
 
 def _wrong(facts: Facts, request: str, why: str) -> SlussError:

@@ -21,7 +21,7 @@ PAGE = 200
 
 @dataclass(slots=True)
 class Count:
-    """Requests of one kind; `days` from the day they came in until they were done."""
+    """Requests of one kind; `late` ended after their deadline, however; `days` from receipt until they were done."""
 
     received: int = 0
     done: int = 0
@@ -56,8 +56,9 @@ def statistics(view: View, first: date, last: date) -> dict[Kind, Count]:
             count.open += held.state not in rules.FINAL
             count.overdue += rules.overdue(held.facts, held.state, day_of(view.now_us))
             count.extended += held.facts.months > 0
+            ended = held.facts.completed or (held.moved if held.state in rules.FINAL else None)
+            count.late += ended is not None and rules.late(held.facts, ended)
             if held.facts.completed is not None:
                 count.days.append((held.facts.completed - held.facts.received).days)
-                count.late += held.facts.completed > rules.deadline(held.facts)
         if not before:
             return found

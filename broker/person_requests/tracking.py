@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from broker.desk import Change, View
+    from broker.person_requests.model import Telling
 
 Done = tuple[Held, int]
 """A request as it stands now, and the index of the entry that says so."""
@@ -192,6 +193,23 @@ def refuse(change: Change, call: Call, ground: str, told: str) -> Done:
         return write(change, moved, rules.Step.REFUSE, told)
 
     return once(change, call.request_id, "refuse", (call.request, ground, told), work)
+
+
+def note_told(change: Change, call: Call, case: str, outcome: Telling, reason: str) -> Done:
+    """Note that the recipient of a legal release was told, or why that can't be (GDPR Art. 19).
+
+    Raises:
+        SlussError: as `based_on`; INVALID_REQUEST if that recipient is not to be told.
+    """
+
+    def work() -> Done:
+        held = based_on(change, call, rules.Step.TELL)
+        if case not in {each.case for each in held.legal}:
+            raise invalid("case_id", "nobody of this case is to be told")
+        facts = rules.told(held.facts, case, outcome, reason)
+        return write(change, replace(held, facts=facts), rules.Step.TELL, reason)
+
+    return once(change, call.request_id, "told", (call.request, case, outcome, reason), work)
 
 
 def withdraw(change: Change, call: Call, reason: str) -> Done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sluss.v1 import complaint_pb2 as pb
 
@@ -12,6 +12,8 @@ from broker.complaints import handling, links, remedies, rules, statistics
 from broker.complaints.rules import ROOM, State
 from broker.ids import parse_request_id
 from broker.pages import page_size
+from broker.person_requests import telling
+from broker.person_requests.model import ToTell
 from broker.wire import checks
 from broker.wire import files as wire
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 DEFAULT_ROWS = 50
 MAX_ROWS = 100
+OF_THE_TEAM: Final = ("links", "handler", "outcome", "told", "remedies", "etag")
+"""Members that an internal service is not shown, whenever it asks again."""
 
 
 class Complaints:
@@ -56,7 +60,11 @@ class Complaints:
 
         def work(change: Change) -> pb.Complaint:
             new = wire.new_complaint(request)
-            return _opened(change, handling.open_complaint(change, new, parse_request_id(request.request_id)))
+            shown = _opened(change, handling.open_complaint(change, new, parse_request_id(request.request_id)))
+            if change.principal.kind == "internal":
+                for name in OF_THE_TEAM:
+                    shown.ClearField(name)
+            return shown
 
         return pb.OpenComplaintResponse(complaint=await self._call(self._desk.change, caller, work))
 
@@ -176,5 +184,8 @@ def _moved(change: Change, file: File) -> pb.Complaint:
 
 
 def _shown(view: View, file: File, told: str) -> pb.Complaint:
-    made = [(each, remedies.standing(view, file, each)) for each in file.body["remedies"]]
+    made = [
+        (each, remedies.standing(view, file, each), telling.addressees(view, map(ToTell, each.get("tell", ()))))
+        for each in file.body["remedies"]
+    ]
     return wire.complaint(file, links.shown(view, file.body["links"]), told, made, view.now_us)

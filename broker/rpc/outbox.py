@@ -28,15 +28,18 @@ LOOK_S: Final = 0.5
 """Seconds between two looks into the store, each of which authorises the caller anew."""
 SIGN_S: Final = 15.0
 """Seconds without a message after which a sign of life is sent: well before anybody takes the stream for idle."""
+MOST: Final = 1_000
+"""Messages on their way and those that can't be shown, together."""
 AGAIN_S: Final = 300.0
 """Seconds without an answer after which a message is sent once more on the same stream."""
 
 
 class _Sent(NamedTuple):
-    """A message on its way: how often it had failed, and when it was sent (the loop's clock)."""
+    """A message on its way: how often it had failed, when it was sent (the loop's clock), and whether it could be."""
 
     failures: int
     at: float
+    shown: bool
 
 
 class Outbox:
@@ -76,7 +79,7 @@ class Outbox:
             )
             sent = {item: each for item, each in fresh.items() if item in on_their_way}
             for row_id, failures, reply in found:
-                sent[row_id] = _Sent(failures, loop.time())
+                sent[row_id] = _Sent(failures, loop.time(), reply is not None)
                 if reply is not None:
                     yield reply
                     last = loop.time()
@@ -145,13 +148,14 @@ _Found = list[tuple[int, int, outbox_pb2.WatchOutboxResponse | None]]
 def _looked(view: View, name: str, sent: dict[int, _Sent], window: int) -> tuple[_Found, set[int]]:
     """What is to be sent next (item, failures, message), and which of what was sent is still on its way.
 
-    A message that can't be shown has none, and keeps its place on the stream, so that it stops no other.
+    A message that can't be shown has none. It is looked at again later, and takes up no place of the window: it stops
+    no other.
     """
     consumer = consumers.find(view.connection, name)
     if consumer is None:
         raise SlussError(Reason.INTERNAL, "a consumer is gone")
     on_their_way = consumers.unanswered(view, consumer, {item: each.failures for item, each in sent.items()})
-    left = window - len(on_their_way)
+    left = min(window - sum(sent[item].shown for item in on_their_way), MOST - len(on_their_way))
     rows = consumers.due(view, consumer, on_their_way, left) if left > 0 else []
     shown = {each.id: wire.item(each) for each in showing.show(view, rows)}
     return [(row.id, row.attempts or 0, shown.get(row.id)) for row in rows], on_their_way

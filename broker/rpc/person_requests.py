@@ -186,6 +186,16 @@ class PersonRequests:
 
         return pb.ObjectResponse(**await self._stepped(caller, work))
 
+    async def note_recipient_told(
+        self, caller: Caller, request: pb.NoteRecipientToldRequest, _deadline_s: float
+    ) -> pb.NoteRecipientToldResponse:
+        """Note that a recipient was told."""
+
+        def work(change: Change) -> Done:
+            return tracking.note_told(change, wire.call(request), *wire.told(request))
+
+        return pb.NoteRecipientToldResponse(**await self._stepped(caller, work))
+
     async def list_requests(
         self, caller: Caller, request: pb.ListRequestsRequest, _deadline_s: float
     ) -> pb.ListRequestsResponse:

@@ -16,6 +16,7 @@ from broker.identity import parse_principal
 from broker.ids import parse_person, person_text
 from broker.values import validate
 from broker.wire import checks
+from broker.wire.person_request import addressee
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from broker.complaints.remedies import Standing
     from broker.complaints.statistics import Count
     from broker.compromise.window import Facts, Suspect
+    from broker.person_requests.telling import Addressee
     from broker.timelines import Event
 
 SPKI_BYTES: Final = 32
@@ -167,9 +169,13 @@ def complaint_state(text: str) -> str:
 
 
 def complaint(
-    file: File, links: Sequence[str], told: str, remedies: Sequence[tuple[dict[str, Any], Standing]], now_us: int
+    file: File,
+    links: Sequence[str],
+    told: str,
+    remedies: Sequence[tuple[dict[str, Any], Standing, Sequence[Addressee]]],
+    now_us: int,
 ) -> complaint_pb2.Complaint:
-    """A complaint; `links` that the caller may see, and the remedies with where each stands."""
+    """A complaint; `links` that the caller may see, and the remedies with where each stands and whom people tell."""
     body, private = file.body, file.private or {}
     return complaint_pb2.Complaint(
         complaint_id=file.id,
@@ -185,13 +191,13 @@ def complaint(
         overdue=overdue(file, now_us),
         outcome=body["outcome"],
         told=told,
-        remedies=[_remedy(made, standing) for made, standing in remedies],
+        remedies=[_remedy(made, standing, tell) for made, standing, tell in remedies],
         opened_at=rfc3339(file.opened_at),
         etag=str(file.etag),
     )
 
 
-def _remedy(made: dict[str, Any], standing: Standing) -> complaint_pb2.ComplaintRemedy:
+def _remedy(made: dict[str, Any], standing: Standing, tell: Sequence[Addressee]) -> complaint_pb2.ComplaintRemedy:
     return complaint_pb2.ComplaintRemedy(
         kind=made["kind"],
         contract_id=made["contract"],
@@ -201,6 +207,7 @@ def _remedy(made: dict[str, Any], standing: Standing) -> complaint_pb2.Complaint
         recipients=standing.owed.total,
         answered=standing.owed.answered,
         not_confirmed=standing.owed.not_confirmed,
+        to_tell=map(addressee, tell),
     )
 
 

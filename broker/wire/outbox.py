@@ -97,6 +97,13 @@ def item(shown: Shown) -> outbox_pb2.WatchOutboxResponse:
     )
     if shown.confirmation is not None:
         found.confirmation.CopyFrom(persons.confirmation(shown.confirmation))
+    if shown.answer is not None:
+        answered = shown.answer
+        found.decision.CopyFrom(
+            outbox_pb2.OutboxDecision(
+                about=answered.about, outcome=answered.outcome, ground=answered.ground, told=answered.told
+            )
+        )
     return outbox_pb2.WatchOutboxResponse(item=found)
 
 
@@ -117,6 +124,7 @@ def listed(found: Listed) -> outbox_pb2.OutboxListing:
         queued_at=rfc3339(found.at),
         person_id=person_text(found.person),
         standings=[_standing(each) for each in found.standings],
+        held_back=found.held_back,
     )
 
 

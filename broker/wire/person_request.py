@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sluss.v1 import person_request_pb2 as pb
 
+from broker import free_text
 from broker.clock import day_of
 from broker.errors import invalid
 from broker.ids import parse_person, parse_request_id, person_text
 from broker.person_requests import rules
-from broker.person_requests.model import CHANNELS, METHODS, Identity, Kind, State
+from broker.person_requests.model import CHANNELS, METHODS, Identity, Kind, State, Telling
 from broker.person_requests.tracking import Call, Opening
 from broker.wire import checks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broker.person_requests.model import Facts
     from broker.person_requests.rows import Held
     from broker.person_requests.statistics import Count
+    from broker.person_requests.telling import Addressee
     from broker.timelines import Event
 
 KINDS: Final = {
@@ -36,6 +40,12 @@ STATES: Final = {
     State.REFUSED: pb.PERSON_REQUEST_STATE_REFUSED,
     State.WITHDRAWN: pb.PERSON_REQUEST_STATE_WITHDRAWN,
 }
+TELLINGS: Final = {
+    Telling.TOLD: pb.TELLING_OUTCOME_TOLD,
+    Telling.IMPOSSIBLE: pb.TELLING_OUTCOME_IMPOSSIBLE,
+    Telling.DISPROPORTIONATE: pb.TELLING_OUTCOME_DISPROPORTIONATE,
+}
+MAX_REASON: Final = 500
 _KIND_OF: Final = {number: kind for kind, number in KINDS.items()}
 _RESULTS: Final = {
     pb.IDENTITY_RESULT_PASSED: Identity.PASSED,
@@ -142,6 +152,21 @@ def purposes(texts: Sequence[str]) -> list[str]:
     return list(texts)
 
 
+def told(message: pb.NoteRecipientToldRequest) -> tuple[str, Telling, str]:
+    """The case, how it ended to tell its recipient, and how or why not; that stays after an erasure.
+
+    Raises:
+        SlussError: INVALID_REQUEST.
+    """
+    outcomes = {number: outcome for outcome, number in TELLINGS.items()}
+    if message.outcome not in outcomes:
+        raise invalid("outcome", "told, impossible or disproportionate")
+    outcome = outcomes[message.outcome]
+    if message.reason or outcome is not Telling.TOLD:
+        free_text.reason(message.reason, most=MAX_REASON)
+    return message.case_id, outcome, message.reason
+
+
 def request(held: Held, now_us: int) -> pb.PersonRequest:
     """The message of a request."""
     facts, words = held.facts, held.words
@@ -168,8 +193,26 @@ def request(held: Held, now_us: int) -> pb.PersonRequest:
         recipients=held.owed.total,
         answered=held.owed.answered,
         forgotten=words is None,
-        possible=[str(step) for step in rules.possible(facts)],
+        possible=[str(step) for step in rules.possible(_as_shown(held))],
         etag=str(held.etag),
+        to_tell=map(addressee, held.legal),
+    )
+
+
+def _as_shown(held: Held) -> Facts:
+    """The facts without what is hidden."""
+    cases = {each.case for each in held.legal}
+    return replace(held.facts, tell=tuple(each for each in held.facts.tell if each.case in cases))
+
+
+def addressee(found: Addressee) -> pb.LegalRecipient:
+    """The message of somebody whom people tell."""
+    return pb.LegalRecipient(
+        case_id=found.case,
+        name=found.name,
+        address=found.address,
+        outcome=TELLINGS[Telling(found.outcome)] if found.outcome else pb.TELLING_OUTCOME_UNSPECIFIED,
+        reason=found.reason,
     )
 
 

@@ -128,6 +128,8 @@ def show(session: Session, complaint: ComplaintId) -> None:
         ],
         empty="no remedy",
     )
+    for each in (one for made in shown.remedies for one in made.to_tell):
+        session.output.line(f"To be told of the erasure by you: {each.name}, {each.address} ({each.case_id}).")
     print_timeline(session, reply.timeline)
 
 
@@ -153,6 +155,11 @@ def _change(session: Session, request: pb.ChangeComplaintRequest) -> None:
 def _moved(session: Session, complaint: pb.Complaint, index: int) -> None:
     session.output.result({"complaint": document(complaint), "entry_index": index})
     session.output.line(f"{complaint.complaint_id} is {complaint.state}, ledger entry {index}.")
+    for each in (one for made in complaint.remedies for one in made.to_tell):
+        session.output.line(
+            f"To be told of the erasure by you: {each.name}, {each.address} ({each.case_id}). Next: sluss complaint"
+            f" note {complaint.complaint_id} ..."
+        )
 
 
 @verb(app, "note", examples=('sluss complaint note K-2026-0001 "asked the mailing house"',))
@@ -224,7 +231,7 @@ def remedy(
     ],
     *,
     note: Note,
-    contract: Annotated[str, typer.Option("--contract", help="A linked one to suspend.", metavar="CONTRACT")] = "",
+    contract: Annotated[str, typer.Option("--contract", help="The contract to suspend.", metavar="CONTRACT")] = "",
     yes: Yes = False,
 ) -> None:
     """Remedy: a suspension or an erasure is done here and now. An erasure has no way back, and asks first."""

@@ -48,7 +48,13 @@ def list_(
     items, more = some(every(listed, request, "items"), limit)
     session.output.result({"items": [_item(each) for each in items], "consumers": [_consumer(c) for c in consumers]})
     rows = [
-        (each.id, _word(pb.OutboxKind, _KIND, each.kind), moment(each.queued_at), each.person_id, *_standing(standing))
+        (
+            each.id,
+            _word(pb.OutboxKind, _KIND, each.kind),
+            moment(each.queued_at),
+            each.person_id,
+            *_standing(standing, held_back=each.held_back),
+        )
         for each in items
         for standing in each.standings
     ]
@@ -139,10 +145,10 @@ def _word(enum: Any, prefix: str, number: int) -> str:
     return str(enum.Name(number)).removeprefix(prefix).lower() if number in enum.values() else str(number)
 
 
-def _standing(standing: pb.OutboxStanding) -> tuple[object, ...]:
+def _standing(standing: pb.OutboxStanding, *, held_back: bool) -> tuple[object, ...]:
     return (
         standing.consumer or "nobody yet",
-        _word(pb.OutboxState, _STATE, standing.state),
+        _word(pb.OutboxState, _STATE, standing.state) + (", held back" if held_back else ""),
         _word(pb.OutboxFailure, _FAILURE, standing.failure),
         standing.failures,
     )
@@ -154,6 +160,7 @@ def _item(item: pb.OutboxListing) -> dict[str, Any]:
         "kind": _word(pb.OutboxKind, _KIND, item.kind),
         "queued_at": item.queued_at,
         "person": item.person_id,
+        "held_back": item.held_back,
         "standings": [
             {
                 "consumer": each.consumer,

@@ -23,7 +23,7 @@ from sluss_cli.verb import group, verb
 
 app = group(
     "Requests of a person: open, list, show, identity, work, extend, refuse, withdraw, export, hand-over, rectify,"
-    " erase, object, statistics."
+    " erase, told, object, statistics."
 )
 
 KINDS = {
@@ -36,6 +36,11 @@ RESULTS = {
     "passed": pb.IDENTITY_RESULT_PASSED,
     "failed": pb.IDENTITY_RESULT_FAILED,
     "more_needed": pb.IDENTITY_RESULT_MORE_NEEDED,
+}
+TELLINGS = {
+    "told": pb.TELLING_OUTCOME_TOLD,
+    "impossible": pb.TELLING_OUTCOME_IMPOSSIBLE,
+    "disproportionate": pb.TELLING_OUTCOME_DISPROPORTIONATE,
 }
 EXPORT_S = 300.0
 """Seconds that an export may take."""
@@ -136,6 +141,12 @@ def show(session: Session, request: RequestId) -> None:
             "possible": _words(", ".join(shown.possible)),
         }
     )
+    if shown.to_tell:
+        session.output.line()
+        session.output.table(
+            ("to be told by you", "address", "case", "how it ended", "reason"),
+            [(e.name, e.address, e.case_id, telling_name(e.outcome) or "not yet", e.reason) for e in shown.to_tell],
+        )
     session.output.line()
     session.output.table(
         ("when", "by", "what", "text", "entry"),
@@ -197,7 +208,10 @@ def refuse(
 ) -> None:
     """Refuse a request."""
     _step(session, "RefuseRequest", request, ground=ground, told=told)
-    session.output.line("Tell the person that they may complain to the supervisory authority (GDPR Art. 12(4)).")
+    session.output.line(
+        "The outbox has the answer for whoever is on record. Tell anybody else why, and that they may complain to the"
+        " supervisory authority and go to court (GDPR Art. 12(4))."
+    )
 
 
 @verb(app, "withdraw", examples=('sluss request withdraw R-2026-0001 --reason "by phone"',))
@@ -305,6 +319,28 @@ def erase(session: Session, request: RequestId, *, yes: Yes = False) -> None:
         session.output.line("Nobody had received anything that has to be deleted: no recipient owes an answer.")
 
 
+@verb(
+    app,
+    "told",
+    examples=(
+        'sluss request told R-2026-0001 L-2026-0001 --reason "by letter"',
+        'sluss request told R-2026-0001 L-2026-0001 --outcome impossible --reason "the authority was dissolved"',
+    ),
+)
+def told(
+    session: Session,
+    request: RequestId,
+    case: Annotated[str, typer.Argument(help="The legal case of the release, such as L-2026-0001.", metavar="CASE")],
+    *,
+    outcome: Annotated[str, typer.Option(help="told, impossible or disproportionate.", metavar="WORD")] = "told",
+    reason: Annotated[str, typer.Option(help="How, or why not; kept for good: no personal data.", metavar="TEXT")] = "",
+) -> None:
+    """Note that the recipient of a legal release was told, or why that can't be."""
+    if outcome not in TELLINGS:
+        raise usage(f"--outcome is one of {', '.join(TELLINGS)}")
+    _step(session, "NoteRecipientTold", request, case_id=case, outcome=TELLINGS[outcome], reason=reason)
+
+
 @verb(app, "object", examples=("sluss request object R-2026-0001 offers.email offers.phone --medium phone",))
 def object_(
     session: Session,
@@ -366,6 +402,11 @@ def state_name(state: pb.PersonRequestState.ValueType) -> str:
     return pb.PersonRequestState.Name(state).removeprefix("PERSON_REQUEST_STATE_").lower()
 
 
+def telling_name(outcome: pb.TellingOutcome.ValueType) -> str:
+    """The word for how it ended to tell somebody; empty for not yet."""
+    return {number: name for name, number in TELLINGS.items()}.get(outcome, "")
+
+
 def _kind(name: str) -> pb.PersonRequestKind.ValueType:
     if name not in KINDS:
         raise usage(f"a request is for one of {', '.join(KINDS)}")
@@ -378,6 +419,9 @@ def _stands_out(request: pb.PersonRequest) -> str:
         marks.append(f"stands still since {request.paused_since}")
     if request.recipients > request.answered:
         marks.append(f"{counted(request.recipients - request.answered, 'recipient', 'recipients')} silent")
+    untold = [each for each in request.to_tell if not each.outcome]
+    if untold:
+        marks.append(f"{counted(len(untold), 'recipient', 'recipients')} to be told by you")
     return ", ".join(marks)
 
 
@@ -400,6 +444,12 @@ def _tell(session: Session, reply: Any) -> pb.PersonRequest:
     if request.recipients > request.answered:
         silent = counted(request.recipients - request.answered, "recipient still owes", "recipients still owe")
         session.output.line(f"{silent} an answer; who: sluss obligation list --cause {request.id}")
+    for each in request.to_tell:
+        if not each.outcome:
+            session.output.line(
+                f"To be told by you: {each.name}, {each.address} ({each.case_id}). Next: sluss request told"
+                f' {request.id} {each.case_id} --reason "..."'
+            )
     return request
 
 
@@ -414,4 +464,14 @@ def _document(request: pb.PersonRequest) -> dict[str, Any]:
         "state": state_name(request.state),
         **{name: getattr(request, name) for name in names},
         "possible": list(request.possible),
+        "to_tell": [
+            {
+                "case": each.case_id,
+                "name": each.name,
+                "address": each.address,
+                "outcome": telling_name(each.outcome),
+                "reason": each.reason,
+            }
+            for each in request.to_tell
+        ],
     }

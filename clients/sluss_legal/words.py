@@ -224,6 +224,7 @@ ENTRY_EVENTS = {
     "rectified": N_("Values corrected"),
     "erased": N_("Data erased"),
     "objected": N_("Objection recorded"),
+    "recipient_told": N_("Recipient told, or not possible"),
     "completed": N_("Completed"),
     "investigated": N_("Investigation begun"),
     "noted": N_("Note"),

@@ -278,6 +278,56 @@ def test_an_export_reads_the_same_with_a_hidden_release(broker, request_):
     assert [(each["kind"], each["recipient"]) for each in after][1:] == [("release", "Polisen")]
 
 
+def test_the_export_tells_who_deleted_and_who_was_told_of_a_correction(broker):
+    contract, client = broker.live_contract()
+    desk, team = RequestDesk(broker), Team(broker)
+    person = broker.register(email="fel@example.com")
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    case = team.approved(team.scope([person]))
+    assert list(team.opened(case, team.release(case))) == [person]
+    request = desk.proven("access", person)
+
+    def exported():
+        return json.loads(desk.export(request.id)[0])
+
+    def owed(kind):
+        return next(each for each in client.obligations() if (each.kind, each.contract) == (kind, contract))
+
+    assert owed("delete_by")
+    before = exported()
+    assert [each["deletion"]["state"] for each in before["received"]] == ["open", ""]
+    assert before["recipients_told"] == []
+    etag = broker.persons("privacy/team").GetPerson(person_pb2.GetPersonRequest(person_id=person)).etag
+    values = [person_pb2.FieldValue(field="email", value="ratt@example.com")]
+    wrong = desk.step("Rectify", desk.proven("rectification", person), values=values, person_etag=etag, last=True)
+    covered = owed("delete_by")
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    client.attest(owed("correct"), "corrected")
+    client.attest(covered, "deleted")
+    wrong = desk.get(wrong.id).request
+    told = {"case_id": case, "outcome": pb.TELLING_OUTCOME_TOLD, "reason": "by letter"}
+    desk.step("NoteRecipientTold", wrong, **told)
+    after, last = desk.export(request.id)
+    said = json.loads(after)
+    # What came behind the entries that it attests is not deleted.
+    assert [each["deletion"]["answer"] for each in said["received"]] == ["deleted", "", ""]
+    assert said["received"][0]["deletion"]["answered_at"]
+    assert [(each["recipient"], each["authority"], each["answer"]) for each in said["recipients_told"]] == [
+        (said["received"][0]["recipient"], contract, "corrected"), ("Polisen", case, "told"),
+    ]  # fmt: skip
+    page = access.html_of(access.access(after, last.sha256.hex()), "en").decode()
+    assert all(text in page for text in ("Who was told of corrections", "deleted", "Polisen"))
+
+
+def test_each_purpose_says_on_what_it_rests(broker, request_):
+    desk = RequestDesk(broker)
+    said = json.loads(desk.export(desk.proven("access", request_.person_id).id)[0])
+    bases = {each["class"]: each["basis"] for each in said["purposes"]}
+    assert bases["anonymous"].startswith("none: numbers about many persons")
+    assert bases["legal"] == "GDPR Art. 6(1)(c), 6(1)(f)"
+    assert all(each["basis"].startswith("none") == (each["class"] == "anonymous") for each in said["purposes"])
+
+
 @pytest.mark.parametrize("language", ["sv", "en"])
 def test_the_documents_show_what_the_export_says(full, language):
     about = access.access(*full)

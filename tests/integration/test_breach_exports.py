@@ -49,11 +49,13 @@ class Scene:
     def export(self, request, by):
         def made(view):
             held = rows.load(view, request)
-            return held, *access.export(view, held, "example.com/sluss")
+            return held, access.export(view, held, "example.com/sluss")
 
-        held, data, record = self.world.desk.read(by.caller(), made)
-        digest = hashlib.sha256(data).digest()
-        return self.change(lambda change: doing.export_left(change, held, record, digest), by)[1]
+        held, left = self.world.desk.read(by.caller(), made)
+        digest = hashlib.sha256(left.data).digest()
+        return self.change(lambda change: doing.export_left(change, held, left.record, digest, masked=left.masked), by)[
+            1
+        ]
 
     def facts(self, **subject):
         """The window of a new report: what is listed as exports, and the facts."""

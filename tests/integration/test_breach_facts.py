@@ -220,6 +220,19 @@ def test_whom_to_tell_of_a_breach_are_those_whose_data_left_and_nobody_else(brok
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
+def test_the_answers_of_a_stolen_credential_are_in_its_window_and_no_others(broker):
+    contract, client = broker.live_contract(subcontractor="subcontractor/answered")
+    person = broker.register(email="answered@example.com")
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    (obligation,) = client.obligations()
+    client.acknowledge(obligation)
+    found = reported(broker, principal="subcontractor/answered").report_id
+    listed = stub(broker).ListSuspectDisclosures(pb.ListSuspectDisclosuresRequest(report_id=found), timeout=10)
+    said = [entry.parse(each.entry) for each in listed.entries]
+    assert [each["event"] for each in said if each["type"] == "obligation"] == ["acknowledged"]
+    assert concerned(broker, found) == [[person]]
+
+
 def test_of_a_stolen_password_the_person_is_told(broker):
     person = broker.register(email="losen@example.com")
     assert concerned(broker, reported(broker, person_id=person).report_id) == [[person]]

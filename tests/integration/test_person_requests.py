@@ -333,6 +333,30 @@ def test_lists_come_in_pages_and_statistics_count(desk, person):
     )
 
 
+def test_a_late_refusal_counts_as_late_and_a_timely_one_does_not(desk, person):
+    asked = pb.GetRequestStatisticsRequest(first_day="2024-05-01", last_day="2024-05-31")
+
+    def late():
+        counts = {each.kind: each for each in desk.stub.GetRequestStatistics(asked).counts}
+        return counts[pb.PERSON_REQUEST_KIND_OBJECTION].late, counts[pb.PERSON_REQUEST_KIND_OBJECTION].refused
+
+    request = desk.open("objection", person, received="2024-05-03")
+    assert late() == (0, 0)
+    desk.step("RefuseRequest", request, ground="excessive", told="It is the ninth.")
+    desk.step("RefuseRequest", desk.open("objection", person), ground="excessive", told="It is the tenth.")
+    assert late() == (1, 1)
+
+
+def test_an_objection_to_a_primary_purpose_says_what_to_do_and_has_a_ground(desk, person):
+    request = desk.open("objection", person)
+    error = refused("INVALID_REQUEST", desk.step, "Object", request, purposes=["offers", "analysis"], channel="web")
+    assert "analysis is primary: weigh the person's reasons" in error.details()
+    # Neither was recorded: the offers of the same call neither.
+    assert state(desk.get(request.id).request) == "received"
+    ended = desk.step("RefuseRequest", request, ground="contract_or_legal_duty", told="It is needed for the service.")
+    assert state(ended) == "refused"
+
+
 def test_a_request_that_is_put_back_in_the_store_is_refused(broker, desk, person):
     request = desk.proven("access", person)
     with sqlite3.connect(broker.home / "sluss.db", timeout=10) as store:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from broker.errors import SlussError
 from broker.person_requests import rules
-from broker.person_requests.model import Facts, Identity, Kind, State, facts_json, parse_facts
+from broker.person_requests.model import Facts, Identity, Kind, State, Telling, facts_json, parse_facts
 from broker.person_requests.rules import Step
 
 DAY = date(2026, 11, 26)
+DEADLINE = date(2026, 12, 26)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,20 @@ def test_a_ground_is_for_its_kinds_only(kind):
         rules.refused(Facts(kind, "web", DAY), "because")
 
 
+@pytest.mark.parametrize(
+    ("ended", "paused_since", "is_late"),
+    [
+        (DEADLINE, None, False),
+        (DEADLINE + timedelta(days=1), None, True),
+        (DEADLINE + timedelta(days=9), DEADLINE, False),
+        (DEADLINE + timedelta(days=9), DEADLINE + timedelta(days=1), True),
+    ],
+)
+def test_late_is_what_ends_after_its_deadline_unless_that_stood_still(ended, paused_since, is_late):
+    facts = Facts(Kind.ERASURE, "web", DAY, paused_since=paused_since, ground="excessive")
+    assert rules.late(facts, ended) is is_late
+
+
 @dataclass
 class Model:
     """What a person would say about a request: one flag for each thing that happened."""
@@ -76,6 +91,7 @@ class Model:
     begun: bool = False
     exported: bool = False
     acted: bool = False
+    untold: bool = False
     ended: State | None = None
 
     def allows(self, step):
@@ -83,6 +99,8 @@ class Model:
             Step.EXPORT: Kind.ACCESS, Step.HAND_OVER: Kind.ACCESS, Step.RECTIFY: Kind.RECTIFICATION,
             Step.ERASE: Kind.ERASURE, Step.OBJECT: Kind.OBJECTION,
         }  # fmt: skip
+        if step is Step.TELL:
+            return self.acted and self.untold
         if step is Step.COMPLETE or self.ended or self.acted or own.get(step, self.kind) is not self.kind:
             return False
         if (step in own or step is Step.WORK) and not self.proven and self.kind is not Kind.OBJECTION:
@@ -115,7 +133,12 @@ def taken(facts, model, step, passed, last):
         case Step.EXPORT:
             facts = replace(facts, begun=True, exports=facts.exports + 1)
             model.begun = model.exported = True
+        case Step.TELL:
+            facts = rules.told(facts, "L-2026-0001", Telling.IMPOSSIBLE, "gone")
+            model.untold = False
         case Step.RECTIFY:
+            if passed:
+                facts, model.untold = rules.owing(facts, ["L-2026-0001"]), True
             facts = replace(facts, begun=True, fulfilled=DAY if last else None)
             model.begun, model.acted = True, last
         case Step.HAND_OVER | Step.ERASE | Step.OBJECT:

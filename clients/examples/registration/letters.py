@@ -72,6 +72,73 @@ def _policy(item: outbox_pb2.OutboxItem, language: str, changes: str) -> tuple[s
     return "Our privacy policy changes", lines
 
 
+_RIGHTS: Final = {
+    SWEDISH: "Är du inte nöjd med svaret kan du klaga hos Integritetsskyddsmyndigheten (IMY), www.imy.se, eller hos"
+    " myndigheten där du bor, och du kan gå till domstol (artiklarna 77 och 79 i dataskyddsförordningen).",
+    "en": "If you disagree, you may complain to the Swedish Authority for Privacy Protection (IMY), www.imy.se, or to"
+    " the authority where you live, and you may go to court (GDPR Articles 77 and 79).",
+}
+_DONE: Final = {
+    SWEDISH: {
+        "access": "du har fått en kopia av dina uppgifter.",
+        "rectification": "uppgifterna är rättade, och de som hade fått dem har underrättats där det är möjligt.",
+        "erasure": "dina uppgifter är raderade.",
+        "objection": "din invändning är registrerad och gäller från och med nu.",
+    },
+    "en": {
+        "access": "you have been given a copy of your data.",
+        "rectification": "the data has been corrected, and those who had received it have been told where possible.",
+        "erasure": "your data has been erased.",
+        "objection": "your objection is on record and holds from now on.",
+    },
+}
+_GROUNDS: Final = {
+    SWEDISH: {
+        "manifestly_unfounded": "Begäran är uppenbart ogrundad (artikel 12.5).",
+        "excessive": "Begäran är orimlig (artikel 12.5).",
+        "identity_not_proven": "Vi har inte kunnat fastställa att du är den som uppgifterna gäller (artikel 12.2).",
+        "nothing_on_record": "Vi har inga uppgifter om dig.",
+        "rights_of_others": "Ett utdrag skulle inkräkta på andras rättigheter (artikel 15.4).",
+        "accurate_as_it_is": "Uppgifterna är riktiga.",
+        "freedom_of_expression": "Uppgifterna behövs för yttrande- och informationsfriheten (artikel 17.3 a).",
+        "legal_obligation": "Vi är enligt lag skyldiga att behålla uppgifterna (artikel 17.3 b).",
+        "public_interest": "Uppgifterna behövs för ett allmänt intresse (artikel 17.3 c och d).",
+        "legal_claims": "Uppgifterna behövs för rättsliga anspråk (artiklarna 17.3 e och 21.1).",
+        "overriding_grounds": "Våra skäl för användningen väger tyngre (artikel 21.1).",
+        "contract_or_legal_duty": "Användningen behövs för ditt avtal eller enligt lag och går inte att invända mot.",
+    },
+    "en": {
+        "manifestly_unfounded": "The request is manifestly unfounded (Article 12(5)).",
+        "excessive": "The request is excessive (Article 12(5)).",
+        "identity_not_proven": "We could not establish that you are the person whom the data is about (Article 12(2)).",
+        "nothing_on_record": "We hold nothing on you.",
+        "rights_of_others": "A copy would adversely affect the rights of others (Article 15(4)).",
+        "accurate_as_it_is": "The data is accurate.",
+        "freedom_of_expression": "The data is needed for freedom of expression and information (Article 17(3)(a)).",
+        "legal_obligation": "The law obliges us to keep the data (Article 17(3)(b)).",
+        "public_interest": "The data is needed in the public interest (Article 17(3)(c) and (d)).",
+        "legal_claims": "The data is needed for legal claims (Articles 17(3)(e) and 21(1)).",
+        "overriding_grounds": "Our grounds for the use outweigh yours (Article 21(1)).",
+        "contract_or_legal_duty": "The use is needed for your contract or by law: there is no right to object to it.",
+    },
+}
+"""The grounds of a refusal, by the words of RefuseRequest; of another one, what the person is told says why."""
+_OUTCOMES: Final = {
+    SWEDISH: {
+        "upheld": "du har rätt.",
+        "partly": "du har delvis rätt.",
+        "not_upheld": "vi anser att vi har handlat rätt.",
+        "withdrawn": "du har återkallat den.",
+    },
+    "en": {
+        "upheld": "you are right.",
+        "partly": "you are right in part.",
+        "not_upheld": "we think that we acted correctly.",
+        "withdrawn": "you have withdrawn it.",
+    },
+}
+
+
 def _received(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tuple[str, list[str]]:
     number = item.references.get("request", "")
     if language == SWEDISH:
@@ -80,10 +147,34 @@ def _received(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tupl
 
 
 def _answered(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tuple[str, list[str]]:
-    number = item.references.get("request", "")
+    number, told = item.references.get("request", ""), item.decision
+    if told.outcome == "refused":
+        lines = ["", _GROUNDS[language].get(told.ground, ""), told.told, "", _RIGHTS[language]]
+        if language == SWEDISH:
+            return f"Din begäran {number} har avslagits", [f"vi kan inte göra det som du begär i {number}.", *lines]
+        return f"Your request {number} is refused", [f"we can't do what you ask for in {number}.", *lines]
+    done = _DONE[language].get(told.about, "")
     if language == SWEDISH:
-        return f"Din begäran {number} är besvarad", [f"din begäran {number} är besvarad. Logga in för att läsa svaret."]
-    return f"Your request {number} is answered", [f"your request {number} is answered. Log in to read the answer."]
+        return f"Din begäran {number} är klar", [f"din begäran {number} är klar: {done}"]
+    return f"Your request {number} is done", [f"your request {number} is done: {done}"]
+
+
+def _complained(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tuple[str, list[str]]:
+    number, due = item.references.get("complaint", ""), item.references.get("due", "")
+    if language == SWEDISH:
+        lines = [f"vi har tagit emot ditt klagomål {number}, undersöker det och svarar senast den {due}."]
+        return f"Vi har tagit emot ditt klagomål {number}", lines
+    lines = [f"we have received your complaint {number}, look into it, and answer by {due}."]
+    return f"We have received your complaint {number}", lines
+
+
+def _decided(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tuple[str, list[str]]:
+    number, told = item.references.get("complaint", ""), item.decision
+    outcome = _OUTCOMES[language].get(told.outcome, "")
+    rights = [] if told.outcome in {"upheld", "withdrawn"} else ["", _RIGHTS[language]]
+    if language == SWEDISH:
+        return f"Svar på ditt klagomål {number}", [f"om ditt klagomål {number}: {outcome}", "", told.told, *rights]
+    return f"Our answer to your complaint {number}", [f"on your complaint {number}: {outcome}", "", told.told, *rights]
 
 
 def _reset(_item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tuple[str, list[str]]:
@@ -98,4 +189,6 @@ _LETTERS: Final[dict[int, Callable[[outbox_pb2.OutboxItem, str, str], tuple[str,
     outbox_pb2.OUTBOX_KIND_REQUEST_RECEIVED: _received,
     outbox_pb2.OUTBOX_KIND_REQUEST_ANSWERED: _answered,
     outbox_pb2.OUTBOX_KIND_CREDENTIAL_RESET: _reset,
+    outbox_pb2.OUTBOX_KIND_COMPLAINT_RECEIVED: _complained,
+    outbox_pb2.OUTBOX_KIND_COMPLAINT_ANSWERED: _decided,
 }

@@ -35,6 +35,8 @@ MESSAGES = {
     "request_received": N_("Your request has come in"),
     "request_answered": N_("Your request has been answered"),
     "credential_reset": N_("Your password has to be chosen anew"),
+    "complaint_received": N_("Your complaint has come in"),
+    "complaint_answered": N_("Your complaint has been answered"),
 }
 COMPLAINT_STATES = {
     "received": N_("Taken in"),
@@ -62,6 +64,16 @@ HOW = {
     "release": N_("Released on a legal ground"),
     "release_elsewhere": N_("Released outside the broker"),
 }
+ANSWERS = {
+    "deleted": N_("deleted"),
+    "corrected": N_("corrected"),
+    "never_held_any_more": N_("no longer held"),
+    "not_confirmed": N_("not confirmed"),
+    "unanswered": N_("no answer"),
+    "told": N_("told"),
+    "impossible": N_("could not be told"),
+    "disproportionate": N_("telling takes disproportionate effort"),
+}
 CLASSES = {
     "primary": N_("Needed for the service, or a legitimate interest (GDPR Art. 6(1)(b) and (f))"),
     "secondary_own": N_("Our own offers, unless you say no (GDPR Art. 6(1)(f))"),
@@ -72,7 +84,11 @@ CLASSES = {
 RIGHTS = (
     N_("You may have what is wrong corrected (GDPR Art. 16) and your data erased (Art. 17)."),
     N_("You may have the use of your data restricted (Art. 18), and take them elsewhere as JSON (Art. 20)."),
-    N_("You may object to the use of your data (Art. 21), and take back a yes at any time (Art. 7(3))."),
+    N_("You may say no to offers (Art. 21(2)), which then stop at once, and take back a yes at any time (Art. 7(3))."),
+    N_(
+        "You may also object, with your reasons, to what else rests on a legitimate interest (Art. 21(1)). There is no"
+        " switch for that: we weigh your reasons, and tell you why ours are stronger or erase your data."
+    ),
 )
 
 
@@ -146,6 +162,7 @@ def _tables(said: Mapping[str, Any], tongue: Tongue) -> list[Block]:
     tables = {
         N_("What is held about you"): _fields(said, tongue),
         N_("Who received what"): _received(said, tongue),
+        N_("Who was told of corrections"): _told(said, tongue),
         N_("Your choices"): _choices(said, tongue),
         N_("Policy versions"): _policies(said, tongue),
         N_("What you used"): _usage(said, tongue),
@@ -217,7 +234,7 @@ def _received(said: Mapping[str, Any], tongue: Tongue) -> Table:
             f"{each['recipient']}\n{each['address']}",
             fields_text([(one["field"], one["transform"]) for one in each["fields"]], tongue),
             "\n".join((labels.get(each["purpose"], each["purpose"]), say(HOW.get(each["kind"], each["kind"])))),
-            each["retain_until"],
+            _until(each, tongue),
             str(each["entry"]),
         )
         for each in said["received"]
@@ -225,6 +242,31 @@ def _received(said: Mapping[str, Any], tongue: Tongue) -> Table:
     heads = (N_("When (UTC)"), N_("Recipient"), N_("What"), N_("Purpose or ground"), N_("Delete by"), N_("Entry"))
     columns = [say(head) for head in heads]
     return Table(columns, rows, (15, 26, 26, 22, 12, 8), say(N_("Nobody has received your data.")), (5,))
+
+
+def _until(each: Mapping[str, Any], tongue: Tongue) -> str:
+    """The day to delete it by, and what the recipient says of that."""
+    deletion = each["deletion"]
+    word = ANSWERS.get(deletion["answer"] or deletion["state"], "")
+    told = " ".join(filter(None, (tongue.say(word) if word else "", deletion["answered_at"][:10])))
+    return "\n".join(filter(None, (each["retain_until"], told)))
+
+
+def _told(said: Mapping[str, Any], tongue: Tongue) -> Table | None:
+    """Who was told of corrections; None where nothing was corrected that anybody had."""
+    say = tongue.say
+    rows = [
+        (
+            each["recipient"],
+            each["authority"],
+            ", ".join(each["fields"]),
+            each["since"][:10],
+            f"{say(ANSWERS.get(each['answer'] or each['state'], N_('not yet')))} {each['answered_at'][:10]}".strip(),
+        )
+        for each in said["recipients_told"]
+    ]
+    heads = (N_("Recipient"), N_("Contract or case"), N_("Field"), N_("Since"), N_("What came of it"))
+    return Table([say(head) for head in heads], rows, (28, 18, 20, 14, 20), "") if rows else None
 
 
 def _choices(said: Mapping[str, Any], tongue: Tongue) -> Table:

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from sluss.v1 import compromise_pb2 as sluss_dot_v1_dot_compromise__pb2
 from sluss.v1 import options_pb2 as sluss_dot_v1_dot_options__pb2
+from sluss.v1 import person_request_pb2 as sluss_dot_v1_dot_person__request__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sluss/v1/complaint.proto\x12\x08sluss.v1\x1a\x19sluss/v1/compromise.proto\x1a\x16sluss/v1/options.proto\"\xb4\x02\n\tComplaint\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12\x11\n\tperson_id\x18\x05 \x01(\t\x12\x13\n\x0b\x63omplainant\x18\x06 \x01(\t\x12\r\n\x05\x61\x62out\x18\x07 \x01(\t\x12\r\n\x05links\x18\x08 \x03(\t\x12\x0f\n\x07handler\x18\t \x01(\t\x12\x0e\n\x06\x64ue_at\x18\n \x01(\t\x12\x0f\n\x07overdue\x18\x0b \x01(\x08\x12\x0f\n\x07outcome\x18\x0c \x01(\t\x12\x0c\n\x04told\x18\r \x01(\t\x12+\n\x08remedies\x18\x0e \x03(\x0b\x32\x19.sluss.v1.ComplaintRemedy\x12\x11\n\topened_at\x18\x0f \x01(\t\x12\x0c\n\x04\x65tag\x18\x10 \x01(\t\"\x97\x01\n\x0f\x43omplaintRemedy\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\n\n\x02\x62y\x18\x03 \x01(\t\x12\n\n\x02\x61t\x18\x04 \x01(\t\x12\x0c\n\x04\x64one\x18\x05 \x01(\x08\x12\x12\n\nrecipients\x18\x06 \x01(\r\x12\x10\n\x08\x61nswered\x18\x07 \x01(\r\x12\x15\n\rnot_confirmed\x18\x08 \x01(\r\"\x8f\x01\n\x14OpenComplaintRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63omplainant\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12\x0c\n\x04kind\x18\x05 \x01(\t\x12\r\n\x05\x61\x62out\x18\x06 \x01(\t\x12\r\n\x05links\x18\x07 \x03(\t\"?\n\x15OpenComplaintResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\"z\n\x16\x43hangeComplaintRequest\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\x12\r\n\x05links\x18\x04 \x03(\t\x12\x0f\n\x07handler\x18\x05 \x01(\t\x12\x0e\n\x06\x64ue_on\x18\x06 \x01(\t\"V\n\x17\x43hangeComplaintResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"V\n\x11SetOutcomeRequest\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\x0c\n\x04told\x18\x04 \x01(\t\"Q\n\x12SetOutcomeResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"d\n\rRemedyRequest\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\"M\n\x0eRemedyResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"I\n\x15\x43loseComplaintRequest\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\"U\n\x16\x43loseComplaintResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"+\n\x13GetComplaintRequest\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\"e\n\x14GetComplaintResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\x12%\n\x08timeline\x18\x02 \x03(\x0b\x32\x13.sluss.v1.FileEvent\"o\n\x15ListComplaintsRequest\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0f\n\x07handler\x18\x02 \x01(\t\x12\x0f\n\x07overdue\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"Z\n\x16ListComplaintsResponse\x12\'\n\ncomplaints\x18\x01 \x03(\x0b\x32\x13.sluss.v1.Complaint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x1dGetComplaintStatisticsRequest\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\"s\n\x0e\x43omplaintCount\x12\r\n\x05month\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x0f\n\x07overdue\x18\x05 \x01(\r\x12\x13\n\x0bmedian_days\x18\x06 \x01(\r\"J\n\x1eGetComplaintStatisticsResponse\x12(\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x18.sluss.v1.ComplaintCount2\xe8\x05\n\x10\x43omplaintService\x12X\n\rOpenComplaint\x12\x1e.sluss.v1.OpenComplaintRequest\x1a\x1f.sluss.v1.OpenComplaintResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12^\n\x0f\x43hangeComplaint\x12 .sluss.v1.ChangeComplaintRequest\x1a!.sluss.v1.ChangeComplaintResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12O\n\nSetOutcome\x12\x1b.sluss.v1.SetOutcomeRequest\x1a\x1c.sluss.v1.SetOutcomeResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12\x43\n\x06Remedy\x12\x17.sluss.v1.RemedyRequest\x1a\x18.sluss.v1.RemedyResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12[\n\x0e\x43loseComplaint\x12\x1f.sluss.v1.CloseComplaintRequest\x1a .sluss.v1.CloseComplaintResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12U\n\x0cGetComplaint\x12\x1d.sluss.v1.GetComplaintRequest\x1a\x1e.sluss.v1.GetComplaintResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12[\n\x0eListComplaints\x12\x1f.sluss.v1.ListComplaintsRequest\x1a .sluss.v1.ListComplaintsResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12s\n\x16GetComplaintStatistics\x12\'.sluss.v1.GetComplaintStatisticsRequest\x1a(.sluss.v1.GetComplaintStatisticsResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sluss/v1/complaint.proto\x12\x08sluss.v1\x1a\x19sluss/v1/compromise.proto\x1a\x16sluss/v1/options.proto\x1a\x1dsluss/v1/person_request.proto\"\xb4\x02\n\tComplaint\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12\x11\n\tperson_id\x18\x05 \x01(\t\x12\x13\n\x0b\x63omplainant\x18\x06 \x01(\t\x12\r\n\x05\x61\x62out\x18\x07 \x01(\t\x12\r\n\x05links\x18\x08 \x03(\t\x12\x0f\n\x07handler\x18\t \x01(\t\x12\x0e\n\x06\x64ue_at\x18\n \x01(\t\x12\x0f\n\x07overdue\x18\x0b \x01(\x08\x12\x0f\n\x07outcome\x18\x0c \x01(\t\x12\x0c\n\x04told\x18\r \x01(\t\x12+\n\x08remedies\x18\x0e \x03(\x0b\x32\x19.sluss.v1.ComplaintRemedy\x12\x11\n\topened_at\x18\x0f \x01(\t\x12\x0c\n\x04\x65tag\x18\x10 \x01(\t\"\xc2\x01\n\x0f\x43omplaintRemedy\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x02 \x01(\t\x12\n\n\x02\x62y\x18\x03 \x01(\t\x12\n\n\x02\x61t\x18\x04 \x01(\t\x12\x0c\n\x04\x64one\x18\x05 \x01(\x08\x12\x12\n\nrecipients\x18\x06 \x01(\r\x12\x10\n\x08\x61nswered\x18\x07 \x01(\r\x12\x15\n\rnot_confirmed\x18\x08 \x01(\r\x12)\n\x07to_tell\x18\t \x03(\x0b\x32\x18.sluss.v1.LegalRecipient\"\x8f\x01\n\x14OpenComplaintRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63omplainant\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12\x0c\n\x04kind\x18\x05 \x01(\t\x12\r\n\x05\x61\x62out\x18\x06 \x01(\t\x12\r\n\x05links\x18\x07 \x03(\t\"?\n\x15OpenComplaintResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\"z\n\x16\x43hangeComplaintRequest\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\x12\r\n\x05links\x18\x04 \x03(\t\x12\x0f\n\x07handler\x18\x05 \x01(\t\x12\x0e\n\x06\x64ue_on\x18\x06 \x01(\t\"V\n\x17\x43hangeComplaintResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"V\n\x11SetOutcomeRequest\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\x0c\n\x04told\x18\x04 \x01(\t\"Q\n\x12SetOutcomeResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"d\n\rRemedyRequest\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x13\n\x0b\x63ontract_id\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\"M\n\x0eRemedyResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"I\n\x15\x43loseComplaintRequest\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\"U\n\x16\x43loseComplaintResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\x12\x13\n\x0b\x65ntry_index\x18\x02 \x01(\x04\"+\n\x13GetComplaintRequest\x12\x14\n\x0c\x63omplaint_id\x18\x01 \x01(\t\"e\n\x14GetComplaintResponse\x12&\n\tcomplaint\x18\x01 \x01(\x0b\x32\x13.sluss.v1.Complaint\x12%\n\x08timeline\x18\x02 \x03(\x0b\x32\x13.sluss.v1.FileEvent\"o\n\x15ListComplaintsRequest\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0f\n\x07handler\x18\x02 \x01(\t\x12\x0f\n\x07overdue\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"Z\n\x16ListComplaintsResponse\x12\'\n\ncomplaints\x18\x01 \x03(\x0b\x32\x13.sluss.v1.Complaint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x1dGetComplaintStatisticsRequest\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\"s\n\x0e\x43omplaintCount\x12\r\n\x05month\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x0f\n\x07overdue\x18\x05 \x01(\r\x12\x13\n\x0bmedian_days\x18\x06 \x01(\r\"J\n\x1eGetComplaintStatisticsResponse\x12(\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x18.sluss.v1.ComplaintCount2\xe9\x05\n\x10\x43omplaintService\x12Y\n\rOpenComplaint\x12\x1e.sluss.v1.OpenComplaintRequest\x1a\x1f.sluss.v1.OpenComplaintResponse\"\x07\xfa\xf6\x18\x03\x02\x05\x03\x12^\n\x0f\x43hangeComplaint\x12 .sluss.v1.ChangeComplaintRequest\x1a!.sluss.v1.ChangeComplaintResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12O\n\nSetOutcome\x12\x1b.sluss.v1.SetOutcomeRequest\x1a\x1c.sluss.v1.SetOutcomeResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12\x43\n\x06Remedy\x12\x17.sluss.v1.RemedyRequest\x1a\x18.sluss.v1.RemedyResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12[\n\x0e\x43loseComplaint\x12\x1f.sluss.v1.CloseComplaintRequest\x1a .sluss.v1.CloseComplaintResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12U\n\x0cGetComplaint\x12\x1d.sluss.v1.GetComplaintRequest\x1a\x1e.sluss.v1.GetComplaintResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12[\n\x0eListComplaints\x12\x1f.sluss.v1.ListComplaintsRequest\x1a .sluss.v1.ListComplaintsResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x12s\n\x16GetComplaintStatistics\x12\'.sluss.v1.GetComplaintStatisticsRequest\x1a(.sluss.v1.GetComplaintStatisticsResponse\"\x06\xfa\xf6\x18\x02\x05\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sluss.v1.complaint_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMPLAINTSERVICE'].methods_by_name['OpenComplaint']._loaded_options = None
-  _globals['_COMPLAINTSERVICE'].methods_by_name['OpenComplaint']._serialized_options = b'\372\366\030\002\005\003'
+  _globals['_COMPLAINTSERVICE'].methods_by_name['OpenComplaint']._serialized_options = b'\372\366\030\003\002\005\003'
   _globals['_COMPLAINTSERVICE'].methods_by_name['ChangeComplaint']._loaded_options = None
   _globals['_COMPLAINTSERVICE'].methods_by_name['ChangeComplaint']._serialized_options = b'\372\366\030\002\005\003'
   _globals['_COMPLAINTSERVICE'].methods_by_name['SetOutcome']._loaded_options = None
@@ -49,44 +50,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPLAINTSERVICE'].methods_by_name['ListComplaints']._serialized_options = b'\372\366\030\002\005\003'
   _globals['_COMPLAINTSERVICE'].methods_by_name['GetComplaintStatistics']._loaded_options = None
   _globals['_COMPLAINTSERVICE'].methods_by_name['GetComplaintStatistics']._serialized_options = b'\372\366\030\002\005\003'
-  _globals['_COMPLAINT']._serialized_start=90
-  _globals['_COMPLAINT']._serialized_end=398
-  _globals['_COMPLAINTREMEDY']._serialized_start=401
-  _globals['_COMPLAINTREMEDY']._serialized_end=552
-  _globals['_OPENCOMPLAINTREQUEST']._serialized_start=555
-  _globals['_OPENCOMPLAINTREQUEST']._serialized_end=698
-  _globals['_OPENCOMPLAINTRESPONSE']._serialized_start=700
-  _globals['_OPENCOMPLAINTRESPONSE']._serialized_end=763
-  _globals['_CHANGECOMPLAINTREQUEST']._serialized_start=765
-  _globals['_CHANGECOMPLAINTREQUEST']._serialized_end=887
-  _globals['_CHANGECOMPLAINTRESPONSE']._serialized_start=889
-  _globals['_CHANGECOMPLAINTRESPONSE']._serialized_end=975
-  _globals['_SETOUTCOMEREQUEST']._serialized_start=977
-  _globals['_SETOUTCOMEREQUEST']._serialized_end=1063
-  _globals['_SETOUTCOMERESPONSE']._serialized_start=1065
-  _globals['_SETOUTCOMERESPONSE']._serialized_end=1146
-  _globals['_REMEDYREQUEST']._serialized_start=1148
-  _globals['_REMEDYREQUEST']._serialized_end=1248
-  _globals['_REMEDYRESPONSE']._serialized_start=1250
-  _globals['_REMEDYRESPONSE']._serialized_end=1327
-  _globals['_CLOSECOMPLAINTREQUEST']._serialized_start=1329
-  _globals['_CLOSECOMPLAINTREQUEST']._serialized_end=1402
-  _globals['_CLOSECOMPLAINTRESPONSE']._serialized_start=1404
-  _globals['_CLOSECOMPLAINTRESPONSE']._serialized_end=1489
-  _globals['_GETCOMPLAINTREQUEST']._serialized_start=1491
-  _globals['_GETCOMPLAINTREQUEST']._serialized_end=1534
-  _globals['_GETCOMPLAINTRESPONSE']._serialized_start=1536
-  _globals['_GETCOMPLAINTRESPONSE']._serialized_end=1637
-  _globals['_LISTCOMPLAINTSREQUEST']._serialized_start=1639
-  _globals['_LISTCOMPLAINTSREQUEST']._serialized_end=1750
-  _globals['_LISTCOMPLAINTSRESPONSE']._serialized_start=1752
-  _globals['_LISTCOMPLAINTSRESPONSE']._serialized_end=1842
-  _globals['_GETCOMPLAINTSTATISTICSREQUEST']._serialized_start=1844
-  _globals['_GETCOMPLAINTSTATISTICSREQUEST']._serialized_end=1912
-  _globals['_COMPLAINTCOUNT']._serialized_start=1914
-  _globals['_COMPLAINTCOUNT']._serialized_end=2029
-  _globals['_GETCOMPLAINTSTATISTICSRESPONSE']._serialized_start=2031
-  _globals['_GETCOMPLAINTSTATISTICSRESPONSE']._serialized_end=2105
-  _globals['_COMPLAINTSERVICE']._serialized_start=2108
-  _globals['_COMPLAINTSERVICE']._serialized_end=2852
+  _globals['_COMPLAINT']._serialized_start=121
+  _globals['_COMPLAINT']._serialized_end=429
+  _globals['_COMPLAINTREMEDY']._serialized_start=432
+  _globals['_COMPLAINTREMEDY']._serialized_end=626
+  _globals['_OPENCOMPLAINTREQUEST']._serialized_start=629
+  _globals['_OPENCOMPLAINTREQUEST']._serialized_end=772
+  _globals['_OPENCOMPLAINTRESPONSE']._serialized_start=774
+  _globals['_OPENCOMPLAINTRESPONSE']._serialized_end=837
+  _globals['_CHANGECOMPLAINTREQUEST']._serialized_start=839
+  _globals['_CHANGECOMPLAINTREQUEST']._serialized_end=961
+  _globals['_CHANGECOMPLAINTRESPONSE']._serialized_start=963
+  _globals['_CHANGECOMPLAINTRESPONSE']._serialized_end=1049
+  _globals['_SETOUTCOMEREQUEST']._serialized_start=1051
+  _globals['_SETOUTCOMEREQUEST']._serialized_end=1137
+  _globals['_SETOUTCOMERESPONSE']._serialized_start=1139
+  _globals['_SETOUTCOMERESPONSE']._serialized_end=1220
+  _globals['_REMEDYREQUEST']._serialized_start=1222
+  _globals['_REMEDYREQUEST']._serialized_end=1322
+  _globals['_REMEDYRESPONSE']._serialized_start=1324
+  _globals['_REMEDYRESPONSE']._serialized_end=1401
+  _globals['_CLOSECOMPLAINTREQUEST']._serialized_start=1403
+  _globals['_CLOSECOMPLAINTREQUEST']._serialized_end=1476
+  _globals['_CLOSECOMPLAINTRESPONSE']._serialized_start=1478
+  _globals['_CLOSECOMPLAINTRESPONSE']._serialized_end=1563
+  _globals['_GETCOMPLAINTREQUEST']._serialized_start=1565
+  _globals['_GETCOMPLAINTREQUEST']._serialized_end=1608
+  _globals['_GETCOMPLAINTRESPONSE']._serialized_start=1610
+  _globals['_GETCOMPLAINTRESPONSE']._serialized_end=1711
+  _globals['_LISTCOMPLAINTSREQUEST']._serialized_start=1713
+  _globals['_LISTCOMPLAINTSREQUEST']._serialized_end=1824
+  _globals['_LISTCOMPLAINTSRESPONSE']._serialized_start=1826
+  _globals['_LISTCOMPLAINTSRESPONSE']._serialized_end=1916
+  _globals['_GETCOMPLAINTSTATISTICSREQUEST']._serialized_start=1918
+  _globals['_GETCOMPLAINTSTATISTICSREQUEST']._serialized_end=1986
+  _globals['_COMPLAINTCOUNT']._serialized_start=1988
+  _globals['_COMPLAINTCOUNT']._serialized_end=2103
+  _globals['_GETCOMPLAINTSTATISTICSRESPONSE']._serialized_start=2105
+  _globals['_GETCOMPLAINTSTATISTICSRESPONSE']._serialized_end=2179
+  _globals['_COMPLAINTSERVICE']._serialized_start=2182
+  _globals['_COMPLAINTSERVICE']._serialized_end=2927
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from sluss.v1 import compromise_pb2 as _compromise_pb2
+from sluss.v1 import person_request_pb2 as _person_request_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -119,6 +120,7 @@ class ComplaintRemedy(_message.Message):
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     ANSWERED_FIELD_NUMBER: _builtins.int
     NOT_CONFIRMED_FIELD_NUMBER: _builtins.int
+    TO_TELL_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """`suspend_contract`, `erase_data`, `correct`, `apologise` or `other`."""
     contract_id: _builtins.str
@@ -137,6 +139,10 @@ class ComplaintRemedy(_message.Message):
     """How many of them have answered for good."""
     not_confirmed: _builtins.int
     """How many never answered and were closed by two people: they are not waited for, and the remedy is never done."""
+    @_builtins.property
+    def to_tell(self) -> _containers.RepeatedCompositeFieldContainer[_person_request_pb2.LegalRecipient]:
+        """Of an erasure: recipients of legal releases, to be told of it by you; note it. They stay after the erasure."""
+
     def __init__(
         self,
         *,
@@ -148,10 +154,11 @@ class ComplaintRemedy(_message.Message):
         recipients: _builtins.int = ...,
         answered: _builtins.int = ...,
         not_confirmed: _builtins.int = ...,
+        to_tell: _abc.Iterable[_person_request_pb2.LegalRecipient] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "by", b"by", "contract_id", b"contract_id", "done", b"done", "kind", b"kind", "not_confirmed", b"not_confirmed", "recipients", b"recipients"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "by", b"by", "contract_id", b"contract_id", "done", b"done", "kind", b"kind", "not_confirmed", b"not_confirmed", "recipients", b"recipients", "to_tell", b"to_tell"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -82,7 +82,8 @@ class ComplaintServiceServicer:
     """
 
     def OpenComplaint(self, request, context):
-        """Opens a complaint.
+        """Opens a complaint. An internal service, such as a web form, links nothing and is not shown what comes of it; the
+        person is told by the outbox.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

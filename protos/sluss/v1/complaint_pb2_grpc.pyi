@@ -34,7 +34,9 @@ class ComplaintServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ComplaintServiceAsyncStub: ...
     OpenComplaint: _grpc.UnaryUnaryMultiCallable[_complaint_pb2.OpenComplaintRequest, _complaint_pb2.OpenComplaintResponse]
-    """Opens a complaint."""
+    """Opens a complaint. An internal service, such as a web form, links nothing and is not shown what comes of it; the
+    person is told by the outbox.
+    """
     ChangeComplaint: _grpc.UnaryUnaryMultiCallable[_complaint_pb2.ChangeComplaintRequest, _complaint_pb2.ChangeComplaintResponse]
     """Notes something, links more, assigns it, or extends its deadline."""
     SetOutcome: _grpc.UnaryUnaryMultiCallable[_complaint_pb2.SetOutcomeRequest, _complaint_pb2.SetOutcomeResponse]
@@ -56,7 +58,9 @@ class ComplaintServiceAsyncStub(ComplaintServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     OpenComplaint: _aio.UnaryUnaryMultiCallable[_complaint_pb2.OpenComplaintRequest, _complaint_pb2.OpenComplaintResponse]  # type: ignore[assignment]
-    """Opens a complaint."""
+    """Opens a complaint. An internal service, such as a web form, links nothing and is not shown what comes of it; the
+    person is told by the outbox.
+    """
     ChangeComplaint: _aio.UnaryUnaryMultiCallable[_complaint_pb2.ChangeComplaintRequest, _complaint_pb2.ChangeComplaintResponse]  # type: ignore[assignment]
     """Notes something, links more, assigns it, or extends its deadline."""
     SetOutcome: _aio.UnaryUnaryMultiCallable[_complaint_pb2.SetOutcomeRequest, _complaint_pb2.SetOutcomeResponse]  # type: ignore[assignment]
@@ -81,7 +85,9 @@ class ComplaintServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _complaint_pb2.OpenComplaintRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_complaint_pb2.OpenComplaintResponse, _abc.Awaitable[_complaint_pb2.OpenComplaintResponse]]:
-        """Opens a complaint."""
+        """Opens a complaint. An internal service, such as a web form, links nothing and is not shown what comes of it; the
+        person is told by the outbox.
+        """
 
     @_abc_1.abstractmethod
     def ChangeComplaint(

@@ -26,7 +26,7 @@ from sluss.v1 import options_pb2 as sluss_dot_v1_dot_options__pb2
 from sluss.v1 import person_pb2 as sluss_dot_v1_dot_person__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sluss/v1/outbox.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\x1a\x15sluss/v1/person.proto\"q\n\x12WatchOutboxRequest\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12#\n\x05kinds\x18\x02 \x03(\x0e\x32\x14.sluss.v1.OutboxKind\x12\x0e\n\x06window\x18\x03 \x01(\r\x12\x14\n\x0cskip_earlier\x18\x04 \x01(\x08\"9\n\x13WatchOutboxResponse\x12\"\n\x04item\x18\x01 \x01(\x0b\x32\x14.sluss.v1.OutboxItem\"\xca\x02\n\nOutboxItem\x12\n\n\x02id\x18\x01 \x01(\x04\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.sluss.v1.OutboxKind\x12\x11\n\tqueued_at\x18\x03 \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\x04 \x01(\r\x12\x11\n\tperson_id\x18\x05 \x01(\t\x12\r\n\x05\x65mail\x18\x06 \x01(\t\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\x10\n\x08language\x18\x08 \x01(\t\x12\x38\n\nreferences\x18\t \x03(\x0b\x32$.sluss.v1.OutboxItem.ReferencesEntry\x12\x38\n\x0c\x63onfirmation\x18\n \x01(\x0b\x32\".sluss.v1.RegistrationConfirmation\x1a\x31\n\x0fReferencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"g\n\x18\x41\x63knowledgeOutboxRequest\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x39\n\x10\x61\x63knowledgements\x18\x02 \x03(\x0b\x32\x1f.sluss.v1.OutboxAcknowledgement\"M\n\x15OutboxAcknowledgement\x12\n\n\x02id\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0e\x32\x17.sluss.v1.OutboxFailure\"D\n\x19\x41\x63knowledgeOutboxResponse\x12\'\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x16.sluss.v1.OutboxAnswer\"Q\n\x0cOutboxAnswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.sluss.v1.OutboxState\x12\x0f\n\x07next_at\x18\x03 \x01(\t\"a\n\x11ListOutboxRequest\x12%\n\x06states\x18\x01 \x03(\x0e\x32\x15.sluss.v1.OutboxState\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x82\x01\n\x12ListOutboxResponse\x12&\n\x05items\x18\x01 \x03(\x0b\x32\x17.sluss.v1.OutboxListing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12+\n\tconsumers\x18\x03 \x03(\x0b\x32\x18.sluss.v1.OutboxConsumer\"\x92\x01\n\rOutboxListing\x12\n\n\x02id\x18\x01 \x01(\x04\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.sluss.v1.OutboxKind\x12\x11\n\tqueued_at\x18\x03 \x01(\t\x12\x11\n\tperson_id\x18\x04 \x01(\t\x12+\n\tstandings\x18\x05 \x03(\x0b\x32\x18.sluss.v1.OutboxStanding\"\x90\x01\n\x0eOutboxStanding\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.sluss.v1.OutboxState\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0e\x32\x17.sluss.v1.OutboxFailure\x12\x10\n\x08\x66\x61ilures\x18\x04 \x01(\r\x12\n\n\x02\x61t\x18\x05 \x01(\t\"z\n\x0eOutboxConsumer\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12#\n\x05kinds\x18\x03 \x03(\x0e\x32\x14.sluss.v1.OutboxKind\x12\r\n\x05since\x18\x04 \x01(\t\x12\x0f\n\x07waiting\x18\x05 \x01(\x04*\xda\x01\n\nOutboxKind\x12\x1b\n\x17OUTBOX_KIND_UNSPECIFIED\x10\x00\x12)\n%OUTBOX_KIND_REGISTRATION_CONFIRMATION\x10\x01\x12\x1e\n\x1aOUTBOX_KIND_POLICY_CHANGED\x10\x02\x12 \n\x1cOUTBOX_KIND_REQUEST_RECEIVED\x10\x03\x12 \n\x1cOUTBOX_KIND_REQUEST_ANSWERED\x10\x04\x12 \n\x1cOUTBOX_KIND_CREDENTIAL_RESET\x10\x05*\xcc\x01\n\rOutboxFailure\x12\x1e\n\x1aOUTBOX_FAILURE_UNSPECIFIED\x10\x00\x12\"\n\x1eOUTBOX_FAILURE_ADDRESS_MISSING\x10\x01\x12#\n\x1fOUTBOX_FAILURE_ADDRESS_REJECTED\x10\x02\x12\x1c\n\x18OUTBOX_FAILURE_TEMPORARY\x10\x03\x12\x18\n\x14OUTBOX_FAILURE_OTHER\x10\x04\x12\x1a\n\x16OUTBOX_FAILURE_EXPIRED\x10\x05*\x91\x01\n\x0bOutboxState\x12\x1c\n\x18OUTBOX_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTBOX_STATE_WAITING\x10\x01\x12\x1a\n\x16OUTBOX_STATE_DELIVERED\x10\x02\x12\x17\n\x13OUTBOX_STATE_FAILED\x10\x03\x12\x15\n\x11OUTBOX_STATE_DEAD\x10\x04\x32\x9a\x02\n\rOutboxService\x12S\n\x0bWatchOutbox\x12\x1c.sluss.v1.WatchOutboxRequest\x1a\x1d.sluss.v1.WatchOutboxResponse\"\x05\xfa\xf6\x18\x01\x02\x30\x01\x12\x63\n\x11\x41\x63knowledgeOutbox\x12\".sluss.v1.AcknowledgeOutboxRequest\x1a#.sluss.v1.AcknowledgeOutboxResponse\"\x05\xfa\xf6\x18\x01\x02\x12O\n\nListOutbox\x12\x1b.sluss.v1.ListOutboxRequest\x1a\x1c.sluss.v1.ListOutboxResponse\"\x06\xfa\xf6\x18\x02\x04\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sluss/v1/outbox.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\x1a\x15sluss/v1/person.proto\"q\n\x12WatchOutboxRequest\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12#\n\x05kinds\x18\x02 \x03(\x0e\x32\x14.sluss.v1.OutboxKind\x12\x0e\n\x06window\x18\x03 \x01(\r\x12\x14\n\x0cskip_earlier\x18\x04 \x01(\x08\"9\n\x13WatchOutboxResponse\x12\"\n\x04item\x18\x01 \x01(\x0b\x32\x14.sluss.v1.OutboxItem\"\xf6\x02\n\nOutboxItem\x12\n\n\x02id\x18\x01 \x01(\x04\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.sluss.v1.OutboxKind\x12\x11\n\tqueued_at\x18\x03 \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\x04 \x01(\r\x12\x11\n\tperson_id\x18\x05 \x01(\t\x12\r\n\x05\x65mail\x18\x06 \x01(\t\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\x10\n\x08language\x18\x08 \x01(\t\x12\x38\n\nreferences\x18\t \x03(\x0b\x32$.sluss.v1.OutboxItem.ReferencesEntry\x12\x38\n\x0c\x63onfirmation\x18\n \x01(\x0b\x32\".sluss.v1.RegistrationConfirmation\x12*\n\x08\x64\x65\x63ision\x18\x0b \x01(\x0b\x32\x18.sluss.v1.OutboxDecision\x1a\x31\n\x0fReferencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\x0eOutboxDecision\x12\r\n\x05\x61\x62out\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\t\x12\x0e\n\x06ground\x18\x03 \x01(\t\x12\x0c\n\x04told\x18\x04 \x01(\t\"g\n\x18\x41\x63knowledgeOutboxRequest\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x39\n\x10\x61\x63knowledgements\x18\x02 \x03(\x0b\x32\x1f.sluss.v1.OutboxAcknowledgement\"M\n\x15OutboxAcknowledgement\x12\n\n\x02id\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0e\x32\x17.sluss.v1.OutboxFailure\"D\n\x19\x41\x63knowledgeOutboxResponse\x12\'\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x16.sluss.v1.OutboxAnswer\"Q\n\x0cOutboxAnswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.sluss.v1.OutboxState\x12\x0f\n\x07next_at\x18\x03 \x01(\t\"a\n\x11ListOutboxRequest\x12%\n\x06states\x18\x01 \x03(\x0e\x32\x15.sluss.v1.OutboxState\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x82\x01\n\x12ListOutboxResponse\x12&\n\x05items\x18\x01 \x03(\x0b\x32\x17.sluss.v1.OutboxListing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12+\n\tconsumers\x18\x03 \x03(\x0b\x32\x18.sluss.v1.OutboxConsumer\"\xa5\x01\n\rOutboxListing\x12\n\n\x02id\x18\x01 \x01(\x04\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.sluss.v1.OutboxKind\x12\x11\n\tqueued_at\x18\x03 \x01(\t\x12\x11\n\tperson_id\x18\x04 \x01(\t\x12+\n\tstandings\x18\x05 \x03(\x0b\x32\x18.sluss.v1.OutboxStanding\x12\x11\n\theld_back\x18\x06 \x01(\x08\"\x90\x01\n\x0eOutboxStanding\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.sluss.v1.OutboxState\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0e\x32\x17.sluss.v1.OutboxFailure\x12\x10\n\x08\x66\x61ilures\x18\x04 \x01(\r\x12\n\n\x02\x61t\x18\x05 \x01(\t\"z\n\x0eOutboxConsumer\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12#\n\x05kinds\x18\x03 \x03(\x0e\x32\x14.sluss.v1.OutboxKind\x12\r\n\x05since\x18\x04 \x01(\t\x12\x0f\n\x07waiting\x18\x05 \x01(\x04*\xa2\x02\n\nOutboxKind\x12\x1b\n\x17OUTBOX_KIND_UNSPECIFIED\x10\x00\x12)\n%OUTBOX_KIND_REGISTRATION_CONFIRMATION\x10\x01\x12\x1e\n\x1aOUTBOX_KIND_POLICY_CHANGED\x10\x02\x12 \n\x1cOUTBOX_KIND_REQUEST_RECEIVED\x10\x03\x12 \n\x1cOUTBOX_KIND_REQUEST_ANSWERED\x10\x04\x12 \n\x1cOUTBOX_KIND_CREDENTIAL_RESET\x10\x05\x12\"\n\x1eOUTBOX_KIND_COMPLAINT_RECEIVED\x10\x06\x12\"\n\x1eOUTBOX_KIND_COMPLAINT_ANSWERED\x10\x07*\xcc\x01\n\rOutboxFailure\x12\x1e\n\x1aOUTBOX_FAILURE_UNSPECIFIED\x10\x00\x12\"\n\x1eOUTBOX_FAILURE_ADDRESS_MISSING\x10\x01\x12#\n\x1fOUTBOX_FAILURE_ADDRESS_REJECTED\x10\x02\x12\x1c\n\x18OUTBOX_FAILURE_TEMPORARY\x10\x03\x12\x18\n\x14OUTBOX_FAILURE_OTHER\x10\x04\x12\x1a\n\x16OUTBOX_FAILURE_EXPIRED\x10\x05*\x91\x01\n\x0bOutboxState\x12\x1c\n\x18OUTBOX_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTBOX_STATE_WAITING\x10\x01\x12\x1a\n\x16OUTBOX_STATE_DELIVERED\x10\x02\x12\x17\n\x13OUTBOX_STATE_FAILED\x10\x03\x12\x15\n\x11OUTBOX_STATE_DEAD\x10\x04\x32\x9a\x02\n\rOutboxService\x12S\n\x0bWatchOutbox\x12\x1c.sluss.v1.WatchOutboxRequest\x1a\x1d.sluss.v1.WatchOutboxResponse\"\x05\xfa\xf6\x18\x01\x02\x30\x01\x12\x63\n\x11\x41\x63knowledgeOutbox\x12\".sluss.v1.AcknowledgeOutboxRequest\x1a#.sluss.v1.AcknowledgeOutboxResponse\"\x05\xfa\xf6\x18\x01\x02\x12O\n\nListOutbox\x12\x1b.sluss.v1.ListOutboxRequest\x1a\x1c.sluss.v1.ListOutboxResponse\"\x06\xfa\xf6\x18\x02\x04\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,38 +41,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OUTBOXSERVICE'].methods_by_name['AcknowledgeOutbox']._serialized_options = b'\372\366\030\001\002'
   _globals['_OUTBOXSERVICE'].methods_by_name['ListOutbox']._loaded_options = None
   _globals['_OUTBOXSERVICE'].methods_by_name['ListOutbox']._serialized_options = b'\372\366\030\002\004\005'
-  _globals['_OUTBOXKIND']._serialized_start=1579
-  _globals['_OUTBOXKIND']._serialized_end=1797
-  _globals['_OUTBOXFAILURE']._serialized_start=1800
-  _globals['_OUTBOXFAILURE']._serialized_end=2004
-  _globals['_OUTBOXSTATE']._serialized_start=2007
-  _globals['_OUTBOXSTATE']._serialized_end=2152
+  _globals['_OUTBOXKIND']._serialized_start=1722
+  _globals['_OUTBOXKIND']._serialized_end=2012
+  _globals['_OUTBOXFAILURE']._serialized_start=2015
+  _globals['_OUTBOXFAILURE']._serialized_end=2219
+  _globals['_OUTBOXSTATE']._serialized_start=2222
+  _globals['_OUTBOXSTATE']._serialized_end=2367
   _globals['_WATCHOUTBOXREQUEST']._serialized_start=82
   _globals['_WATCHOUTBOXREQUEST']._serialized_end=195
   _globals['_WATCHOUTBOXRESPONSE']._serialized_start=197
   _globals['_WATCHOUTBOXRESPONSE']._serialized_end=254
   _globals['_OUTBOXITEM']._serialized_start=257
-  _globals['_OUTBOXITEM']._serialized_end=587
-  _globals['_OUTBOXITEM_REFERENCESENTRY']._serialized_start=538
-  _globals['_OUTBOXITEM_REFERENCESENTRY']._serialized_end=587
-  _globals['_ACKNOWLEDGEOUTBOXREQUEST']._serialized_start=589
-  _globals['_ACKNOWLEDGEOUTBOXREQUEST']._serialized_end=692
-  _globals['_OUTBOXACKNOWLEDGEMENT']._serialized_start=694
-  _globals['_OUTBOXACKNOWLEDGEMENT']._serialized_end=771
-  _globals['_ACKNOWLEDGEOUTBOXRESPONSE']._serialized_start=773
-  _globals['_ACKNOWLEDGEOUTBOXRESPONSE']._serialized_end=841
-  _globals['_OUTBOXANSWER']._serialized_start=843
-  _globals['_OUTBOXANSWER']._serialized_end=924
-  _globals['_LISTOUTBOXREQUEST']._serialized_start=926
-  _globals['_LISTOUTBOXREQUEST']._serialized_end=1023
-  _globals['_LISTOUTBOXRESPONSE']._serialized_start=1026
-  _globals['_LISTOUTBOXRESPONSE']._serialized_end=1156
-  _globals['_OUTBOXLISTING']._serialized_start=1159
-  _globals['_OUTBOXLISTING']._serialized_end=1305
-  _globals['_OUTBOXSTANDING']._serialized_start=1308
-  _globals['_OUTBOXSTANDING']._serialized_end=1452
-  _globals['_OUTBOXCONSUMER']._serialized_start=1454
-  _globals['_OUTBOXCONSUMER']._serialized_end=1576
-  _globals['_OUTBOXSERVICE']._serialized_start=2155
-  _globals['_OUTBOXSERVICE']._serialized_end=2437
+  _globals['_OUTBOXITEM']._serialized_end=631
+  _globals['_OUTBOXITEM_REFERENCESENTRY']._serialized_start=582
+  _globals['_OUTBOXITEM_REFERENCESENTRY']._serialized_end=631
+  _globals['_OUTBOXDECISION']._serialized_start=633
+  _globals['_OUTBOXDECISION']._serialized_end=711
+  _globals['_ACKNOWLEDGEOUTBOXREQUEST']._serialized_start=713
+  _globals['_ACKNOWLEDGEOUTBOXREQUEST']._serialized_end=816
+  _globals['_OUTBOXACKNOWLEDGEMENT']._serialized_start=818
+  _globals['_OUTBOXACKNOWLEDGEMENT']._serialized_end=895
+  _globals['_ACKNOWLEDGEOUTBOXRESPONSE']._serialized_start=897
+  _globals['_ACKNOWLEDGEOUTBOXRESPONSE']._serialized_end=965
+  _globals['_OUTBOXANSWER']._serialized_start=967
+  _globals['_OUTBOXANSWER']._serialized_end=1048
+  _globals['_LISTOUTBOXREQUEST']._serialized_start=1050
+  _globals['_LISTOUTBOXREQUEST']._serialized_end=1147
+  _globals['_LISTOUTBOXRESPONSE']._serialized_start=1150
+  _globals['_LISTOUTBOXRESPONSE']._serialized_end=1280
+  _globals['_OUTBOXLISTING']._serialized_start=1283
+  _globals['_OUTBOXLISTING']._serialized_end=1448
+  _globals['_OUTBOXSTANDING']._serialized_start=1451
+  _globals['_OUTBOXSTANDING']._serialized_end=1595
+  _globals['_OUTBOXCONSUMER']._serialized_start=1597
+  _globals['_OUTBOXCONSUMER']._serialized_end=1719
+  _globals['_OUTBOXSERVICE']._serialized_start=2370
+  _globals['_OUTBOXSERVICE']._serialized_end=2652
 # @@protoc_insertion_point(module_scope)

@@ -35,9 +35,13 @@ class _OutboxKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutboxKind
     OUTBOX_KIND_REQUEST_RECEIVED: _OutboxKind.ValueType  # 3
     """A request of the person was taken in; the reference `request` names it."""
     OUTBOX_KIND_REQUEST_ANSWERED: _OutboxKind.ValueType  # 4
-    """A request of the person was answered; the reference `request` names it."""
+    """A request of the person was answered; the reference `request` names it, `decision` has the answer."""
     OUTBOX_KIND_CREDENTIAL_RESET: _OutboxKind.ValueType  # 5
     """A credential of the person was cut off and must be made anew."""
+    OUTBOX_KIND_COMPLAINT_RECEIVED: _OutboxKind.ValueType  # 6
+    """A complaint of the person was taken in; the reference `complaint` names it, `due` the day by which it is answered."""
+    OUTBOX_KIND_COMPLAINT_ANSWERED: _OutboxKind.ValueType  # 7
+    """A complaint of the person was decided; the reference `complaint` names it, `decision` has the answer."""
 
 class OutboxKind(_OutboxKind, metaclass=_OutboxKindEnumTypeWrapper):
     """What a message is about."""
@@ -51,9 +55,13 @@ OUTBOX_KIND_POLICY_CHANGED: OutboxKind.ValueType  # 2
 OUTBOX_KIND_REQUEST_RECEIVED: OutboxKind.ValueType  # 3
 """A request of the person was taken in; the reference `request` names it."""
 OUTBOX_KIND_REQUEST_ANSWERED: OutboxKind.ValueType  # 4
-"""A request of the person was answered; the reference `request` names it."""
+"""A request of the person was answered; the reference `request` names it, `decision` has the answer."""
 OUTBOX_KIND_CREDENTIAL_RESET: OutboxKind.ValueType  # 5
 """A credential of the person was cut off and must be made anew."""
+OUTBOX_KIND_COMPLAINT_RECEIVED: OutboxKind.ValueType  # 6
+"""A complaint of the person was taken in; the reference `complaint` names it, `due` the day by which it is answered."""
+OUTBOX_KIND_COMPLAINT_ANSWERED: OutboxKind.ValueType  # 7
+"""A complaint of the person was decided; the reference `complaint` names it, `decision` has the answer."""
 Global___OutboxKind: _TypeAlias = OutboxKind  # noqa: Y015
 
 class _OutboxFailure:
@@ -228,6 +236,7 @@ class OutboxItem(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     REFERENCES_FIELD_NUMBER: _builtins.int
     CONFIRMATION_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """For AcknowledgeOutbox; it grows from message to message."""
     kind: Global___OutboxKind.ValueType
@@ -243,7 +252,7 @@ class OutboxItem(_message.Message):
     name: _builtins.str
     """The name on record now, as one would write it on an envelope; may be empty."""
     language: _builtins.str
-    """The language that the person prefers, such as `sv`; empty if not on record."""
+    """The language that the person asked to be answered in, or prefers, such as `sv`; empty if not on record."""
     @_builtins.property
     def references(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What the message is about, by name."""
@@ -251,6 +260,10 @@ class OutboxItem(_message.Message):
     @_builtins.property
     def confirmation(self) -> _person_pb2.RegistrationConfirmation:
         """Of a registration: what was received then, even if it was corrected since."""
+
+    @_builtins.property
+    def decision(self) -> Global___OutboxDecision:
+        """Of an answer: what it is."""
 
     def __init__(
         self,
@@ -265,14 +278,51 @@ class OutboxItem(_message.Message):
         language: _builtins.str = ...,
         references: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         confirmation: _person_pb2.RegistrationConfirmation | None = ...,
+        decision: Global___OutboxDecision | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["confirmation", b"confirmation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirmation", b"confirmation", "decision", b"decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation", b"confirmation", "email", b"email", "failures", b"failures", "id", b"id", "kind", b"kind", "language", b"language", "name", b"name", "person_id", b"person_id", "queued_at", b"queued_at", "references", b"references"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation", b"confirmation", "decision", b"decision", "email", b"email", "failures", b"failures", "id", b"id", "kind", b"kind", "language", b"language", "name", b"name", "person_id", b"person_id", "queued_at", b"queued_at", "references", b"references"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OutboxItem: _TypeAlias = OutboxItem  # noqa: Y015
+
+@_typing.final
+class OutboxDecision(_message.Message):
+    """What a request or a complaint came to. With a refusal, and with a complaint that was not upheld, the person is to be
+    told of the right to complain to an authority and to go to court (GDPR Art. 12(4)).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ABOUT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    GROUND_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
+    about: _builtins.str
+    """`access`, `rectification`, `erasure`, `objection` or `complaint`."""
+    outcome: _builtins.str
+    """`done` or `refused`; of a complaint `upheld`, `partly`, `not_upheld` or `withdrawn`."""
+    ground: _builtins.str
+    """Why a request was refused, a word as in RefuseRequest; empty otherwise."""
+    told: _builtins.str
+    """What the person is told; empty of a request that is done."""
+    def __init__(
+        self,
+        *,
+        about: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        ground: _builtins.str = ...,
+        told: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "ground", b"ground", "outcome", b"outcome", "told", b"told"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutboxDecision: _TypeAlias = OutboxDecision  # noqa: Y015
 
 @_typing.final
 class AcknowledgeOutboxRequest(_message.Message):
@@ -459,6 +509,7 @@ class OutboxListing(_message.Message):
     QUEUED_AT_FIELD_NUMBER: _builtins.int
     PERSON_ID_FIELD_NUMBER: _builtins.int
     STANDINGS_FIELD_NUMBER: _builtins.int
+    HELD_BACK_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """The message."""
     kind: Global___OutboxKind.ValueType
@@ -467,6 +518,10 @@ class OutboxListing(_message.Message):
     """When it was queued, RFC 3339."""
     person_id: _builtins.str
     """The person."""
+    held_back: _builtins.bool
+    """Whether no consumer gets it now: the person's credential is reported as stolen, and the address was changed since
+    the suspect window began. It goes once the privacy team has corrected the address or reinstated the credential.
+    """
     @_builtins.property
     def standings(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutboxStanding]:
         """How it stands for each consumer that takes it."""
@@ -479,10 +534,11 @@ class OutboxListing(_message.Message):
         queued_at: _builtins.str = ...,
         person_id: _builtins.str = ...,
         standings: _abc.Iterable[Global___OutboxStanding] | None = ...,
+        held_back: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind", "person_id", b"person_id", "queued_at", b"queued_at", "standings", b"standings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_back", b"held_back", "id", b"id", "kind", b"kind", "person_id", b"person_id", "queued_at", b"queued_at", "standings", b"standings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -124,6 +124,72 @@ IDENTITY_RESULT_MORE_NEEDED: IdentityResult.ValueType  # 3
 """More was asked for; the deadline stands still until a check passes or fails (Art. 12(6))."""
 Global___IdentityResult: _TypeAlias = IdentityResult  # noqa: Y015
 
+class _TellingOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TellingOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TellingOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TELLING_OUTCOME_UNSPECIFIED: _TellingOutcome.ValueType  # 0
+    """Not yet."""
+    TELLING_OUTCOME_TOLD: _TellingOutcome.ValueType  # 1
+    """It was told."""
+    TELLING_OUTCOME_IMPOSSIBLE: _TellingOutcome.ValueType  # 2
+    """It can't be told."""
+    TELLING_OUTCOME_DISPROPORTIONATE: _TellingOutcome.ValueType  # 3
+    """To tell it would take disproportionate effort."""
+
+class TellingOutcome(_TellingOutcome, metaclass=_TellingOutcomeEnumTypeWrapper):
+    """How it ended to tell the recipient of a legal release."""
+
+TELLING_OUTCOME_UNSPECIFIED: TellingOutcome.ValueType  # 0
+"""Not yet."""
+TELLING_OUTCOME_TOLD: TellingOutcome.ValueType  # 1
+"""It was told."""
+TELLING_OUTCOME_IMPOSSIBLE: TellingOutcome.ValueType  # 2
+"""It can't be told."""
+TELLING_OUTCOME_DISPROPORTIONATE: TellingOutcome.ValueType  # 3
+"""To tell it would take disproportionate effort."""
+Global___TellingOutcome: _TypeAlias = TellingOutcome  # noqa: Y015
+
+@_typing.final
+class LegalRecipient(_message.Message):
+    """A recipient of a legal release, whom people have to tell of what was done. Who is hidden is not among them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    case_id: _builtins.str
+    """The legal case."""
+    name: _builtins.str
+    """Who it is, as the case says."""
+    address: _builtins.str
+    """Where."""
+    outcome: Global___TellingOutcome.ValueType
+    """How it ended."""
+    reason: _builtins.str
+    """How it was told, or why not."""
+    def __init__(
+        self,
+        *,
+        case_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        address: _builtins.str = ...,
+        outcome: Global___TellingOutcome.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "case_id", b"case_id", "name", b"name", "outcome", b"outcome", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LegalRecipient: _TypeAlias = LegalRecipient  # noqa: Y015
+
 @_typing.final
 class PersonRequest(_message.Message):
     """A request as it stands."""
@@ -154,6 +220,7 @@ class PersonRequest(_message.Message):
     POSSIBLE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
+    TO_TELL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Such as `R-2026-0001`."""
     kind: Global___PersonRequestKind.ValueType
@@ -204,6 +271,10 @@ class PersonRequest(_message.Message):
     def possible(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The steps that it could take now, as the timeline names them."""
 
+    @_builtins.property
+    def to_tell(self) -> _containers.RepeatedCompositeFieldContainer[Global___LegalRecipient]:
+        """Recipients of legal releases who got one of the values, to be told by you; they stay after the erasure."""
+
     def __init__(
         self,
         *,
@@ -231,10 +302,11 @@ class PersonRequest(_message.Message):
         possible: _abc.Iterable[_builtins.str] | None = ...,
         etag: _builtins.str = ...,
         completed: _builtins.str = ...,
+        to_tell: _abc.Iterable[Global___LegalRecipient] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "asked", b"asked", "channel", b"channel", "completed", b"completed", "deadline", b"deadline", "etag", b"etag", "extended_months", b"extended_months", "forgotten", b"forgotten", "fulfilled", b"fulfilled", "ground", b"ground", "id", b"id", "identity", b"identity", "identity_method", b"identity_method", "kind", b"kind", "language", b"language", "overdue", b"overdue", "paused_since", b"paused_since", "person_id", b"person_id", "possible", b"possible", "received", b"received", "recipients", b"recipients", "requester", b"requester", "state", b"state", "told", b"told"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "asked", b"asked", "channel", b"channel", "completed", b"completed", "deadline", b"deadline", "etag", b"etag", "extended_months", b"extended_months", "forgotten", b"forgotten", "fulfilled", b"fulfilled", "ground", b"ground", "id", b"id", "identity", b"identity", "identity_method", b"identity_method", "kind", b"kind", "language", b"language", "overdue", b"overdue", "paused_since", b"paused_since", "person_id", b"person_id", "possible", b"possible", "received", b"received", "recipients", b"recipients", "requester", b"requester", "state", b"state", "to_tell", b"to_tell", "told", b"told"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -978,7 +1050,9 @@ class ObjectRequest(_message.Message):
     """A note."""
     @_builtins.property
     def purposes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Purposes that heed choices, 1 to 32."""
+        """Purposes that heed choices, 1 to 32. An objection to another one is weighed: refused with a ground, or the person is
+        erased.
+        """
 
     def __init__(
         self,
@@ -1025,6 +1099,78 @@ class ObjectResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ObjectResponse: _TypeAlias = ObjectResponse  # noqa: Y015
+
+@_typing.final
+class NoteRecipientToldRequest(_message.Message):
+    """See NoteRecipientTold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The request."""
+    etag: _builtins.str
+    """The etag that was seen."""
+    request_id: _builtins.str
+    """UUID4."""
+    case_id: _builtins.str
+    """The case, one of `to_tell`."""
+    outcome: Global___TellingOutcome.ValueType
+    """How it ended."""
+    reason: _builtins.str
+    """How it was told, or why it can't be: needed then. Up to 500 characters. It outlives an erasure: what looks like
+    personal data is refused.
+    """
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+        outcome: Global___TellingOutcome.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "etag", b"etag", "id", b"id", "outcome", b"outcome", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteRecipientToldRequest: _TypeAlias = NoteRecipientToldRequest  # noqa: Y015
+
+@_typing.final
+class NoteRecipientToldResponse(_message.Message):
+    """Answer to NoteRecipientTold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    ENTRY_INDEX_FIELD_NUMBER: _builtins.int
+    entry_index: _builtins.int
+    """The entry of the step."""
+    @_builtins.property
+    def request(self) -> Global___PersonRequest:
+        """As it stands now."""
+
+    def __init__(
+        self,
+        *,
+        request: Global___PersonRequest | None = ...,
+        entry_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_index", b"entry_index", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteRecipientToldResponse: _TypeAlias = NoteRecipientToldResponse  # noqa: Y015
 
 @_typing.final
 class ListRequestsRequest(_message.Message):
@@ -1209,7 +1355,7 @@ class PersonRequestCount(_message.Message):
     extended: _builtins.int
     """Whose deadline was extended."""
     late: _builtins.int
-    """Done after their deadline: by everybody, recipients with them."""
+    """Ended after their deadline: done (by everybody, recipients with them), refused or withdrawn."""
     median_days: _builtins.int
     """Days until they were done by everybody: the median of those that are."""
     def __init__(

@@ -29,11 +29,9 @@ class PersonRequestServiceStub:
     """Requests of a person: access, rectification, erasure, objection (POLICY 3 and 11; GDPR Art. 12 to 21).
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
-    to
-    the data and, for a rectification or an erasure, every recipient who owes for it has answered for good. Texts are up
-    to
-    2,000 printable characters; dates are `YYYY-MM-DD`, times RFC 3339, both UTC. Writes name the etag that the caller
-    saw.
+    to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
+    times RFC 3339, both UTC. Writes name the etag that the caller saw.
     """
 
     def __init__(self, channel):
@@ -97,6 +95,11 @@ class PersonRequestServiceStub:
                 request_serializer=sluss_dot_v1_dot_person__request__pb2.ObjectRequest.SerializeToString,
                 response_deserializer=sluss_dot_v1_dot_person__request__pb2.ObjectResponse.FromString,
                 _registered_method=True)
+        self.NoteRecipientTold = channel.unary_unary(
+                '/sluss.v1.PersonRequestService/NoteRecipientTold',
+                request_serializer=sluss_dot_v1_dot_person__request__pb2.NoteRecipientToldRequest.SerializeToString,
+                response_deserializer=sluss_dot_v1_dot_person__request__pb2.NoteRecipientToldResponse.FromString,
+                _registered_method=True)
         self.ListRequests = channel.unary_unary(
                 '/sluss.v1.PersonRequestService/ListRequests',
                 request_serializer=sluss_dot_v1_dot_person__request__pb2.ListRequestsRequest.SerializeToString,
@@ -118,11 +121,9 @@ class PersonRequestServiceServicer:
     """Requests of a person: access, rectification, erasure, objection (POLICY 3 and 11; GDPR Art. 12 to 21).
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
-    to
-    the data and, for a rectification or an erasure, every recipient who owes for it has answered for good. Texts are up
-    to
-    2,000 printable characters; dates are `YYYY-MM-DD`, times RFC 3339, both UTC. Writes name the etag that the caller
-    saw.
+    to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
+    times RFC 3339, both UTC. Writes name the etag that the caller saw.
     """
 
     def OpenRequest(self, request, context):
@@ -200,6 +201,14 @@ class PersonRequestServiceServicer:
 
     def Object(self, request, context):
         """Records a no to purposes for a request; it holds from the moment this returns.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NoteRecipientTold(self, request, context):
+        """Notes that the recipient of a legal release was told of the rectification or erasure, or why it can't be (GDPR
+        Art. 19). The broker does not reach them; until it is noted for each of `to_tell`, the request waits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -284,6 +293,11 @@ def add_PersonRequestServiceServicer_to_server(servicer, server):
                     request_deserializer=sluss_dot_v1_dot_person__request__pb2.ObjectRequest.FromString,
                     response_serializer=sluss_dot_v1_dot_person__request__pb2.ObjectResponse.SerializeToString,
             ),
+            'NoteRecipientTold': grpc.unary_unary_rpc_method_handler(
+                    servicer.NoteRecipientTold,
+                    request_deserializer=sluss_dot_v1_dot_person__request__pb2.NoteRecipientToldRequest.FromString,
+                    response_serializer=sluss_dot_v1_dot_person__request__pb2.NoteRecipientToldResponse.SerializeToString,
+            ),
             'ListRequests': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRequests,
                     request_deserializer=sluss_dot_v1_dot_person__request__pb2.ListRequestsRequest.FromString,
@@ -311,11 +325,9 @@ class PersonRequestService:
     """Requests of a person: access, rectification, erasure, objection (POLICY 3 and 11; GDPR Art. 12 to 21).
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
-    to
-    the data and, for a rectification or an erasure, every recipient who owes for it has answered for good. Texts are up
-    to
-    2,000 printable characters; dates are `YYYY-MM-DD`, times RFC 3339, both UTC. Writes name the etag that the caller
-    saw.
+    to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
+    times RFC 3339, both UTC. Writes name the etag that the caller saw.
     """
 
     @staticmethod
@@ -605,6 +617,33 @@ class PersonRequestService:
             '/sluss.v1.PersonRequestService/Object',
             sluss_dot_v1_dot_person__request__pb2.ObjectRequest.SerializeToString,
             sluss_dot_v1_dot_person__request__pb2.ObjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NoteRecipientTold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sluss.v1.PersonRequestService/NoteRecipientTold',
+            sluss_dot_v1_dot_person__request__pb2.NoteRecipientToldRequest.SerializeToString,
+            sluss_dot_v1_dot_person__request__pb2.NoteRecipientToldResponse.FromString,
             options,
             channel_credentials,
             insecure,

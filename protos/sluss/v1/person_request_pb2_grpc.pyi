@@ -30,11 +30,9 @@ class PersonRequestServiceStub:
     """Requests of a person: access, rectification, erasure, objection (POLICY 3 and 11; GDPR Art. 12 to 21).
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
-    to
-    the data and, for a rectification or an erasure, every recipient who owes for it has answered for good. Texts are up
-    to
-    2,000 printable characters; dates are `YYYY-MM-DD`, times RFC 3339, both UTC. Writes name the etag that the caller
-    saw.
+    to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
+    times RFC 3339, both UTC. Writes name the etag that the caller saw.
     """
 
     @_typing.overload
@@ -69,6 +67,10 @@ class PersonRequestServiceStub:
     """Erases the person for a request; whoever received anything owes the erasure from then on."""
     Object: _grpc.UnaryUnaryMultiCallable[_person_request_pb2.ObjectRequest, _person_request_pb2.ObjectResponse]
     """Records a no to purposes for a request; it holds from the moment this returns."""
+    NoteRecipientTold: _grpc.UnaryUnaryMultiCallable[_person_request_pb2.NoteRecipientToldRequest, _person_request_pb2.NoteRecipientToldResponse]
+    """Notes that the recipient of a legal release was told of the rectification or erasure, or why it can't be (GDPR
+    Art. 19). The broker does not reach them; until it is noted for each of `to_tell`, the request waits.
+    """
     ListRequests: _grpc.UnaryUnaryMultiCallable[_person_request_pb2.ListRequestsRequest, _person_request_pb2.ListRequestsResponse]
     """Lists requests, newest first, page by page."""
     GetRequest: _grpc.UnaryUnaryMultiCallable[_person_request_pb2.GetRequestRequest, _person_request_pb2.GetRequestResponse]
@@ -81,11 +83,9 @@ class PersonRequestServiceAsyncStub(PersonRequestServiceStub):
     """Requests of a person: access, rectification, erasure, objection (POLICY 3 and 11; GDPR Art. 12 to 21).
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
-    to
-    the data and, for a rectification or an erasure, every recipient who owes for it has answered for good. Texts are up
-    to
-    2,000 printable characters; dates are `YYYY-MM-DD`, times RFC 3339, both UTC. Writes name the etag that the caller
-    saw.
+    to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
+    times RFC 3339, both UTC. Writes name the etag that the caller saw.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -117,6 +117,10 @@ class PersonRequestServiceAsyncStub(PersonRequestServiceStub):
     """Erases the person for a request; whoever received anything owes the erasure from then on."""
     Object: _aio.UnaryUnaryMultiCallable[_person_request_pb2.ObjectRequest, _person_request_pb2.ObjectResponse]  # type: ignore[assignment]
     """Records a no to purposes for a request; it holds from the moment this returns."""
+    NoteRecipientTold: _aio.UnaryUnaryMultiCallable[_person_request_pb2.NoteRecipientToldRequest, _person_request_pb2.NoteRecipientToldResponse]  # type: ignore[assignment]
+    """Notes that the recipient of a legal release was told of the rectification or erasure, or why it can't be (GDPR
+    Art. 19). The broker does not reach them; until it is noted for each of `to_tell`, the request waits.
+    """
     ListRequests: _aio.UnaryUnaryMultiCallable[_person_request_pb2.ListRequestsRequest, _person_request_pb2.ListRequestsResponse]  # type: ignore[assignment]
     """Lists requests, newest first, page by page."""
     GetRequest: _aio.UnaryUnaryMultiCallable[_person_request_pb2.GetRequestRequest, _person_request_pb2.GetRequestResponse]  # type: ignore[assignment]
@@ -128,11 +132,9 @@ class PersonRequestServiceServicer(metaclass=_abc_1.ABCMeta):
     """Requests of a person: access, rectification, erasure, objection (POLICY 3 and 11; GDPR Art. 12 to 21).
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
-    to
-    the data and, for a rectification or an erasure, every recipient who owes for it has answered for good. Texts are up
-    to
-    2,000 printable characters; dates are `YYYY-MM-DD`, times RFC 3339, both UTC. Writes name the etag that the caller
-    saw.
+    to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
+    times RFC 3339, both UTC. Writes name the etag that the caller saw.
     """
 
     @_abc_1.abstractmethod
@@ -228,6 +230,16 @@ class PersonRequestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_person_request_pb2.ObjectResponse, _abc.Awaitable[_person_request_pb2.ObjectResponse]]:
         """Records a no to purposes for a request; it holds from the moment this returns."""
+
+    @_abc_1.abstractmethod
+    def NoteRecipientTold(
+        self,
+        request: _person_request_pb2.NoteRecipientToldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_person_request_pb2.NoteRecipientToldResponse, _abc.Awaitable[_person_request_pb2.NoteRecipientToldResponse]]:
+        """Notes that the recipient of a legal release was told of the rectification or erasure, or why it can't be (GDPR
+        Art. 19). The broker does not reach them; until it is noted for each of `to_tell`, the request waits.
+        """
 
     @_abc_1.abstractmethod
     def ListRequests(

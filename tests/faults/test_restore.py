@@ -1,0 +1,442 @@
+"""A restore takes no protection away: what was forbidden since stays so, what was permitted does not return."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import text
+
+from broker.choices import showing
+from broker.choices.model import ChoiceMade
+from broker.clock import system_clock
+from broker.compromise import locks, reports
+from broker.compromise.reports import NewReport
+from broker.contracts import Step
+from broker.desk import View
+from broker.erasure import holds
+from broker.errors import Reason, SlussError
+from broker.ids import person_text
+from broker.ledger.signer import LedgerKeys
+from broker.operator import carrying, pins, restoring
+from broker.operator.office import opened
+from broker.operator.restored import NAMED, PARTS
+from broker.rights import CERTIFICATE, Rights
+from broker.sealing import RecipientPrivateKey
+from broker.store.engine import open_engine, reading, truncate_log
+from tests.faults.test_erasure import OTHER, PRIVACY, House, database_files
+from tests.integration.test_server_operator import run
+from tests.support.postgres import empty_database
+from tests.support.world import World
+from tests.unit.persons.world import CANARIES
+
+ACME = "subcontractor/acme"
+OPERATOR = "operator/admin"
+INTERNAL = "internal/import"
+PAGE = 4096
+FIELDS = ("email=full",)
+
+
+class Company(World):
+    """A house with subcontractors and persons; the broker's parts, on the database that is there now."""
+
+    def __init__(self, house, url=""):
+        self.house = house
+        keys = LedgerKeys.load(house.settings.folder.ledger_keys)
+        super().__init__(open_engine(url or house.settings.database_url), house.vault, keys=keys)
+
+    def read(self, work):
+        with reading(self.engine) as connection:
+            return work(View(connection, Rights(self.vault).at(connection), PRIVACY, system_clock()))
+
+    def state(self, contract):
+        return self.read(lambda view: view.snapshot.contract(view.connection, contract).facts.state.value)
+
+    def purposes(self, person):
+        """Purpose -> the channels that the person allows."""
+        listed = self.read(lambda view: showing.listed(view, person, 0, 100))
+        return {reach.purpose: tuple(reach.channels) for reach in listed.reach}
+
+    def close(self):
+        self.engine.dispose()
+
+
+@pytest.fixture
+def house(tmp_path):
+    return House(tmp_path / "home")
+
+
+@contextmanager
+def company(house, url=""):
+    made = Company(house, url)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def restore(house, folder, **told):
+    _, carried = restoring.put_back(house.settings, folder, replace=True, **told)
+    with opened(house.home) as office:
+        restoring.erase_again(office)
+    return carried
+
+
+def test_a_no_since_the_backup_holds_after_a_restore_and_a_yes_does_not(house):
+    with company(house) as world:
+        acme, operator, internal = (world.actor(name) for name in (ACME, OPERATOR, INTERNAL))
+        private = world.private_key
+        consent = [ChoiceMade("partners.email", "in")]
+        said_no, withdrew, said_yes, silent = (world.person(internal, choices=consent * (n == 1)) for n in range(4))
+        grants = world.grant("offers", FIELDS), world.grant("partners.email", FIELDS)
+        contract = world.contract(acme, operator, world.terms(ACME, *grants))
+        before = house.backup("before")
+        world.choose(internal, said_no, "offers", "out")
+        world.choose(internal, withdrew, "partners.email", "out")
+        world.choose(internal, withdrew, "partners.email", "in")
+        world.choose(internal, said_yes, "partners.email", "in")
+        handles = {person: world.handle(contract, person) for person in (said_no, withdrew, said_yes, silent)}
+    carried = restore(house, before)
+    assert [(each["person"], each["purpose"]) for each in carried.choices] == sorted(
+        [(person_text(said_no), "offers"), (person_text(withdrew), "partners.email")]
+    )
+    assert carried.yeses == sorted(map(person_text, [withdrew, said_yes]))
+    assert (carried.unknown, carried.not_recorded, carried.lost) == ([], [], {"choice": 4})
+    with company(house) as world:
+
+        def had(purpose):
+            answer = world.disclose(acme, contract, handles.values(), purpose=purpose)
+            return set(world.opened(answer, private))
+
+        assert had("offers") == {handles[person] for person in (withdrew, said_yes, silent)}
+        assert had("partners.email") == set()
+        entries = world.entries(type="choice")
+        assert [(each["state"], each["by"]) for each in entries[-2:]] == [("out", "operator/host")] * 2
+    assert house.verify() == []
+
+
+def test_what_is_said_again_was_chosen_when_it_was_chosen(house):
+    person = house.registered(CANARIES)
+    before = house.backup("before")
+    with company(house) as world:
+        world.choose(world.actor(INTERNAL), person, "offers.email", "out", "email")
+        first = world.entries(type="choice")[-1]
+    restore(house, before)
+    with company(house) as world:
+        again = world.entries(type="choice")[-1]
+        differing = {name for name in first if first[name] != again[name]}
+    assert differing == {"at", "person", "by"}
+
+
+def test_a_restore_that_is_done_twice_says_nothing_twice(house):
+    person = house.registered(CANARIES)
+    before = house.backup("before")
+    with company(house) as world:
+        world.choose(world.actor(INTERNAL), person, "offers", "out")
+    assert len(restore(house, before).choices) == 1
+    aside = next(house.home.glob("sluss.db.before-*-1"))
+    with opened(house.home) as office:
+        size = office.ledger.state().tree.size
+        assert restoring.carry_over(office, str(aside)).choices == []
+        assert office.ledger.state().tree.size == size
+    # What the first restore said again stands behind the backup as anything else.
+    assert len(restore(house, before).choices) == 1
+    assert {file.name[-2:] for file in house.home.glob("sluss.db.before-*[0-9]")} == {"-1", "-2"}
+
+
+def test_another_backups_history_is_compared_from_where_both_part(house):
+    person = house.registered(CANARIES)
+    first = house.backup("first")
+    with company(house) as world:
+        world.choose(world.actor(INTERNAL), person, "offers.post", "out")
+    second = house.backup("second")
+    assert len(restore(house, first).choices) == 1
+    with company(house) as world:
+        world.choose(world.actor(INTERNAL), person, "offers.phone", "out")
+    carried = restore(house, second)
+    assert [each["purpose"] for each in carried.choices] == ["offers.phone"]
+    with company(house) as world:
+        assert (world.purposes(person)["offers.post"], world.purposes(person)["offers.phone"]) == ((), ())
+    assert (house.verify(), carried.unknown) == ([], [])
+
+
+def test_a_no_of_somebody_the_backup_does_not_know_is_named(house):
+    before = house.backup("before")
+    with company(house) as world:
+        internal = world.actor(INTERNAL)
+        person, erased = world.person(internal), world.person(internal)
+        world.choose(internal, person, "offers", "out")
+        world.choose(internal, erased, "offers", "out")
+    house.erase(erased)
+    carried = restore(house, before)
+    assert (carried.not_recorded, carried.choices) == ([person_text(person)], [])
+
+
+def test_rights_that_were_taken_are_taken_again(house):
+    with company(house) as world:
+        operator = world.actor(OPERATOR)
+        actors = {name: world.actor(f"subcontractor/{name}") for name in ("suspended", "ended", "narrowed", "resumed")}
+        keys = {name: RecipientPrivateKey.generate() for name in actors}
+        agreed = {
+            name: world.contract(actor, operator, world.terms(actor.name), keys[name]) for name, actor in actors.items()
+        }
+        stolen = world.actor("internal/registration")
+        before = house.backup("before")
+        for name, step in (("suspended", Step.SUSPEND), ("ended", Step.TERMINATE), ("resumed", Step.SUSPEND)):
+            world.step(operator, agreed[name], step)
+        world.step(operator, agreed["resumed"], Step.RESUME)
+        narrower = world.terms(actors["narrowed"].name, world.grant(retention_days=1))
+        world.desk.change(
+            operator.caller(),
+            lambda c: world.agreed.amend(c, agreed["narrowed"], narrower, "2", uuid.uuid4().bytes),
+        )
+        world.accept(actors["narrowed"], agreed["narrowed"])
+        world.register_key(actors["resumed"], RecipientPrivateKey.generate())
+        late = world.actor("internal/late")
+        gone = world.actor("internal/gone")
+        fresh = world.contract(world.actor("subcontractor/fresh"), operator, world.terms("subcontractor/fresh"))
+        for actor in (stolen, gone):
+            pins.revoke(world.ledger, CERTIFICATE.c.spki == actor.evidence.spki, "stolen")
+    carried = restore(house, before)
+    assert carried.contracts == [
+        {"contract": agreed["suspended"], "state": "suspended", "reason": "restore: a test says so"},
+        {"contract": agreed["ended"], "state": "terminated", "reason": "restore: a test says so"},
+        {"contract": agreed["narrowed"], "state": "suspended", "reason": "restore: version 2 was in force"},
+    ]
+    assert carried.keys == ["subcontractor/resumed"]
+    assert {each["principal"] for each in carried.certificates} == {"internal/registration", "internal/gone"}
+    assert carried.missing == {
+        "certificates": [late.name, "subcontractor/fresh"],
+        "contracts": [fresh],
+        "keys": ["subcontractor/fresh", "subcontractor/resumed"],
+    }
+    with company(house) as world:
+        assert [world.state(agreed[name]) for name in actors] == ["suspended", "terminated", "suspended", "active"]
+        for actor in (stolen, gone):
+            with pytest.raises(SlussError) as caught:
+                world.desk.read(actor.caller(), lambda view: None)
+            assert caught.value.reason is Reason.CERTIFICATE_REVOKED
+            with pytest.raises(SlussError) as caught:
+                world.ledger.run(lambda tx, actor=actor: pins.pin(tx, pins.parse_principal(actor.name), actor.pem))
+            assert caught.value.reason is Reason.CERTIFICATE_REVOKED
+        with pytest.raises(SlussError) as caught:
+            world.read(lambda view: view.snapshot.recipient_key(view.connection, "subcontractor/resumed"))
+        assert caught.value.reason is Reason.RECIPIENT_KEY_MISSING
+        with pytest.raises(SlussError) as caught:
+            world.register_key(actors["resumed"], keys["resumed"])
+        assert caught.value.reason is Reason.KEY_UNKNOWN
+        world.register_key(actors["resumed"], RecipientPrivateKey.generate())
+        world.read(lambda view: view.snapshot.recipient_key(view.connection, "subcontractor/resumed"))
+    assert house.verify() == []
+
+
+def test_reports_locks_and_holds_stand_again(house):
+    with company(house) as world:
+        acme, operator, internal = (world.actor(name) for name in (ACME, OPERATOR, INTERNAL))
+        world.contract(acme, operator)
+        person = world.person(internal)
+    before = house.backup("before")
+    now = system_clock()
+
+    def report(subject, **about):
+        about = {"spki": b"", "principal": "", "person": 0, **about}
+        new = NewReport(subject, suspect_from=now - 5, suspect_until=now, noticed_at=now, how="told us", **about)
+        return house.change(lambda change: reports.report(change, new, uuid.uuid4().bytes))[0]
+
+    locked = report("person", person=person)
+    cut_off = report("certificate", spki=acme.evidence.spki)
+    ended = house.change(lambda change: holds.place(change, uuid.uuid4().bytes, person, "settled", None))
+    house.change(lambda change: holds.lift(change, uuid.uuid4().bytes, ended.id, "over"))
+    placed = house.change(lambda change: holds.place(change, uuid.uuid4().bytes, person, "claim 12", None))
+    carried = restore(house, before)
+    assert carried.reports == [{"report": each.id, "was": each.id} for each in (locked, cut_off)]
+    assert carried.holds == [{"hold": "H-2026-0001", "was": placed.id}]
+    with company(house) as world:
+        assert world.read(lambda view: locks.locked_by(view.connection, person)) == locked.id
+        assert world.read(lambda view: holds.forbidden(view, person))
+        found = world.read(lambda view: reports.case_files.load(view, reports.ROOM, cut_off.id))
+        assert (found.body["revoked"], found.body["key_retired"]) == (1, True)
+        assert (found.body["noticed_at"], found.private["how"]) == (now, "told us")
+    assert house.verify() == []
+
+
+# --- when the replaced database is not what it was --------------------------------------------------
+
+
+def test_a_database_that_can_not_be_read_leaves_everything_unknown_and_that_is_said(house):
+    before = house.backup("before")
+    for file in database_files(house.home):
+        file.write_bytes(b"no database" * 1000)
+    carried = restore(house, before)
+    assert (carried.known, carried.unknown) == (False, ["ledger", *carrying.EVERYTHING])
+
+
+def damaged(house, *statements):
+    engine = open_engine(house.settings.database_url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "unknown", "choices"),
+    [
+        ("DELETE FROM ledger_entry WHERE type = 'choice'", ["ledger"], 0),
+        ("DELETE FROM ledger_entry WHERE id = (SELECT max(id) FROM ledger_entry)", ["ledger"], 1),
+        ("UPDATE ledger_entry SET entry = x'00' WHERE id = (SELECT max(id) FROM ledger_entry)", ["ledger"], 1),
+        ("DROP TABLE choice", ["choices"], 0),
+        ("DELETE FROM choice WHERE entry = (SELECT max(entry) FROM choice)", ["choices"], 1),
+        ("UPDATE choice SET person = MOVED WHERE purpose LIKE 'offers%'", ["choices"], 2),
+        ("DROP TABLE legal_hold", ["holds"], 2),
+        ("DELETE FROM ledger_tile", ["contracts"], 2),
+    ],
+)
+def test_what_can_still_be_read_is_said_again_and_the_rest_is_named(house, spoil, unknown, choices):
+    person, other = house.registered(CANARIES), house.registered(OTHER)
+    with company(house) as world:
+        acme, operator = world.actor(ACME), world.actor(OPERATOR)
+        contract = world.contract(acme, operator)
+        before = house.backup("before")
+        world.step(operator, contract)
+        internal = world.actor(INTERNAL)
+        world.choose(internal, person, "offers", "out")
+        world.choose(internal, person, "offers.news", "out")
+    damaged(house, spoil.replace("MOVED", str(other)))
+    carried = restore(house, before)
+    assert (carried.known, carried.unknown, len(carried.choices)) == (True, unknown, choices)
+    assert len(carried.contracts) == 1
+    assert house.verify() == []
+
+
+def test_no_damage_to_the_file_makes_a_restore_fail_or_lose_a_no_silently(house, campaign):
+    with company(house) as world:
+        acme, operator, internal = (world.actor(name) for name in (ACME, OPERATOR, INTERNAL))
+        contract = world.contract(acme, operator)
+        persons = [world.person(internal) for _ in range(20)]
+        before = house.backup("before")
+        for person in persons:
+            world.choose(internal, person, "offers", "out")
+        world.step(operator, contract)
+        pins.revoke(world.ledger, CERTIFICATE.c.spki == acme.evidence.spki, "stolen")
+        house.change(lambda change: holds.place(change, uuid.uuid4().bytes, persons[0], "claim 12", None))
+        truncate_log(world.engine)
+    database = house.settings.folder.database
+    whole = database.read_bytes()
+    for seed in range(200 if campaign else 6):
+        database.write_bytes(spoilt(bytearray(whole), random.Random(seed)))
+        carried = restore(house, before)
+        said = (len(carried.choices), len(carried.contracts), len(carried.certificates), len(carried.holds))
+        assert carried.unknown or said == (20, 1, 1, 1), seed
+        assert house.verify() == [], seed
+
+
+def spoilt(data, chance):
+    """The bytes of a database with some pages overwritten, emptied or with bits turned over, and perhaps cut off."""
+    for _ in range(chance.choice((1, 1, 2, 5, 20))):
+        start = chance.randrange(1, len(data) // PAGE) * PAGE
+        how = chance.randrange(3)
+        if how:
+            data[start : start + PAGE] = bytes(PAGE) if how == 1 else chance.randbytes(PAGE)
+            continue
+        for _ in range(20):
+            data[start + chance.randrange(PAGE)] ^= 1 << chance.randrange(8)
+    return data[: chance.randrange(len(data))] if chance.random() < 0.2 else data
+
+
+def test_a_restore_that_is_broken_off_changes_nothing(house, monkeypatch):
+    person = house.registered(CANARIES)
+    before = house.backup("before")
+    with company(house) as world:
+        world.choose(world.actor(INTERNAL), person, "offers", "out")
+    stands = {file: file.read_bytes() for file in database_files(house.home)}
+
+    def broken(*_):
+        raise SlussError(Reason.LEDGER_UNAVAILABLE)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(carrying.Carrier, "_holds", broken)
+        with pytest.raises(SlussError):
+            restore(house, before)
+    assert {file: file.read_bytes() for file in database_files(house.home)} == stands
+    assert len(restore(house, before).choices) == 1
+
+
+# --- PostgreSQL, and a database that the operator names ---------------------------------------------
+
+
+def test_a_restore_into_postgresql_asks_the_database_that_is_named(tmp_path, postgres_server):
+    with empty_database(postgres_server) as old, empty_database(postgres_server) as new:
+        house = House(tmp_path / "home", old)
+        person = house.registered(CANARIES)
+        before = house.backup("before")
+        with company(house) as world:
+            world.choose(world.actor(INTERNAL), person, "offers", "out")
+        toml = house.home / "settings.toml"
+        toml.write_text(toml.read_text().replace(old, new))
+        house = House(house.home)
+        assert house.settings.database_url == new
+        carried = restore(house, before, old=old)
+        assert [each["person"] for each in carried.choices] == [person_text(person)]
+        with company(house) as world:
+            assert world.purposes(person)["offers"] == ()
+        assert house.verify() == []
+
+
+def test_a_database_that_is_named_must_be_another_one_of_this_ledger(house, tmp_path):
+    before = house.backup("before")
+    other = House(tmp_path / "other")
+    (tmp_path / "empty.db").touch()
+    for name, reason in (
+        (str(house.settings.folder.database), Reason.INVALID_REQUEST),
+        (house.settings.database_url, Reason.INVALID_REQUEST),
+        (str(tmp_path / "nowhere.db"), Reason.INVALID_REQUEST),
+        ("mysql://somewhere/else", Reason.INVALID_REQUEST),
+        (str(tmp_path / "empty.db"), Reason.LEDGER_UNAVAILABLE),
+        (str(other.settings.folder.database), Reason.INVALID_SIGNATURE),
+    ):
+        with pytest.raises(SlussError) as caught:
+            restore(house, before, old=name)
+        assert caught.value.reason is reason, name
+    assert not list(house.home.glob("sluss.db.before-*"))
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+def test_the_command_names_what_it_says_again_and_what_it_does_not_bring_back(house):
+    with company(house) as world:
+        acme, operator, internal = (world.actor(name) for name in (ACME, OPERATOR, INTERNAL))
+        contract = world.contract(acme, operator)
+        persons = [world.person(internal) for _ in range(NAMED + 2)]
+        before = house.backup("before")
+        for person in persons:
+            world.choose(internal, person, "offers.email", "out")
+        world.choose(internal, persons[0], "partners.email", "in")
+        world.step(operator, contract)
+        world.actor("internal/late")
+    told = run("restore", before, "--replace", "--home", house.home).out
+    names = sorted(persons)
+    assert "Lost: 1 certificate, 23 choice, 1 contract." in told
+    assert f"  Contracts stopped again: {contract} suspended\n" in told
+    assert f"  Opted out again: {person_text(names[0])} of offers.email by email, " in told
+    assert "and 2 more (--json names all)\n" in told
+    assert f"  Persons who said yes since, to be asked anew: {person_text(persons[0])}\n" in told
+    assert "anew if they are still good: internal/late\n" in told
+    assert "NOT KNOWN" not in told
+    told = run("restore", before, "--replace", "--json", "--home", house.home).json["carried_over"]
+    assert (told["known"], told["unknown"], len(told["choices"])) == (True, [], NAMED + 2)
+    assert told["contracts"] == [{"contract": contract, "state": "suspended", "reason": "restore: a test says so"}]
+
+
+def test_the_command_says_what_can_not_be_known(house):
+    before = house.backup("before")
+    house.settings.folder.database.unlink()
+    told = run("restore", before, "--home", house.home).out
+    assert "NOT KNOWN, as no replaced database was read" in told
+    for what in PARTS.values():
+        assert f"  {what}\n" in told
+    told = run("restore", "--erase-again", "--json", "--home", house.home).json["carried_over"]
+    assert told["unknown"] == ["ledger", *carrying.EVERYTHING]

@@ -1,0 +1,163 @@
+"""Recipients of legal releases owe nothing under a contract: people tell them, and a request waits for it."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+
+import grpc
+import pytest
+from sluss.v1 import complaint_pb2, complaint_pb2_grpc, legal_pb2, person_pb2
+from sluss.v1 import person_request_pb2 as pb
+from typer.testing import CliRunner
+
+from tests.faults.siege import info
+from tests.support.broker import BrokerProcess
+from tests.support.legal_callers import Team, in_days
+from tests.support.requests import RequestDesk
+
+WAITING, DONE = pb.PERSON_REQUEST_STATE_WAITING_FOR_RECIPIENTS, pb.PERSON_REQUEST_STATE_DONE
+TOLD, IMPOSSIBLE = pb.TELLING_OUTCOME_TOLD, pb.TELLING_OUTCOME_IMPOSSIBLE
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    # The store is scrubbed by the maintenance loop.
+    home = tmp_path_factory.mktemp("broker") / "home"
+    with BrokerProcess(home, environment={"SLUSS_MAINTAIN_S": "1"}) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def team(broker):
+    return Team(broker)
+
+
+@pytest.fixture
+def desk(broker):
+    return RequestDesk(broker)
+
+
+def released(broker, team, fields=("email=full",), **extra):
+    """A person whose fields went to an authority, and the case."""
+    person = broker.register(email="wrong@example.com", phone="+46701234567")
+    case = team.approved(team.scope([person], fields), **extra)
+    assert list(team.opened(case, team.release(case))) == [person]
+    return person, case
+
+
+def rectified(broker, desk, person, *, last=True):
+    etag = broker.persons("privacy/team").GetPerson(person_pb2.GetPersonRequest(person_id=person)).etag
+    values = [person_pb2.FieldValue(field="email", value="right@example.com")]
+    return desk.step("Rectify", desk.proven("rectification", person), values=values, person_etag=etag, last=last)
+
+
+def ended(desk, request):
+    """The request once the maintenance has recorded that it is done."""
+    deadline = time.monotonic() + 30
+    while not (found := desk.get(request.id).request).completed and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
+
+
+def refused(reason, call, /, *arguments, **named):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments, **named)
+    assert info(caught.value).reason == reason
+
+
+def test_a_rectification_waits_until_the_court_is_told(broker, team, desk):
+    person, case = released(broker, team)
+    done = rectified(broker, desk, person)
+    assert done.state == WAITING
+    assert [(each.case_id, each.name, each.address, each.outcome) for each in done.to_tell] == [
+        (case, "Polisen", "Box 1", pb.TELLING_OUTCOME_UNSPECIFIED)
+    ]
+    assert "recipient_told" in done.possible
+    refused("INVALID_REQUEST", desk.step, "NoteRecipientTold", done, case_id="L-2026-9999", outcome=TOLD)
+    refused("INVALID_REQUEST", desk.step, "NoteRecipientTold", done, case_id=case, outcome=IMPOSSIBLE)
+    refused(
+        "INVALID_REQUEST", desk.step, "NoteRecipientTold", done, case_id=case, outcome=TOLD, reason="to a@example.com"
+    )
+    told = desk.step("NoteRecipientTold", done, case_id=case, outcome=TOLD, reason="by letter")
+    assert (told.state, told.completed != "", told.to_tell[0].reason) == (DONE, True, "by letter")
+    assert "recipient_told" not in told.possible
+    refused("PERSON_REQUEST_WRONG_STATE", desk.step, "NoteRecipientTold", told, case_id=case, outcome=TOLD)
+
+
+def test_who_got_none_of_the_corrected_fields_is_not_told(broker, team, desk):
+    person, _ = released(broker, team, ("phone=full",))
+    done = rectified(broker, desk, person)
+    assert (done.state, list(done.to_tell)) == (DONE, [])
+
+
+def test_an_erasure_keeps_whom_to_tell_and_is_done_once_that_is_answered(broker, team, desk):
+    person, case = released(broker, team)
+    team.step(case, legal_pb2.CASE_STEP_CLOSE)
+    erased = desk.step("Erase", desk.proven("erasure", person))
+    assert (erased.state, erased.forgotten) == (WAITING, True)
+    shown = RequestDesk(broker, "legal/anna").get(erased.id).request
+    assert [(each.case_id, each.name) for each in shown.to_tell] == [(case, "Polisen")]
+    refused("ROLE_NOT_ALLOWED", RequestDesk(broker, "internal/import").step, "NoteRecipientTold", shown, case_id=case)
+    why = "the authority was dissolved"
+    noted = RequestDesk(broker, "legal/anna").step(
+        "NoteRecipientTold", shown, case_id=case, outcome=IMPOSSIBLE, reason=why
+    )
+    assert [(each.outcome, each.reason) for each in noted.to_tell] == [(IMPOSSIBLE, why)]
+    assert desk.get(erased.id).timeline[-1].event in {"recipient_told", "completed"}
+
+
+def test_a_complaint_that_erases_names_whom_to_tell(broker, team):
+    person, case = released(broker, team)
+    team.step(case, legal_pb2.CASE_STEP_CLOSE)
+    stub = complaint_pb2_grpc.ComplaintServiceStub(broker.channel("privacy/team"))
+    new = complaint_pb2.OpenComplaintRequest(
+        request_id=str(uuid.uuid4()), person_id=person, channel="email", kind="retention", about="still there"
+    )
+    opened = stub.OpenComplaint(new, timeout=10).complaint
+    outcome = complaint_pb2.SetOutcomeRequest(
+        complaint_id=opened.complaint_id, etag=opened.etag, outcome="upheld", told="You were right."
+    )
+    etag = stub.SetOutcome(outcome, timeout=10).complaint.etag
+    remedy = complaint_pb2.RemedyRequest(
+        complaint_id=opened.complaint_id, etag=etag, kind="erase_data", note="as asked for"
+    )
+    (made,) = stub.Remedy(remedy, timeout=10).complaint.remedies
+    assert [(each.case_id, each.name) for each in made.to_tell] == [(case, "Polisen")]
+    shown = complaint_pb2.GetComplaintRequest(complaint_id=opened.complaint_id)
+    assert list(stub.GetComplaint(shown, timeout=10).complaint.remedies[0].to_tell) == list(made.to_tell)
+
+
+def test_the_command_names_whom_to_tell_and_takes_the_note(broker, team, desk):
+    from sluss_cli.main import build  # noqa: PLC0415 - slow to load
+
+    def run(*line):
+        done = CliRunner().invoke(build(), ["--profile", str(broker.profile("privacy/team")), *line])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    person, case = released(broker, team)
+    request = rectified(broker, desk, person)
+    shown = run("request", "show", request.id)
+    assert all(text in shown for text in ("1 recipient to be told by you", "Polisen", "Box 1", case, "not yet"))
+    done = run("request", "told", request.id, case, "--outcome", "disproportionate", "--reason", "closed long ago")
+    assert "is done" in done
+    (told,) = json.loads(run("--json", "request", "show", request.id))["request"]["to_tell"]
+    assert (told["case"], told["outcome"], told["reason"]) == (case, "disproportionate", "closed long ago")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_hidden_release_shows_nowhere(broker, team, desk, when):
+    hidden = {"hidden_until": in_days(30), "secrecy_reason": "the investigation"} if when == "before" else {}
+    person, case = released(broker, team, **hidden)
+    done = rectified(broker, desk, person)
+    if when == "after":
+        team.secrecy(case, in_days(30))
+        done = ended(desk, done)
+    assert (list(done.to_tell), case in str(done), "recipient_told" in done.possible) == ([], False, False)
+    assert done.state == DONE
+    refused(
+        "PERSON_REQUEST_WRONG_STATE" if when == "before" else "INVALID_REQUEST",
+        desk.step, "NoteRecipientTold", done, case_id=case, outcome=TOLD,
+    )  # fmt: skip
