@@ -75,7 +75,10 @@ def init(
     ] = None,
     listen: Annotated[str, typer.Option(help="Where the broker will listen.", metavar="HOST:PORT")] = "127.0.0.1:7443",
     database: Annotated[
-        str, typer.Option(help="postgresql+psycopg://...; by default SQLite in the home folder.", metavar="URL")
+        str,
+        typer.Option(
+            help="postgresql+psycopg://..., as its owner; by default SQLite in the home folder.", metavar="URL"
+        ),
     ] = "",
     endpoint: Annotated[
         str, typer.Option(help="Where clients find the broker, if not at --host and --listen.", metavar="HOST:PORT")

@@ -57,7 +57,7 @@ def update(change: Change, asked: Correction, known: Sequence[Disclosed] = ()) -
     # 4. who got what was wrong has to correct it
     if asked.rectification:
         named = frozenset([*dict(asked.values), *asked.remove])
-        owe(change, row.id, "correct", named, asked.cause, Kept(named - changes.keys(), row.updated_at), known)
+        owe(change, row.id, "correct", named, asked.cause, Kept(named - changes.keys(), row.updated_at), known=known)
     return str(row.version + bool(changes))
 
 

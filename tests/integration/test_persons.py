@@ -53,7 +53,7 @@ class Network:
         pair = [(self.server_pair.key, self.server_pair.certificate)]
         credentials = grpc.ssl_server_credentials(pair, self.ca.certificate, require_client_auth=True)
         self.server = grpc.aio.server()
-        servicer = Persons(self.world.desk, self.world.importer, self.threads)
+        servicer = Persons(self.world.desk, self.world.importer, self.threads, self.threads)
         gate = Gate(64, 64, authorise=self._authorise)
         choosing = Choices(self.world.desk, Cursors(bytes(32)), self.threads)
         served = handlers(SERVICE, servicer, gate=gate), handlers(CHOICES, choosing, gate=gate)
