@@ -431,7 +431,7 @@ def _tell(session: Session, reply: Any) -> None:
         f"{request.id} is {_words(state_name(request.state))}, due by {request.deadline}{more}; ledger entry"
         f" {reply.entry_index}."
     )
-    for each in request.to_tell:
+    for each in request.to_tell if "recipient_told" in request.possible else ():
         if not each.outcome:
             session.output.line(
                 f"To be told by you: {each.name}, {each.address} ({each.case_id}). Next: sluss request told"
