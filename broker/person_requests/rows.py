@@ -184,7 +184,7 @@ def write(change: Change, held: Held, event: str, text: str, document: bytes = b
         "updated_at": change.now_us,
     }
     change.connection.execute(update(REQUEST).where(REQUEST.c.id == held.id).values(values))
-    ended = moved.state is State.REFUSED or moved.facts.completed != held.facts.completed
+    ended = event == rules.Step.REFUSE or moved.facts.completed != held.facts.completed
     if moved.person and ended:
         _tell(change, moved)
     return moved, _log(change, moved, event, text, document, by or change.principal.name)

@@ -121,15 +121,17 @@ def require(facts: Facts, step: Step, request: str) -> None:
     """
     if step is Step.COMPLETE:
         raise _wrong(facts, request, "nobody can say that it is done: the broker finds out")
+    if step is Step.TELL:
+        # What was corrected before a request was taken back is corrected: its recipients are to be told all the same.
+        ended = facts.fulfilled is not None or facts.withdrawn or facts.ground
+        if not ended or all(each.outcome for each in facts.tell):
+            raise _wrong(facts, request, "there is nobody to be told")
+        return
     kinds = _KINDS.get(step, _ALL)
     if facts.kind not in kinds:
         raise _wrong(facts, request, f"a request for {facts.kind} is not for this")
     if facts.withdrawn or facts.ground:
         raise _wrong(facts, request, f"the request was {'withdrawn' if facts.withdrawn else 'refused'}")
-    if step is Step.TELL:
-        if facts.fulfilled is None or all(each.outcome for each in facts.tell):
-            raise _wrong(facts, request, "there is nobody to be told")
-        return
     if facts.fulfilled is not None:
         raise _wrong(facts, request, "what it asked for has been done")
     if step in _DOING and facts.kind in PROVEN_FIRST and facts.identity is not Identity.PASSED:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import statistics as numbers
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING
 
 from broker.clock import day_of
 from broker.person_requests import rules
 from broker.person_requests.model import Kind, State
-from broker.person_requests.rows import list_requests
+from broker.person_requests.rows import list_requests, timeline
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from broker.desk import View
+    from broker.person_requests.rows import Held
 
 PAGE = 200
 
@@ -56,9 +56,20 @@ def statistics(view: View, first: date, last: date) -> dict[Kind, Count]:
             count.open += held.state not in rules.FINAL
             count.overdue += rules.overdue(held.facts, held.state, day_of(view.now_us))
             count.extended += held.facts.months > 0
-            ended = held.facts.completed or (held.moved if held.state in rules.FINAL else None)
+            ended = _ended(view, held)
             count.late += ended is not None and rules.late(held.facts, ended)
             if held.facts.completed is not None:
                 count.days.append((held.facts.completed - held.facts.received).days)
         if not before:
             return found
+
+
+def _ended(view: View, held: Held) -> date | None:
+    """The day on which a request was answered or taken back; None for one that is open."""
+    if held.facts.completed is not None or held.state not in rules.FINAL:
+        return held.facts.completed
+    if not held.facts.tell:
+        return held.moved
+    # Its recipients may have been told since.
+    ends = {str(rules.Step.REFUSE), str(rules.Step.WITHDRAW)}
+    return next((date.fromisoformat(each.at[:10]) for each in timeline(view, held) if each.event in ends), held.moved)

@@ -333,7 +333,9 @@ def told(
     case: Annotated[str, typer.Argument(help="The legal case of the release, such as L-2026-0001.", metavar="CASE")],
     *,
     outcome: Annotated[str, typer.Option(help="told, impossible or disproportionate.", metavar="WORD")] = "told",
-    reason: Annotated[str, typer.Option(help="Why not, or how it was done; kept for good: no personal data.", metavar="TEXT")] = "",
+    reason: Annotated[
+        str, typer.Option(help="Why not, or how it was done; kept for good: no personal data.", metavar="TEXT")
+    ] = "",
 ) -> None:
     """Note that the recipient of a legal release was told, or why that can't be."""
     if outcome not in TELLINGS:
@@ -444,7 +446,7 @@ def _tell(session: Session, reply: Any) -> pb.PersonRequest:
     if request.recipients > request.answered:
         silent = counted(request.recipients - request.answered, "recipient still owes", "recipients still owe")
         session.output.line(f"{silent} an answer; who: sluss obligation list --cause {request.id}")
-    for each in request.to_tell:
+    for each in request.to_tell if "recipient_told" in request.possible else ():
         if not each.outcome:
             session.output.line(
                 f"To be told by you: {each.name}, {each.address} ({each.case_id}). Next: sluss request told"

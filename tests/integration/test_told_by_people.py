@@ -48,6 +48,7 @@ def released(broker, team, fields=("email=full",), **extra):
 
 
 def rectified(broker, desk, person, *, last=True):
+    """A request by which the e-mail address was corrected."""
     etag = broker.persons("privacy/team").GetPerson(person_pb2.GetPersonRequest(person_id=person)).etag
     values = [person_pb2.FieldValue(field="email", value="right@example.com")]
     return desk.step("Rectify", desk.proven("rectification", person), values=values, person_etag=etag, last=last)
@@ -90,6 +91,16 @@ def test_who_got_none_of_the_corrected_fields_is_not_told(broker, team, desk):
     person, _ = released(broker, team, ("phone=full",))
     done = rectified(broker, desk, person)
     assert (done.state, list(done.to_tell)) == (DONE, [])
+
+
+def test_what_was_corrected_before_it_was_taken_back_is_told_too(broker, team, desk):
+    person, case = released(broker, team)
+    begun = rectified(broker, desk, person, last=False)
+    assert (len(begun.to_tell), "recipient_told" in begun.possible) == (1, False)
+    refused("PERSON_REQUEST_WRONG_STATE", desk.step, "NoteRecipientTold", begun, case_id=case, outcome=TOLD)
+    back = desk.step("WithdrawRequest", begun, reason="by phone")
+    told = desk.step("NoteRecipientTold", back, case_id=case, outcome=TOLD)
+    assert (told.state, told.to_tell[0].outcome) == (pb.PERSON_REQUEST_STATE_WITHDRAWN, TOLD)
 
 
 def test_an_erasure_keeps_whom_to_tell_and_is_done_once_that_is_answered(broker, team, desk):

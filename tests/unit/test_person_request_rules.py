@@ -100,7 +100,7 @@ class Model:
             Step.ERASE: Kind.ERASURE, Step.OBJECT: Kind.OBJECTION,
         }  # fmt: skip
         if step is Step.TELL:
-            return self.acted and self.untold
+            return self.untold and bool(self.acted or self.ended)
         if step is Step.COMPLETE or self.ended or self.acted or own.get(step, self.kind) is not self.kind:
             return False
         if (step in own or step is Step.WORK) and not self.proven and self.kind is not Kind.OBJECTION:
