@@ -334,7 +334,7 @@ def told(
     *,
     outcome: Annotated[str, typer.Option(help="told, impossible or disproportionate.", metavar="WORD")] = "told",
     reason: Annotated[
-        str, typer.Option(help="Why not, or how it was done; kept for good: no personal data.", metavar="TEXT")
+        str, typer.Option(help="Why not, or how; kept for good: no personal data.", metavar="TEXT")
     ] = "",
 ) -> None:
     """Note that the recipient of a legal release was told, or why that can't be."""
