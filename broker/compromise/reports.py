@@ -62,8 +62,7 @@ def report(change: Change, new: NewReport, request_id: bytes) -> tuple[File, int
     if new.person:
         person_rows.active(change.connection, new.person)
     revoked = _revoke(change, new, principal)
-    # Whoever has the certificate could have registered the key.
-    retired = principal.startswith("subcontractor/") and retire_key(change, principal, REASON)
+    retired = principal.startswith("subcontractor/") and _retire(change, principal)
     file = case_files.create(
         change,
         ROOM,
@@ -173,6 +172,11 @@ def _revoke(change: Change, new: NewReport, principal: str) -> int:
             entry.certificate(change.now_us, "revoked", principal, bytes(spki), change.principal.name, REASON)
         )
     return len(good)
+
+
+def _retire(change: Change, principal: str) -> bool:
+    """Retire the encryption key: whoever has the certificate could have registered it. Whether there was one."""
+    return retire_key(change, principal, REASON)
 
 
 def _wrong(file: File, step: str, why: str) -> SlussError:
