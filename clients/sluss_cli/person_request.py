@@ -333,9 +333,7 @@ def told(
     case: Annotated[str, typer.Argument(help="The legal case of the release, such as L-2026-0001.", metavar="CASE")],
     *,
     outcome: Annotated[str, typer.Option(help="told, impossible or disproportionate.", metavar="WORD")] = "told",
-    reason: Annotated[
-        str, typer.Option(help="Why not, or how; kept for good: no personal data.", metavar="TEXT")
-    ] = "",
+    reason: Annotated[str, typer.Option(help="Why not, or how; kept for good: no personal data.", metavar="TEXT")] = "",
 ) -> None:
     """Note that the recipient of a legal release was told, or why that can't be."""
     if outcome not in TELLINGS:
