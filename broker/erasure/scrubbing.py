@@ -56,7 +56,7 @@ _SAMPLES: Final = "pg_catalog.pg_statistic"
 _SIZE: Final = text("SELECT pg_total_relation_size(to_regclass(:name))")
 _OLDER: Final = text(
     "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
-    " AND age(backend_xmin) > age(CAST(CAST(:now AS xid8) AS xid))"
+    " AND greatest(age(backend_xid), age(backend_xmin)) > age(CAST(CAST(:now AS xid8) AS xid))"
 )
 
 
@@ -171,7 +171,7 @@ def _drop_samples_of_nothing(connection: Connection, table: Table) -> None:
 
 
 def _is_seen_by_all(connection: Connection) -> bool:
-    """Whether, within a while, nobody reads from before now any more: a vacuum spares what somebody may still see."""
+    """Whether, within a while, nobody reads or writes from before now: a vacuum spares what somebody may still see."""
     now = connection.execute(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")).scalar_one()
     deadline = time.monotonic() + PATIENCE_S
     while connection.execute(_OLDER, {"now": now}).scalar_one():

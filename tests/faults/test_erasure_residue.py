@@ -250,14 +250,19 @@ def strings(*places):
     return b"".join(subprocess.run(run, capture_output=True, check=True).stdout for run in runs)
 
 
-def test_an_erasure_is_not_done_while_somebody_reads_what_was_before(postgres_server, tmp_path):
-    """A vacuum spares the rows that a snapshot of before may still see, and so would the mark be a lie."""
+@pytest.mark.parametrize(
+    ("isolation", "begun"),
+    [("REPEATABLE READ", "SELECT count(*) FROM person"), ("READ COMMITTED", "SELECT pg_current_xact_id()")],
+    ids=["a_reader", "a_writer_between_two_statements"],
+)
+def test_an_erasure_is_not_done_while_somebody_may_see_what_was_before(postgres_server, tmp_path, isolation, begun):
+    """A vacuum spares the rows that a transaction of before may still see, and so would the mark be a lie."""
     with postgres.empty_database(postgres_server) as url:
         house = House(tmp_path / "home", url)
         person = house.registered(CANARIES)
         engine = open_engine(url)
-        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as reader:
-            assert reader.execute(text("SELECT count(*) FROM person")).scalar_one() == 1
+        with engine.connect().execution_options(isolation_level=isolation) as reader:
+            assert reader.execute(text(begun)).scalar_one() is not None
             house.erase(person, scrubbed=False)
             with opened(house.home) as office:
                 assert not Scrubber(office.engine, house.register, lambda: 1).run()
