@@ -34,6 +34,7 @@ from broker.store.engine import reading
 from tests.faults.test_erasure import House, bytes_of, database_files, seen
 from tests.support import nursery
 from tests.support.broker import BrokerProcess
+from tests.support.patience import patiently
 from tests.support.world import World
 from tests.unit.persons.world import CANARIES
 
@@ -122,7 +123,7 @@ class Two:
         def run(number):
             barrier.wait()
             try:
-                return self.change(works[number], self.worlds[number % 2])
+                return patiently(self.change, works[number], self.worlds[number % 2])
             except SlussError as error:
                 return error.reason
 

@@ -27,6 +27,7 @@ from broker.persons.model import Batch, Outcome, Row
 from broker.store.queries import CANARY, PERSON, persons_after, rewrap_all
 from broker.tracing.invention import Template
 from tests.support.legal import Bar
+from tests.support.patience import patiently
 from tests.support.tracing import TEMPLATE, Scene
 from tests.support.world import World
 
@@ -343,7 +344,7 @@ def test_two_brokers_that_plant_at_once_plant_apart(scene):
     other.__dict__.update(scene.__dict__)
     other.world = World(scene.world.engine, scene.world.vault, keys=scene.world.keys)
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(each.plant, own, 5) for each in (scene, other) for _ in range(2)]
+        jobs = [pool.submit(patiently, each.plant, own, 5) for each in (scene, other) for _ in range(2)]
         for job in jobs:
             job.result()
     shown = scene.canaries(own)

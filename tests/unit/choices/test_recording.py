@@ -13,6 +13,7 @@ from broker.errors import Reason, SlussError
 from broker.ledger.entry import base64url
 from broker.own_keys import choices
 from broker.vault import commitment
+from tests.support.patience import patiently
 from tests.unit.persons.world import POLICY, World
 
 
@@ -88,13 +89,7 @@ def test_a_request_id_with_another_choice_is_refused(world, person):
 
 def test_many_choices_at_once_all_stand_and_the_last_entry_is_in_force(world, person):
     def choose(number):
-        while True:
-            try:
-                return world.choose(person, "offers", "in" if number % 2 else "out").entry
-            except SlussError as error:
-                # On a busy machine a turn can take longer to come than a broker waits; nothing was done then.
-                if error.reason not in {Reason.OVERLOADED, Reason.LEDGER_UNAVAILABLE}:
-                    raise
+        return patiently(world.choose, person, "offers", "in" if number % 2 else "out").entry
 
     with ThreadPoolExecutor(6) as pool:
         entries = list(pool.map(choose, range(18)))

@@ -1,0 +1,25 @@
+"""Trying again what the broker says that it has not done, since its turn did not come on a busy machine.
+
+Only for tests of who wins: these answers promise that nothing was done, and tests of their own hold them to it.
+"""
+
+from __future__ import annotations
+
+import time
+
+from broker.errors import Reason, SlussError
+
+NOT_DONE = frozenset({Reason.LEDGER_UNAVAILABLE, Reason.OVERLOADED})
+PATIENCE_S = 60
+
+
+def patiently(work, *arguments):
+    """What a work gives; it is done again as long as nothing of it was done."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return work(*arguments)
+        except SlussError as error:
+            if error.reason not in NOT_DONE or time.monotonic() > end:
+                raise
+        time.sleep(0.02)
