@@ -45,6 +45,7 @@ TOUCHED: Final = frozenset({PERSON, REQUEST, REQUEST_EVENT, FILE_EVENT})
 """Tables without a column `person` in which an erasure destroys something."""
 PATIENCE_S: Final = 2.0
 """How long readers may keep SQLite's log, or PostgreSQL's dead rows, before a later run takes over."""
+LOOKS: Final = 2
 LOCK_S: Final = 0.5
 """A table that is written anew waits so long for its lock; whoever comes behind waits with it."""
 REWRITTEN_BYTES: Final = 64 << 20
@@ -55,9 +56,10 @@ VACUUM_S: Final = 3600.0
 _SAMPLES: Final = "pg_catalog.pg_statistic"
 _SIZE: Final = text("SELECT pg_total_relation_size(to_regclass(:name))")
 _OLDER: Final = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
-    " AND greatest(age(backend_xid), age(backend_xmin)) > age(CAST(CAST(:now AS xid8) AS xid))"
+    "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND greatest(age(backend_xid),"
+    " CASE WHEN datname = current_database() THEN age(backend_xmin) END) > age(CAST(CAST(:now AS xid8) AS xid))"
 )
+"""Snapshots count in this database alone, writers in all: a snapshot taken here goes back to the oldest writer's."""
 
 
 class Scrubber:
@@ -174,8 +176,14 @@ def _is_seen_by_all(connection: Connection) -> bool:
     """Whether, within a while, nobody reads or writes from before now: a vacuum spares what somebody may still see."""
     now = connection.execute(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")).scalar_one()
     deadline = time.monotonic() + PATIENCE_S
-    while connection.execute(_OLDER, {"now": now}).scalar_one():
-        if time.monotonic() > deadline:
+    # Twice in a row: a snapshot may have been taken, beside a writer that is over, while the first look was taken.
+    looks = 0
+    while looks < LOOKS:
+        if not connection.execute(_OLDER, {"now": now}).scalar_one():
+            looks += 1
+        elif time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        else:
+            looks = 0
+            time.sleep(0.05)
     return True
