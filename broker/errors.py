@@ -214,7 +214,7 @@ CATALOGUE: dict[Reason, Kind] = {
     Reason.FILE_WRONG_STATE: Kind(Code.FAILED_PRECONDITION, "the state of the complaint or report does not allow this"),
     Reason.CREDENTIAL_LOCKED: Kind(
         Code.FAILED_PRECONDITION,
-        "the person's credential is reported as stolen: only an opt-out or an objection is taken",
+        "the person's credential is reported as stolen: only an opt-out, an objection or a complaint is taken",
     ),
 }
 

@@ -176,6 +176,8 @@ def remedy(
     done: dict[str, Any] = {"kind": kind, "contract": contract, "by": change.principal.name, "at": change.now_us}
     if (kind == "suspend_contract") != bool(contract):
         raise invalid("contract_id", "for suspend_contract, and only then")
+    if kind == rules.RECIPIENTS_TOLD and not any(made.get("tell") for made in file.body["remedies"]):
+        raise invalid("kind", "no erasure of this complaint has to be told to a recipient of a legal release")
     if kind == "correct":
         done["requests"] = remedies.correcting(change, file)
         if not done["requests"]:

@@ -1,9 +1,9 @@
 """How far a remedy has come: done is what recipients have answered for and what has been scrubbed, and nothing else.
 
 Erased data and corrected values are with recipients, too (GDPR Art. 19). A recipient who is silent keeps the remedy
-undone, and the complaint open; one whose obligation two people closed without an answer is counted apart: nobody is
-waited for any more, but the remedy is never called done. Neither is a correction whose request was refused or taken
-back.
+undone, and the complaint open, and so does one of a legal release whom people have not told of an erasure. One whose
+obligation two people closed without an answer is counted apart: nobody is waited for any more, but the remedy is never
+called done. Neither is a correction whose request was refused or taken back.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
+from broker.complaints.rules import RECIPIENTS_TOLD
 from broker.erasure.erasing import ERASURE
 from broker.obligations.owing import Progress, progress
 from broker.person_requests import rows as request_rows
 from broker.person_requests import rules as request_rules
-from broker.person_requests.model import REQUEST_ID, Kind, State
+from broker.person_requests.model import REQUEST_ID, Kind, State, Telling, ToTell
 
 if TYPE_CHECKING:
     from broker.case_files import File
@@ -46,17 +47,24 @@ class Standing:
 def standing(view: View, file: File, made: dict[str, Any]) -> Standing:
     """Where one of the remedies of a complaint stands."""
     if made["kind"] == "erase_data":
-        return _erasure(view, file)
+        return _erasure(view, file, made)
     if made["kind"] == "correct":
         return _correction(view, file, made)
     return Standing(done=True, settled=True)
 
 
-def _erasure(view: View, file: File) -> Standing:
+def to_tell(file: File, made: dict[str, Any]) -> list[ToTell]:
+    """The cases whose recipients people have to tell of an erasure, or have told."""
+    told = any(each["kind"] == RECIPIENTS_TOLD for each in file.body["remedies"])
+    return [ToTell(case, Telling.TOLD if told else "") for case in made.get("tell", ())]
+
+
+def _erasure(view: View, file: File, made: dict[str, Any]) -> Standing:
     times = view.connection.execute(select(ERASURE.c.scrubbed_at).where(ERASURE.c.cause == file.id)).scalars().all()
     scrubbed = bool(times) and all(times)
     owed = progress(view.connection, file.id)
-    return Standing(scrubbed and owed.complete, scrubbed and not owed.waiting, owed)
+    whole = scrubbed and all(each.outcome for each in to_tell(file, made))
+    return Standing(whole and owed.complete, whole and not owed.waiting, owed)
 
 
 def correcting(view: View, file: File) -> list[str]:

@@ -20,7 +20,9 @@ KINDS: Final = frozenset({"disclosure", "choice", "access", "accuracy", "securit
 CHANNELS: Final = frozenset({"web", "app", "email", "post", "phone", "in_person", "authority", "other"})
 """How one came in: as a person's request does, or by way of the authority."""
 OUTCOMES: Final = frozenset({"upheld", "partly", "not_upheld", "withdrawn"})
-REMEDIES: Final = frozenset({"suspend_contract", "erase_data", "correct", "apologise", "other"})
+RECIPIENTS_TOLD: Final = "recipients_told"
+"""That people have told the recipients of legal releases of an erasure, or why that can't be."""
+REMEDIES: Final = frozenset({"suspend_contract", "erase_data", RECIPIENTS_TOLD, "correct", "apologise", "other"})
 REMEDIED: Final = frozenset({"upheld", "partly"})
 """Outcomes after which something is to be remedied."""
 DEADLINE_DAYS: Final = 30

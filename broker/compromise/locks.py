@@ -1,7 +1,8 @@
 """Persons whose credential is reported as stolen.
 
 The broker has no passwords. A lock says that what an internal service hands in for the person may come from whoever
-has the credential: opt-outs and objections are taken, since they only ever protect; the privacy team may do everything.
+has the credential: opt-outs, objections and complaints are taken, which take nothing from the person; the privacy team
+may do everything.
 """
 
 from __future__ import annotations

@@ -56,10 +56,15 @@ VACUUM_S: Final = 3600.0
 _SAMPLES: Final = "pg_catalog.pg_statistic"
 _SIZE: Final = text("SELECT pg_total_relation_size(to_regclass(:name))")
 _OLDER: Final = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND greatest(age(backend_xid),"
-    " CASE WHEN datname = current_database() THEN age(backend_xmin) END) > age(CAST(CAST(:now AS xid8) AS xid))"
+    "SELECT count(*) FROM ("
+    "SELECT greatest(age(backend_xid), CASE WHEN coalesce(datname, current_database()) = current_database()"
+    " THEN age(backend_xmin) END) AS age FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    " UNION ALL SELECT age(transaction) FROM pg_prepared_xacts"
+    " UNION ALL SELECT greatest(age(xmin), age(catalog_xmin)) FROM pg_replication_slots"
+    ") AS held WHERE age > age(CAST(CAST(:now AS xid8) AS xid))"
 )
-"""Snapshots count in this database alone, writers in all: a snapshot taken here goes back to the oldest writer's."""
+"""Whatever a vacuum spares rows for. Snapshots count in this database alone, writers in all: a snapshot taken here goes
+back to the oldest writer's. Prepared transactions, what replicas still read and replication slots count, too."""
 
 
 class Scrubber:

@@ -13,7 +13,6 @@ from broker.complaints.rules import ROOM, State
 from broker.ids import parse_request_id
 from broker.pages import page_size
 from broker.person_requests import telling
-from broker.person_requests.model import ToTell
 from broker.wire import checks
 from broker.wire import files as wire
 
@@ -185,7 +184,7 @@ def _moved(change: Change, file: File) -> pb.Complaint:
 
 def _shown(view: View, file: File, told: str) -> pb.Complaint:
     made = [
-        (each, remedies.standing(view, file, each), telling.addressees(view, map(ToTell, each.get("tell", ()))))
+        (each, remedies.standing(view, file, each), telling.addressees(view, remedies.to_tell(file, each)))
         for each in file.body["remedies"]
     ]
     return wire.complaint(file, links.shown(view, file.body["links"]), told, made, view.now_us)

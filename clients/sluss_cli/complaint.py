@@ -1,7 +1,8 @@
 """`sluss complaint`: from the complaint to the outcome and its remedy."""
 
 import uuid
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 from sluss.v1 import complaint_pb2 as pb
@@ -128,7 +129,7 @@ def show(session: Session, complaint: ComplaintId) -> None:
         ],
         empty="no remedy",
     )
-    for each in (one for made in shown.remedies for one in made.to_tell):
+    for each in _silent(shown):
         session.output.line(f"To be told of the erasure by you: {each.name}, {each.address} ({each.case_id}).")
     print_timeline(session, reply.timeline)
 
@@ -155,11 +156,16 @@ def _change(session: Session, request: pb.ChangeComplaintRequest) -> None:
 def _moved(session: Session, complaint: pb.Complaint, index: int) -> None:
     session.output.result({"complaint": document(complaint), "entry_index": index})
     session.output.line(f"{complaint.complaint_id} is {complaint.state}, ledger entry {index}.")
-    for each in (one for made in complaint.remedies for one in made.to_tell):
+    for each in _silent(complaint):
         session.output.line(
-            f"To be told of the erasure by you: {each.name}, {each.address} ({each.case_id}). Next: sluss complaint"
-            f" note {complaint.complaint_id} ..."
+            f"To be told of the erasure by you: {each.name}, {each.address} ({each.case_id}). Then: sluss complaint"
+            f' remedy {complaint.complaint_id} recipients_told --note "..."'
         )
+
+
+def _silent(complaint: pb.Complaint) -> Iterator[Any]:
+    """Recipients of legal releases whom nobody has told yet."""
+    return (one for made in complaint.remedies for one in made.to_tell if not one.outcome)
 
 
 @verb(app, "note", examples=('sluss complaint note K-2026-0001 "asked the mailing house"',))
@@ -227,7 +233,10 @@ def remedy(
     session: Session,
     complaint: ComplaintId,
     kind: Annotated[
-        str, typer.Argument(help="suspend_contract, erase_data, correct, apologise, other.", metavar="REMEDY")
+        str,
+        typer.Argument(
+            help="suspend_contract, erase_data, recipients_told, correct, apologise, other.", metavar="REMEDY"
+        ),
     ],
     *,
     note: Note,

@@ -315,7 +315,7 @@ def erase(session: Session, request: RequestId, *, yes: Yes = False) -> None:
     """Erase the person; whoever received anything owes the erasure. There is no way back."""
     confirm(session, "Erase everything that is held on this person, for good?", yes=yes)
     erased = _step(session, "Erase", request)
-    if not erased.recipients:
+    if not erased.recipients and not erased.to_tell:
         session.output.line("Nobody had received anything that has to be deleted: no recipient owes an answer.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -134,9 +135,13 @@ class House:
 
 
 def bytes_of(*places):
-    """Everything in these files and folders."""
+    """Everything in these files and folders; a running server may take a file away meanwhile."""
     files = [file for place in places for file in ([place] if place.is_file() else place.rglob("*")) if file.is_file()]
-    return b"".join(file.read_bytes() for file in files)
+    found = []
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            found.append(file.read_bytes())
+    return b"".join(found)
 
 
 def database_files(home):

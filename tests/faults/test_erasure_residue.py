@@ -328,3 +328,17 @@ def test_an_erasure_is_not_done_where_the_store_lets_nobody_clean_its_samples(po
             connection.execute(text(f"REASSIGN OWNED BY {name} TO postgres"))
             connection.execute(text(f"DROP OWNED BY {name}"))
             connection.execute(text(f"DROP ROLE {name}"))
+
+
+def test_an_erasure_is_not_done_while_a_replication_slot_lags(tmp_path):
+    """A slot keeps dead rows of the catalogue, `pg_statistic` among them, until its reader has caught up."""
+    with postgres.own_server(wal_level="logical") as server, postgres.empty_database(server) as url:
+        house = House(tmp_path / "home", url)
+        person = house.registered(CANARIES)
+        with by_hand(url) as connection:
+            connection.execute(text("SELECT pg_create_logical_replication_slot('lagging', 'pgoutput')"))
+            house.erase(person, scrubbed=False)
+            with opened(house.home) as office:
+                assert not Scrubber(office.engine, house.register, lambda: 1).run()
+            connection.execute(text("SELECT pg_drop_replication_slot('lagging')"))
+        house.scrub()

@@ -137,7 +137,41 @@ def test_a_complaint_that_erases_names_whom_to_tell(broker, team):
     (made,) = stub.Remedy(remedy, timeout=10).complaint.remedies
     assert [(each.case_id, each.name) for each in made.to_tell] == [(case, "Polisen")]
     shown = complaint_pb2.GetComplaintRequest(complaint_id=opened.complaint_id)
-    assert list(stub.GetComplaint(shown, timeout=10).complaint.remedies[0].to_tell) == list(made.to_tell)
+    held = stub.GetComplaint(shown, timeout=10).complaint
+    assert list(held.remedies[0].to_tell) == list(made.to_tell)
+    for _ in range(100):
+        scrubbed = stub.GetComplaint(shown, timeout=10).complaint
+        if scrubbed.remedies[0].answered == scrubbed.remedies[0].recipients:
+            break
+        time.sleep(0.1)
+    assert not scrubbed.remedies[0].done
+    told = complaint_pb2.RemedyRequest(
+        complaint_id=opened.complaint_id, etag=scrubbed.etag, kind="recipients_told", note="by letter"
+    )
+    after = stub.Remedy(told, timeout=10).complaint
+    assert [each.outcome for each in after.remedies[0].to_tell] == [TOLD]
+    for _ in range(100):
+        after = stub.GetComplaint(shown, timeout=10).complaint
+        if after.remedies[0].done:
+            break
+        time.sleep(0.1)
+    assert after.remedies[0].done
+
+
+def test_who_has_to_be_told_of_nothing_can_not_be_noted_as_told(broker):
+    stub = complaint_pb2_grpc.ComplaintServiceStub(broker.channel("privacy/team"))
+    new = complaint_pb2.OpenComplaintRequest(
+        request_id=str(uuid.uuid4()), complainant="a caller", channel="email", kind="other", about="noise"
+    )
+    opened = stub.OpenComplaint(new, timeout=10).complaint
+    decided = complaint_pb2.SetOutcomeRequest(
+        complaint_id=opened.complaint_id, etag=opened.etag, outcome="upheld", told="You were right."
+    )
+    etag = stub.SetOutcome(decided, timeout=10).complaint.etag
+    told = complaint_pb2.RemedyRequest(complaint_id=opened.complaint_id, etag=etag, kind="recipients_told", note="x")
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.Remedy(told, timeout=10)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_the_command_names_whom_to_tell_and_takes_the_note(broker, team, desk):

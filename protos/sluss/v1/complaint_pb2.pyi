@@ -122,7 +122,9 @@ class ComplaintRemedy(_message.Message):
     NOT_CONFIRMED_FIELD_NUMBER: _builtins.int
     TO_TELL_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """`suspend_contract`, `erase_data`, `correct`, `apologise` or `other`."""
+    """`suspend_contract`, `erase_data`, `recipients_told` (those of legal releases, of an erasure: or why that can't be),
+    `correct`, `apologise` or `other`.
+    """
     contract_id: _builtins.str
     """The contract that was suspended, or empty."""
     by: _builtins.str
@@ -130,7 +132,8 @@ class ComplaintRemedy(_message.Message):
     at: _builtins.str
     """When it was begun, RFC 3339."""
     done: _builtins.bool
-    """Whether it is done. An erasure is once it is scrubbed and every recipient has answered for it; a correction once the
+    """Whether it is done. An erasure is once it is scrubbed, every recipient has answered for it, and those of legal
+    releases were told: `recipients_told`; a correction once the
     person's requests for rectification are that were linked when it was begun; refused or withdrawn is not done.
     """
     recipients: _builtins.int
@@ -141,7 +144,9 @@ class ComplaintRemedy(_message.Message):
     """How many never answered and were closed by two people: they are not waited for, and the remedy is never done."""
     @_builtins.property
     def to_tell(self) -> _containers.RepeatedCompositeFieldContainer[_person_request_pb2.LegalRecipient]:
-        """Of an erasure: recipients of legal releases, to be told of it by you; note it. They stay after the erasure."""
+        """Of an erasure: recipients of legal releases, to be told of it by people, with the remedy `recipients_told` behind it.
+        They stay after the erasure.
+        """
 
     def __init__(
         self,

@@ -360,7 +360,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CREDENTIAL_LOCKED: _ErrorReason.ValueType  # 92
     """FAILED_PRECONDITION. The person's credential is reported as stolen: until it is reinstated, an internal service can
-    record opt-outs and objections only.
+    record opt-outs, objections and complaints only.
 
     Example: `{"report": "B-2026-0001"}`
     """
@@ -708,7 +708,7 @@ Example: `{"case": "K-2026-0001", "state": "received", "step": "close"}`
 """
 ERROR_REASON_CREDENTIAL_LOCKED: ErrorReason.ValueType  # 92
 """FAILED_PRECONDITION. The person's credential is reported as stolen: until it is reinstated, an internal service can
-record opt-outs and objections only.
+record opt-outs, objections and complaints only.
 
 Example: `{"report": "B-2026-0001"}`
 """

@@ -369,7 +369,7 @@ class GetPersonResponse(_message.Message):
     """When the record last changed, RFC 3339."""
     credential_locked_by: _builtins.str
     """The compromise report for which the person's credential is locked; empty if it is not. While it is, an internal
-    service can record opt-outs and objections only.
+    service can record opt-outs, objections and complaints only.
     """
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredField]:
