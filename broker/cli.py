@@ -188,7 +188,8 @@ def _tell_change(console: Console, change: "Difference", entries: list[int]) -> 
             console.line(f"  {sign} {name}")
     if change.policy:
         console.line(f"  + policy version {change.policy}")
-    console.line(f"In force: entries {', '.join(map(str, entries))}." if entries else "Nothing was changed.")
+    word = "entry" if len(entries) == 1 else "entries"
+    console.line(f"In force: {word} {', '.join(map(str, entries))}." if entries else "Nothing was changed.")
 
 
 @catalogue.command("show", epilog=examples("sluss catalogue show > catalogue.toml"))

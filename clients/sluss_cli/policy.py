@@ -68,7 +68,7 @@ def publish(
         f" {', '.join(reply.version.languages)}: ledger entry {reply.entry_index}."
     )
     if notify:
-        session.output.line("Everybody on record is told over the outbox; how far it is: sluss outbox list")
+        session.output.line("Everybody on record will be told over the outbox; how far it is: sluss outbox list")
 
 
 @verb(app, "list", examples=("sluss policy list",))
