@@ -8,13 +8,15 @@ or reinstated the credential, the messages go.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
 from broker.clock import SECOND
 from broker.compromise.locks import LOCK
 from broker.compromise.reports import ROOM, locking
+from broker.errors import Reason, SlussError
 from broker.ledger.standing import differs
 from broker.persons.model import ACTIVE
 from broker.store.queries import WHOLE, read_persons
@@ -26,23 +28,37 @@ if TYPE_CHECKING:
 
     from broker.desk import View
 
+log = logging.getLogger(__name__)
+
+_DAMAGED: Final = frozenset({Reason.INTERNAL, Reason.LEDGER_INCONSISTENT, Reason.KEYS_UNAVAILABLE})
+
 
 def held_back(view: View, persons: Collection[int]) -> set[int]:
-    """Those of some persons to whose address nothing goes now.
-
-    Raises:
-        SlussError: LEDGER_INCONSISTENT if a report is not what the ledger says.
-    """
+    """Those of some persons to whose address nothing goes now; of whom it can't be judged, neither, which is logged."""
     if not persons:
         return set()
     query = select(LOCK.c.person, LOCK.c.report).where(LOCK.c.person.in_(persons))
     locks = {row.person: row.report for row in view.connection.execute(query)}
     rows = read_persons(view.connection, list(locks), WHOLE) if locks else []
-    return {row.id for row in rows if row.state == ACTIVE and _changed_meanwhile(view, row, locks[row.id])}
+    return {row.id for row in rows if row.state == ACTIVE and _is_held(view, row, locks[row.id])}
+
+
+def _is_held(view: View, row: Row[Any], report: str) -> bool:
+    try:
+        return _changed_meanwhile(view, row, report)
+    except SlussError as error:
+        if error.reason not in _DAMAGED:
+            raise
+        log.error("a report can't be judged, messages are held back: %s", report)  # noqa: TRY400 - no values in logs
+        return True
 
 
 def _changed_meanwhile(view: View, row: Row[Any], report: str) -> bool:
-    """Whether the address is not the one of the registration, and was set in a window or before the last report."""
+    """Whether the address is not the one of the registration, and was set in a window or before the last report.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT if a report is not what the ledger says, INTERNAL if one does not open.
+    """
     reports = locking(view, row.id)
     if report not in {each.id for each in reports}:
         raise differs(ROOM, case=report)

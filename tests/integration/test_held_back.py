@@ -5,15 +5,17 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from sqlalchemy import delete, update
 
+from broker import case_files
 from broker.clock import SECOND
 from broker.compromise import reports
 from broker.compromise.reports import NewReport
-from broker.ids import parse_person
-from broker.outbox import consumers, listing
+from broker.ids import parse_person, person_text
+from broker.outbox import consumers, holding, listing
 from broker.outbox.kinds import Kind
 from broker.outbox.queue import Message, queue_all
-from broker.persons import update
+from broker.persons import update as correcting
 from broker.persons.model import Correction
 from broker.rpc import outbox
 from tests.support.policies import HOUR, Clock
@@ -45,7 +47,7 @@ class Scene:
         before = self.clock.us = self.clock.us + HOUR
         self.clock.us += HOUR
         asked = Correction(person, [("email", email)], [], "web", etag, rectification=False, cause="")
-        self.change(lambda change: update.update(change, asked), by or self.inside)
+        self.change(lambda change: correcting.update(change, asked), by or self.inside)
         self.clock.us += HOUR
         return before, self.clock.us
 
@@ -126,3 +128,28 @@ def test_an_address_that_the_team_set_before_a_later_report_is_suspect_again_unt
     assert lite.held() == {person}
     lite.moved(person, "right@example.com", "3", lite.team)
     assert lite.held() == set()
+
+
+# --- what is damaged -------------------------------------------------------------------------------
+
+DAMAGES = {
+    "its contents": update(case_files.FILE).values(body=b"\x00"),
+    "its keys": update(case_files.FILE).values(keys=b"\x00" * 80),
+    "its person": update(case_files.FILE).values(person=0),
+    "its state": update(case_files.FILE).values(state="closed"),
+    "the row": delete(case_files.FILE),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_report_holds_its_persons_messages_back_and_no_others(scene, damage, caplog):
+    person, other = scene.person(), scene.person()
+    report = scene.report(person, scene.clock.us)
+    with scene.world.engine.begin() as connection:
+        connection.execute(damage.where(case_files.FILE.c.id == report.id))
+    assert scene.sent() == {other}
+    assert scene.held() == {person}
+    (said, *_) = (each.getMessage() for each in caplog.records if each.name == holding.__name__)
+    assert said.endswith(report.id)
+    assert str(person) not in caplog.text
+    assert person_text(person) not in caplog.text
