@@ -114,13 +114,13 @@ def all_of_them(connection: Connection) -> list[Consumer]:
     return _consumers(connection)
 
 
-def due(view: View, consumer: Consumer, busy: Collection[int], limit: int) -> list[Row[Any]]:
-    """Up to `limit` items that the consumer has not answered for, oldest first, but for those that are on their way."""
+def due(view: View, consumer: Consumer, busy: Collection[int], limit: int, *, behind: int = 0) -> list[Row[Any]]:
+    """Up to `limit` items behind one that the consumer has not answered for, oldest first, but for the busy ones."""
     query = select(ITEM, DELIVERY.c.attempts).select_from(_joined(consumer))
     is_due = and_(DELIVERY.c.state == FAILED, DELIVERY.c.next_at <= view.now_us)
-    query = query.where(*_open(consumer), or_(DELIVERY.c.item.is_(None), is_due))
+    query = query.where(*_open(consumer), ITEM.c.id > behind, or_(DELIVERY.c.item.is_(None), is_due))
     found: list[Row[Any]] = []
-    # Those on their way are few and among the oldest: they are left out here and not in a list of a thousand numbers.
+    # The busy ones are few and among the oldest: they are left out here and not in a list of a thousand numbers.
     for row in view.connection.execute(query.order_by(ITEM.c.id).limit(limit + len(busy))):
         if row.id not in busy and len(found) < limit:
             found.append(row)

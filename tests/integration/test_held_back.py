@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from contextlib import aclosing
 
 import pytest
+from sluss.v1 import outbox_pb2 as ob
 from sqlalchemy import delete, update
 
 from broker import case_files
@@ -15,9 +18,11 @@ from broker.ids import parse_person, person_text
 from broker.outbox import consumers, holding, listing
 from broker.outbox.kinds import Kind
 from broker.outbox.queue import Message, queue_all
+from broker.pages import Cursors
 from broker.persons import update as correcting
 from broker.persons.model import Correction
 from broker.rpc import outbox
+from broker.rpc.threads import Threads
 from tests.support.policies import HOUR, Clock
 from tests.support.world import World
 
@@ -31,6 +36,8 @@ class Scene:
         self.clock = Clock()
         self.world = World(engine, vault, clock=self.clock)
         self.team, self.inside = (self.world.actor(name) for name in ("privacy/team", "internal/import"))
+        self.threads = Threads(2, 5.0)
+        self.service = outbox.Outbox(self.world.desk, Cursors(bytes(32)), self.threads, SECOND)
         self.change(lambda change: consumers.enlist(change, "mail", (), skip_earlier=False))
 
     def change(self, work, by=None):
@@ -70,8 +77,17 @@ class Scene:
 
     def sent(self):
         """Whom a mailer that watches now gets messages to."""
-        found, _ = self.read(lambda view: outbox._looked(view, "mail", {}, 100))
+        found, _ = self.read(lambda view: outbox._looked(view, "mail", {}, outbox._Aside(), 100))
         return {parse_person(reply.item.person_id) for _, _, reply in found if reply is not None}
+
+    def watch(self, **more):
+        request = ob.WatchOutboxRequest(consumer="mail", **more)
+        return aclosing(self.service.watch_outbox(self.team.caller(), request, 60.0))
+
+    async def answer(self, item):
+        done = [ob.OutboxAcknowledgement(id=item.id)]
+        request = ob.AcknowledgeOutboxRequest(consumer="mail", acknowledgements=done)
+        await self.service.acknowledge_outbox(self.team.caller(), request, 60.0)
 
     def held(self):
         """To whom messages are listed as held back."""
@@ -80,12 +96,16 @@ class Scene:
 
 @pytest.fixture
 def scene(store_engine, vault):
-    return Scene(store_engine, vault)
+    made = Scene(store_engine, vault)
+    yield made
+    made.threads.close()
 
 
 @pytest.fixture
 def lite(sqlite_engine, vault):
-    return Scene(sqlite_engine, vault)
+    made = Scene(sqlite_engine, vault)
+    yield made
+    made.threads.close()
 
 
 # --- what is judged --------------------------------------------------------------------------------
@@ -153,3 +173,55 @@ def test_a_damaged_report_holds_its_persons_messages_back_and_no_others(scene, d
     assert said.endswith(report.id)
     assert str(person) not in caplog.text
     assert person_text(person) not in caplog.text
+
+
+# --- how many --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("window", [1, 2, 100])
+def test_however_many_are_held_back_the_others_go_and_they_go_later(scene, monkeypatch, window):
+    monkeypatch.setattr(outbox, "MOST", 3)
+    monkeypatch.setattr(outbox, "LOOK_S", 0.02)
+    monkeypatch.setattr(outbox, "AGAIN_S", 0.5)
+    person, report = scene.stolen()
+    scene.queue(person, 10)
+    between = scene.person()
+    scene.queue(person, 4)
+    last = scene.person()
+
+    async def watch():
+        order = []
+        async with scene.watch(window=window) as stream:
+            while order.count(person) < 16:
+                reply = await anext(stream)
+                if reply.HasField("item"):
+                    order.append(parse_person(reply.item.person_id))
+                    await scene.answer(reply.item)
+                    if order[-1] == last:
+                        await asyncio.to_thread(scene.reinstate, report)
+        return order
+
+    # The registration, the report, and 14 more.
+    order = asyncio.run(asyncio.wait_for(watch(), 30))
+    assert order[:2] == [between, last]
+    assert set(order[2:]) == {person}
+
+
+def test_what_is_put_aside_is_bounded_and_nothing_behind_it_is_passed(monkeypatch):
+    monkeypatch.setattr(outbox, "MOST", 3)
+    monkeypatch.setattr(outbox, "AGAIN_S", 10.0)
+    aside = outbox._Aside()
+    for item in (70, 80, 10):
+        aside.put(item, 1.0)
+    assert (aside.behind, set(aside.items)) == (10, {70, 80})
+    for item in (20, 90):
+        aside.put(item, 2.0)
+    assert (aside.behind, set(aside.items)) == (90, set())
+    aside.put(95, 3.0)
+    # Not in the middle, and not before its time.
+    aside.let_go(20.0, at_the_end=False)
+    assert (aside.behind, set(aside.items)) == (90, set())
+    aside.let_go(10.0, at_the_end=True)
+    assert aside.behind == 90
+    aside.let_go(11.0, at_the_end=True)
+    assert aside.behind == 0
