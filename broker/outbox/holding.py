@@ -11,20 +11,22 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 
+from broker.case_files import FILE
 from broker.clock import SECOND
 from broker.compromise.locks import LOCK
 from broker.compromise.reports import ROOM, locking
 from broker.errors import Reason, SlussError
 from broker.ledger.standing import differs
+from broker.outbox.queue import ITEM
 from broker.persons.model import ACTIVE
 from broker.store.queries import WHOLE, read_persons
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row
 
     from broker.desk import View
 
@@ -41,6 +43,15 @@ def held_back(view: View, persons: Collection[int]) -> set[int]:
     locks = {row.person: row.report for row in view.connection.execute(query)}
     rows = read_persons(view.connection, list(locks), WHOLE) if locks else []
     return {row.id for row in rows if row.state == ACTIVE and _is_held(view, row, locks[row.id])}
+
+
+def may_be_held(since_us: int) -> ColumnElement[bool]:
+    """Whether an item's messages may have been held back since then: a report locks the credential, or moved later.
+
+    It is a condition on rows, and judges nothing: whoever is locked may be held back, or have been until the other day.
+    """
+    moved = (FILE.c.room == ROOM, FILE.c.person == ITEM.c.person, FILE.c.updated_at >= since_us)
+    return or_(exists().where(LOCK.c.person == ITEM.c.person), exists().where(*moved))
 
 
 def _is_held(view: View, row: Row[Any], report: str) -> bool:

@@ -89,6 +89,9 @@ class Scene:
         request = ob.AcknowledgeOutboxRequest(consumer="mail", acknowledgements=done)
         await self.service.acknowledge_outbox(self.team.caller(), request, 60.0)
 
+    def expire(self):
+        self.world.ledger.run(lambda tx: consumers.expire(tx.connection, tx.at))
+
     def held(self):
         """To whom messages are listed as held back."""
         return {each.person for each in self.read(lambda view: listing.page(view, (), 0, 200))[0] if each.held_back}
@@ -225,3 +228,43 @@ def test_what_is_put_aside_is_bounded_and_nothing_behind_it_is_passed(monkeypatc
     assert aside.behind == 90
     aside.let_go(11.0, at_the_end=True)
     assert aside.behind == 0
+
+
+# --- how long --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mend", ["corrected", "reinstated"])
+def test_what_is_held_back_outlives_the_time_in_which_others_are_given_up(scene, mend):
+    person, report = scene.stolen()
+    other = scene.person()
+    scene.clock.us += consumers.LIFE_US + HOUR
+    scene.expire()
+    assert scene.held() == {person}
+    if mend == "corrected":
+        scene.moved(person, "owner@example.com", "2", scene.team)
+    else:
+        scene.reinstate(report)
+    scene.expire()
+    assert scene.sent() == {person}
+    # Nothing waits for ever: not for a report that ended long ago.
+    scene.clock.us += consumers.LIFE_US - HOUR
+    scene.expire()
+    assert scene.sent() == {person}
+    scene.clock.us += 2 * HOUR
+    scene.expire()
+    assert scene.sent() == ({person} if mend == "corrected" else set())
+    assert other
+
+
+def test_many_that_may_be_held_back_spare_no_others(lite, monkeypatch):
+    monkeypatch.setattr(consumers, "PART", 2)
+    person, report = lite.stolen()
+    lite.queue(person, 5)
+    other = lite.person()
+    lite.clock.us += consumers.LIFE_US + HOUR
+    assert lite.sent() == {other}
+    lite.expire()
+    assert lite.sent() == set()
+    assert lite.held() == {person}
+    lite.reinstate(report)
+    assert lite.sent() == {person}
