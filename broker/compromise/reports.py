@@ -110,7 +110,7 @@ def reinstate(change: Change, report_id: str, etag: str, why: str) -> tuple[File
         raise _wrong(file, "reinstate", "no person's credential is locked by it")
     if file.person and locks.locked_by(change.connection, file.person) == file.id:
         locks.unlock(change.connection, file.person)
-        following = _also_locking(change, file)
+        following = next((each for each in locking(change, file.person) if each.id != file.id), None)
         if following is not None:
             locks.lock(change.connection, file.person, following.id, following.opened_at)
     return case_files.write(change, file, "reinstated", why, body={**file.body, "locked": False})
@@ -128,6 +128,19 @@ def close(change: Change, report_id: str, etag: str, why: str) -> tuple[File, in
     if file.body["locked"] and file.person:
         raise _wrong(file, "close", "the person's credential is locked: reinstate it first")
     return case_files.write(change, file, "closed", why, state="closed")
+
+
+def locking(view: View, person: int) -> list[File]:
+    """The reports that lock a person's credential, oldest first, as the ledger has them.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT if one is not what the ledger says.
+    """
+    still_open = select(case_files.FILE.c.id).where(
+        case_files.FILE.c.room == ROOM, case_files.FILE.c.person == person, case_files.FILE.c.state == "open"
+    )
+    ids = view.connection.execute(still_open.order_by(case_files.FILE.c.number)).scalars().all()
+    return [file for file in (case_files.load(view, ROOM, each) for each in ids) if file.body["locked"]]
 
 
 def _require_own(change: Change, new: NewReport) -> None:
@@ -201,19 +214,6 @@ def _revoke(change: Change, new: NewReport, principal: str) -> int:
             entry.certificate(change.now_us, "revoked", principal, bytes(spki), change.principal.name, REASON)
         )
     return len(good)
-
-
-def _also_locking(view: View, file: File) -> File | None:
-    """The oldest other report that locks the same person's credential, as the ledger has it."""
-    others = select(case_files.FILE.c.id).where(
-        case_files.FILE.c.room == ROOM,
-        case_files.FILE.c.person == file.person,
-        case_files.FILE.c.state == "open",
-        case_files.FILE.c.id != file.id,
-    )
-    ids = view.connection.execute(others.order_by(case_files.FILE.c.number)).scalars().all()
-    found = (case_files.load(view, ROOM, each) for each in ids)
-    return next((each for each in found if each.body["locked"]), None)
 
 
 def _wrong(file: File, step: str, why: str) -> SlussError:

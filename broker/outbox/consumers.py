@@ -1,7 +1,8 @@
 """What a consumer has not answered for, and what it answered. Reading changes nothing.
 
 An item is settled once every consumer that takes its kind has delivered it or given it up: then what was sealed of it
-is destroyed. A message that nobody delivered for 30 days is given up, since it holds personal data for nothing.
+is destroyed. A message that nobody delivered for 30 days is given up, since it holds personal data for nothing;
+not while the person's credential is locked, and for 30 days after the last step of a report, since it may be held back.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import and_, delete, func, insert, not_, or_, select, update
 
 from broker.clock import DAY
 from broker.errors import Reason, SlussError, invalid
+from broker.outbox import holding
 from broker.outbox.kinds import CONSUMER, Failure, Kind, is_dead, wait_us
 from broker.outbox.queue import DELIVERY, ITEM
 from broker.policies import notices
@@ -114,13 +116,13 @@ def all_of_them(connection: Connection) -> list[Consumer]:
     return _consumers(connection)
 
 
-def due(view: View, consumer: Consumer, busy: Collection[int], limit: int) -> list[Row[Any]]:
-    """Up to `limit` items that the consumer has not answered for, oldest first, but for those that are on their way."""
+def due(view: View, consumer: Consumer, busy: Collection[int], limit: int, *, behind: int = 0) -> list[Row[Any]]:
+    """Up to `limit` items behind one that the consumer has not answered for, oldest first, but for the busy ones."""
     query = select(ITEM, DELIVERY.c.attempts).select_from(_joined(consumer))
     is_due = and_(DELIVERY.c.state == FAILED, DELIVERY.c.next_at <= view.now_us)
-    query = query.where(*_open(consumer), or_(DELIVERY.c.item.is_(None), is_due))
+    query = query.where(*_open(consumer), ITEM.c.id > behind, or_(DELIVERY.c.item.is_(None), is_due))
     found: list[Row[Any]] = []
-    # Those on their way are few and among the oldest: they are left out here and not in a list of a thousand numbers.
+    # The busy ones are few and among the oldest: they are left out here and not in a list of a thousand numbers.
     for row in view.connection.execute(query.order_by(ITEM.c.id).limit(limit + len(busy))):
         if row.id not in busy and len(found) < limit:
             found.append(row)
@@ -161,8 +163,9 @@ def acknowledge(
 def expire(connection: Connection, now_us: int) -> None:
     """Give up what nobody delivered in time; drop what was settled long ago. Under the head's lock."""
     every = all_of_them(connection)
-    late = select(ITEM).where(ITEM.c.settled_at == 0, ITEM.c.at < now_us - LIFE_US).order_by(ITEM.c.id).limit(PART)
-    for row in connection.execute(late).all():
+    since = now_us - LIFE_US
+    late = select(ITEM).where(ITEM.c.settled_at == 0, ITEM.c.at < since, not_(holding.may_be_held(since)))
+    for row in connection.execute(late.order_by(ITEM.c.id).limit(PART)).all():
         for consumer in every:
             said = _said(connection, row.id, consumer.name)
             if consumer.takes(row) and (said is None or said.state == FAILED):

@@ -29,17 +29,44 @@ LOOK_S: Final = 0.5
 SIGN_S: Final = 15.0
 """Seconds without a message after which a sign of life is sent: well before anybody takes the stream for idle."""
 MOST: Final = 1_000
-"""Messages on their way and those that can't be shown, together."""
+"""Messages that can't be shown and are known one by one."""
 AGAIN_S: Final = 300.0
-"""Seconds without an answer after which a message is sent once more on the same stream."""
+"""Seconds after which a message without an answer is sent once more on the same stream, and one that could not be
+shown is looked at again."""
 
 
 class _Sent(NamedTuple):
-    """A message on its way: how often it had failed, when it was sent (the loop's clock), and whether it could be."""
+    """A message on its way: how often it had failed, and when it was sent (the loop's clock)."""
 
     failures: int
     at: float
-    shown: bool
+
+
+class _Aside:
+    """Messages that can't be shown now: they take up no place of the window, and stop no other, however many they are.
+
+    Those in `items` are known one by one. Of too many, the first ones are passed: nothing up to `behind` is looked at
+    until the stream has come to the end and begins anew. What has failed among them waits for that, too.
+    """
+
+    def __init__(self) -> None:
+        self.items: dict[int, float] = {}
+        self.behind = 0
+        self._since = 0.0
+
+    def put(self, item: int, now: float) -> None:
+        """Put a message aside, the oldest of a look first."""
+        self.items[item] = now
+        if len(self.items) >= MOST:
+            self._since = self._since if self.behind else now
+            self.behind = item
+            self.items = {each: at for each, at in self.items.items() if each > item}
+
+    def let_go(self, now: float, *, at_the_end: bool) -> None:
+        """Forget what was put aside long enough ago, to look at it again."""
+        self.items = {each: at for each, at in self.items.items() if at > now - AGAIN_S}
+        if at_the_end and self._since <= now - AGAIN_S:
+            self.behind = 0
 
 
 class Outbox:
@@ -70,19 +97,22 @@ class Outbox:
         window = await self._begun(caller, request)
         loop = asyncio.get_running_loop()
         sent: dict[int, _Sent] = {}
+        aside = _Aside()
         yield outbox_pb2.WatchOutboxResponse()
         last = loop.time()
         while not self._stopping.is_set():
             fresh = {item: each for item, each in sent.items() if each.at > loop.time() - AGAIN_S}
-            found, on_their_way = await self._call(
-                self._desk.read, caller, partial(_looked, name=request.consumer, sent=fresh, window=window)
-            )
+            look = partial(_looked, name=request.consumer, sent=fresh, aside=aside, window=window)
+            found, on_their_way = await self._call(self._desk.read, caller, look)
             sent = {item: each for item, each in fresh.items() if item in on_their_way}
             for row_id, failures, reply in found:
-                sent[row_id] = _Sent(failures, loop.time(), reply is not None)
-                if reply is not None:
+                if reply is None:
+                    aside.put(row_id, loop.time())
+                else:
+                    sent[row_id] = _Sent(failures, loop.time())
                     yield reply
                     last = loop.time()
+            aside.let_go(loop.time(), at_the_end=not found)
             if loop.time() - last >= SIGN_S:
                 yield outbox_pb2.WatchOutboxResponse()
                 last = loop.time()
@@ -145,17 +175,16 @@ class Outbox:
 _Found = list[tuple[int, int, outbox_pb2.WatchOutboxResponse | None]]
 
 
-def _looked(view: View, name: str, sent: dict[int, _Sent], window: int) -> tuple[_Found, set[int]]:
+def _looked(view: View, name: str, sent: dict[int, _Sent], aside: _Aside, window: int) -> tuple[_Found, set[int]]:
     """What is to be sent next (item, failures, message), and which of what was sent is still on its way.
 
-    A message that can't be shown has none. It is looked at again later, and takes up no place of the window: it stops
-    no other.
+    A message that can't be shown has none.
     """
     consumer = consumers.find(view.connection, name)
     if consumer is None:
         raise SlussError(Reason.INTERNAL, "a consumer is gone")
     on_their_way = consumers.unanswered(view, consumer, {item: each.failures for item, each in sent.items()})
-    left = min(window - sum(sent[item].shown for item in on_their_way), MOST - len(on_their_way))
-    rows = consumers.due(view, consumer, on_their_way, left) if left > 0 else []
+    left, busy = window - len(on_their_way), on_their_way | aside.items.keys()
+    rows = consumers.due(view, consumer, busy, left, behind=aside.behind) if left > 0 else []
     shown = {each.id: wire.item(each) for each in showing.show(view, rows)}
     return [(row.id, row.attempts or 0, shown.get(row.id)) for row in rows], on_their_way

@@ -83,7 +83,9 @@ class _OutboxFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutboxF
     OUTBOX_FAILURE_OTHER: _OutboxFailure.ValueType  # 4
     """Anything else; likewise."""
     OUTBOX_FAILURE_EXPIRED: _OutboxFailure.ValueType  # 5
-    """Of a list only: nobody delivered it for 30 days, and its contents are destroyed."""
+    """Of a list only: nobody delivered it for 30 days, and its contents are destroyed. While the person's credential is
+    reported as stolen, the days do not count, and 30 more follow the last step of the report.
+    """
 
 class OutboxFailure(_OutboxFailure, metaclass=_OutboxFailureEnumTypeWrapper):
     """Why a message was not delivered. Words and no text: what a mail server says tends to repeat the address."""
@@ -101,7 +103,9 @@ is given up.
 OUTBOX_FAILURE_OTHER: OutboxFailure.ValueType  # 4
 """Anything else; likewise."""
 OUTBOX_FAILURE_EXPIRED: OutboxFailure.ValueType  # 5
-"""Of a list only: nobody delivered it for 30 days, and its contents are destroyed."""
+"""Of a list only: nobody delivered it for 30 days, and its contents are destroyed. While the person's credential is
+reported as stolen, the days do not count, and 30 more follow the last step of the report.
+"""
 Global___OutboxFailure: _TypeAlias = OutboxFailure  # noqa: Y015
 
 class _OutboxState:
