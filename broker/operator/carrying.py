@@ -4,11 +4,12 @@
     (each with an entry of its own, by the       a key that was retired or rotated away; a contract that is suspended
     operator, in the restored ledger)            or terminated; an open compromise report with the lock of a person's
                                                  credential; a legal hold
-    not brought back, and told                   an opt-in; a certificate, key or contract of since; a resumption, a
-                                                 reinstatement, a lifted hold; catalogue and policy
+    not brought back, and told                   an opt-in; a certificate, key or contract of since, the acceptance of
+                                                 one; a resumption, a reinstatement, a lifted hold; catalogue, policy
 
-A contract whose other version was in force is suspended: the restored terms may grant more. Nothing is said twice: what
-the restored database knows already is left as it is, so a restore that was broken off can be run again.
+A contract whose other version was in force is suspended: the restored terms may grant more. One that nobody had
+accepted yet can't be: it is terminated if it was suspended since, and else stays as it was proposed. Nothing is said
+twice: what the restored database knows already is left as it is, so a restore that was broken off can be run again.
 
 A part of the replaced database that can't be read is named, never passed over: `Carried.unknown`.
 """
@@ -88,6 +89,8 @@ KEYS: Final = "keys"
 CONTRACTS: Final = "contracts"
 REPORTS: Final = "reports"
 HOLDS: Final = "holds"
+ACCEPTANCES: Final = "acceptances"
+"""Among what is missing."""
 EVERYTHING: Final = (CHOICES, CERTIFICATES, KEYS, CONTRACTS, REPORTS, HOLDS)
 """What is carried over, part by part."""
 
@@ -107,7 +110,8 @@ class Carried:
         holds: legal holds placed again: hold, was.
         not_recorded: persons with noes since who are not on record in the backup, or whose choices do not open.
         yeses: persons with yeses since, which were not brought back.
-        missing: what was there since and is not: certificates by principal, keys by subcontractor, contracts, reports.
+        missing: what was there since and is not: certificates by principal, keys by subcontractor, contracts, reports;
+            under `acceptances` the contracts that were accepted since for the first time.
         lost: entries behind the backup, by type.
     """
 
@@ -249,6 +253,7 @@ class Carrier:
 
     def _contracts(self, found: Behind) -> None:
         owners = {said["contract"]: said["subcontractor"] for said, _ in found.of("contract")}
+        in_force: set[str] = set()
         for contract, owner in sorted(owners.items()):
             said = self._said(CONTRACTS, "contract", contract, owner)
             try:
@@ -256,12 +261,15 @@ class Carrier:
             except SlussError:
                 self._unknown(CONTRACTS)
                 continue
+            if standing.state is State.ACTIVE:
+                in_force.add(contract)
             why = next((each["reason"] for each in reversed(said) if each["reason"]), "")
             done = self._change(partial(_stop, Agreements(self._vault), contract, standing, why))
             self._carried.contracts += [done] if done else []
         with reading(self._engine) as connection:
-            known = set(connection.execute(select(CONTRACT.c.id)).scalars())
-        self._missing(CONTRACTS, set(owners) - known)
+            known = {row.id: row.state for row in connection.execute(select(CONTRACT.c.id, CONTRACT.c.state))}
+        self._missing(CONTRACTS, set(owners) - known.keys())
+        self._missing(ACCEPTANCES, {each for each in in_force if known.get(each) == State.PROPOSED})
 
     def _said(self, part: str, type: str, contract: str, recipient: str) -> list[dict[str, Any]]:  # noqa: A002 - likewise
         """All that the replaced ledger says; that it is not proven, or can't be read, is noted."""
@@ -425,7 +433,8 @@ def _stop(
         contract,
         change.snapshot.standing.of(change.connection, "contract", contract=contract, recipient=row.subcontractor),
     )
-    other = standing.state is State.ACTIVE and standing.terms_sha256 != here.terms_sha256
+    in_force = standing.state is State.ACTIVE and here.state is not State.PROPOSED
+    other = in_force and standing.terms_sha256 != here.terms_sha256
     step = _step(here.state, State.SUSPENDED if other else standing.state)
     if step is None:
         return None

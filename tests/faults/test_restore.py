@@ -232,6 +232,43 @@ def test_rights_that_were_taken_are_taken_again(house):
     assert house.verify() == []
 
 
+def test_a_contract_that_was_accepted_since_is_proposed_still_and_named(house):
+    with company(house) as world:
+        operator = world.actor(OPERATOR)
+        actors = {name: world.actor(f"subcontractor/{name}") for name in ("accepted", "narrowed", "suspended", "ended")}
+
+        def proposed(name):
+            terms = world.terms(actors[name].name)
+            made = world.desk.change(operator.caller(), lambda c: world.agreed.propose(c, terms, uuid.uuid4().bytes))
+            return made.row.id
+
+        agreed = {name: proposed(name) for name in actors}
+        for actor in actors.values():
+            world.register_key(actor, RecipientPrivateKey.generate())
+        before = house.backup("before")
+        for name, actor in actors.items():
+            world.accept(actor, agreed[name])
+        narrower = world.terms(actors["narrowed"].name, world.grant(retention_days=1))
+        world.desk.change(
+            operator.caller(), lambda c: world.agreed.amend(c, agreed["narrowed"], narrower, "2", uuid.uuid4().bytes)
+        )
+        world.accept(actors["narrowed"], agreed["narrowed"])
+        world.step(operator, agreed["suspended"])
+        world.step(operator, agreed["ended"], Step.TERMINATE)
+    carried = restore(house, before)
+    assert carried.missing == {"acceptances": [agreed["accepted"], agreed["narrowed"]]}
+    assert carried.contracts == [
+        {"contract": agreed[name], "state": "terminated", "reason": "restore: a test says so"}
+        for name in ("suspended", "ended")
+    ]
+    with company(house) as world:
+        states = [world.state(agreed[name]) for name in actors]
+        assert states == ["proposed", "proposed", "terminated", "terminated"]
+        world.accept(actors["accepted"], agreed["accepted"])
+        assert world.state(agreed["accepted"]) == "active"
+    assert house.verify() == []
+
+
 def test_reports_locks_and_holds_stand_again(house):
     with company(house) as world:
         acme, operator, internal = (world.actor(name) for name in (ACME, OPERATOR, INTERNAL))
