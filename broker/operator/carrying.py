@@ -11,7 +11,8 @@ A contract whose other version was in force is suspended: the restored terms may
 accepted yet can't be: it is terminated if it was suspended since, and else stays as it was proposed. Nothing is said
 twice: what the restored database knows already is left as it is, so a restore that was broken off can be run again.
 
-A part of the replaced database that can't be read is named, never passed over: `Carried.unknown`.
+A part of the replaced database that can't be read is named, never passed over: `Carried.unknown`. Whom it knows to be
+erased goes to the register beside the rings (restoring.py); whether that is everybody is seen here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from broker import case_files, free_text
 from broker.agreements import MAX_REASON, Agreements, keep_retired, retire_key
@@ -76,6 +77,7 @@ T = TypeVar("T")
 ENTRY: Final = tables.core(tables.LedgerEntry)
 FILE: Final = tables.core(tables.CaseFile)
 HOLD: Final = tables.core(tables.LegalHold)
+ERASURE: Final = tables.core(tables.Erasure)
 CAUSE: Final = "restore"
 ROTATED: Final = "rotated"
 PERSONS: Final = 100
@@ -83,6 +85,7 @@ PERSONS: Final = 100
 MOST: Final = 1_000_000
 """Of reports and holds, all are read."""
 LEDGER: Final = "ledger"
+ERASURES: Final = "erasures"
 CHOICES: Final = "choices"
 CERTIFICATES: Final = "certificates"
 KEYS: Final = "keys"
@@ -91,7 +94,7 @@ REPORTS: Final = "reports"
 HOLDS: Final = "holds"
 ACCEPTANCES: Final = "acceptances"
 """Among what is missing."""
-EVERYTHING: Final = (CHOICES, CERTIFICATES, KEYS, CONTRACTS, REPORTS, HOLDS)
+EVERYTHING: Final = (ERASURES, CHOICES, CERTIFICATES, KEYS, CONTRACTS, REPORTS, HOLDS)
 """What is carried over, part by part."""
 
 
@@ -131,6 +134,11 @@ class Carried:
     def document(self) -> dict[str, Any]:
         """For programs."""
         return asdict(self)
+
+    def not_known(self, part: str) -> None:
+        """Note a part that could not be read as a whole, or not be proven."""
+        noted = {*self.unknown, part}
+        self.unknown = [each for each in (LEDGER, *EVERYTHING) if each in noted]
 
 
 def nothing_known() -> Carried:
@@ -177,6 +185,7 @@ class Carrier:
             self._unknown(LEDGER)
         if not found.attributed:
             self._unknown(CHOICES)
+        self._erasures(found)
         self._revoked_elsewhere(found)
         # Reports before the rest: they revoke and retire in their own way.
         self._reports()
@@ -186,6 +195,12 @@ class Carrier:
         self._choices(found)
         self._holds()
         return self._carried
+
+    def _erasures(self, found: Behind) -> None:
+        rows_behind = select(func.count()).select_from(ERASURE).where(ERASURE.c.entry >= found.shared)
+        counted = self._read_old(ERASURES, lambda view: [view.connection.execute(rows_behind).scalar_one()])
+        if sum(counted) < found.lost.get("erasure", 0):
+            self._unknown(ERASURES)
 
     # --- choices ---
 
@@ -350,8 +365,7 @@ class Carrier:
         return [found for name in names for found in self._read_old(part, partial(_one, load, name))]
 
     def _unknown(self, part: str) -> None:
-        noted = {*self._carried.unknown, part}
-        self._carried.unknown = [each for each in (LEDGER, *EVERYTHING) if each in noted]
+        self._carried.not_known(part)
 
     def _missing(self, part: str, names: set[str]) -> None:
         if names:

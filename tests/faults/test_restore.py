@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from sqlalchemy import text
@@ -420,6 +420,71 @@ def test_a_restore_into_postgresql_asks_the_database_that_is_named(tmp_path, pos
         with company(house) as world:
             assert world.purposes(person)["offers"] == ()
         assert house.verify() == []
+
+
+@contextmanager
+def replaced(house, server):
+    """The URL of the house's database, where another has taken its place; and that machine's empty register."""
+    url = house.settings.database_url
+    house.settings.folder.erased.unlink()
+    if server is None:
+        moved = house.home / "moved.db"
+        for file in database_files(house.home):
+            file.rename(file.with_name(file.name.replace("sluss.db", "moved.db")))
+        yield house, f"sqlite:///{moved}"
+        return
+    with empty_database(server) as new:
+        toml = house.home / "settings.toml"
+        toml.write_text(toml.read_text().replace(url, new))
+        yield House(house.home), url
+
+
+@pytest.mark.parametrize("how", ["restored", "by other means", "not readable"])
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_whom_the_named_database_knows_as_erased_is_erased_again(tmp_path, request, store, how):
+    server = request.getfixturevalue("postgres_server") if store == "postgresql" else None
+    with ExitStack() as stack:
+        house = House(tmp_path / "home", stack.enter_context(empty_database(server)) if server else "")
+        person, other = house.registered(CANARIES), house.registered(OTHER)
+        before = house.backup("before")
+        house.erase(person)
+        if how == "not readable":
+            damaged(house, "DROP TABLE erasure")
+        house, old = stack.enter_context(replaced(house, server))
+        if how == "by other means":
+            restoring.put_back(house.settings, before, replace=False)
+            with opened(house.home) as office:
+                carried = restoring.carry_over(office, old)
+                erased = restoring.erase_again(office)
+        else:
+            _, carried = restoring.put_back(house.settings, before, replace=False, old=old)
+            with opened(house.home) as office:
+                erased = restoring.erase_again(office)
+        assert carried.lost == {"erasure": 1, "owed": 1}
+        if how == "not readable":
+            assert (erased, carried.unknown) == ([], ["erasures"])
+            return
+        assert (erased, carried.unknown) == ([person_text(person)], [])
+        assert (house.row(person).state, house.row(other).state) == ("erased", "active")
+        assert house.verify() == []
+
+
+def test_an_erasure_of_which_only_the_entry_is_left_is_not_known(house):
+    persons = house.registered(CANARIES), house.registered(OTHER)
+    before = house.backup("before")
+    for person in persons:
+        house.erase(person)
+    house.settings.folder.erased.unlink()
+    damaged(house, f"UPDATE erasure SET person = 'nobody' WHERE person = {persons[1]}")
+    assert restore(house, before).unknown == ["erasures"]
+    assert [each.person for each in house.register.all()] == [persons[0]]
+    before = house.backup("later")
+    house.erase(persons[1])
+    house.settings.folder.erased.unlink()
+    damaged(house, f"DELETE FROM erasure WHERE person = {persons[1]}")
+    told = run("restore", before, "--replace", "--home", house.home).out
+    assert "Nobody whom keys/erased.jsonl names as erased is on record.\n" in told
+    assert f"  {PARTS['erasures']}\n" in told
 
 
 def test_a_database_that_is_named_must_be_another_one_of_this_ledger(house, tmp_path):
