@@ -3,7 +3,7 @@
     said again, from the replaced database       an opt-out, and the withdrawal of an opt-in; a revoked certificate;
     (each with an entry of its own, by the       a key that was retired or rotated away; a contract that is suspended
     operator, in the restored ledger)            or terminated; an open compromise report with the lock of a person's
-                                                 credential; a legal hold
+                                                 credential, if it is locked still; a legal hold
     not brought back, and told                   an opt-in; a certificate, key or contract of since, the acceptance of
                                                  one; a resumption, a reinstatement, a lifted hold; catalogue, policy
 
@@ -26,25 +26,25 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import func, select
 
-from broker import case_files, free_text
+from broker import free_text
 from broker.agreements import MAX_REASON, Agreements, keep_retired, retire_key
 from broker.channels import CHANNELS
 from broker.choices import recording
 from broker.choices.rule import OPTED_OUT
 from broker.clock import micros, system_clock
-from broker.compromise import reports
 from broker.contract_history import replay
 from broker.contracts import CODE, GOALS, State, Step
 from broker.desk import Change, View
 from broker.erasure import holds
+from broker.erasure.again import CAUSE
 from broker.erasure.hold_rules import HoldState
 from broker.errors import Reason, SlussError
 from broker.identity import parse_principal
 from broker.ids import person_text
-from broker.ledger.entry import Chosen, base64url, parse
+from broker.ledger.entry import Chosen, base64url
 from broker.ledger.rows import read_standing
 from broker.ledger.standing import Standing
-from broker.operator import behind, pins
+from broker.operator import behind, pins, reports_again
 from broker.operator.behind import SHA256, readable
 from broker.operator.office import BY
 from broker.persons import rows
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine, Row, Select
 
-    from broker.case_files import File
     from broker.contract_history import ContractStanding
     from broker.erasure.hold_rules import Hold
     from broker.ledger.checkpoint import Verifier
@@ -74,16 +73,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ENTRY: Final = tables.core(tables.LedgerEntry)
-FILE: Final = tables.core(tables.CaseFile)
 HOLD: Final = tables.core(tables.LegalHold)
 ERASURE: Final = tables.core(tables.Erasure)
-CAUSE: Final = "restore"
 ROTATED: Final = "rotated"
 PERSONS: Final = 100
 """Persons whose choices are recorded in one transaction."""
 MOST: Final = 1_000_000
-"""Of reports and holds, all are read."""
+"""Of holds, all are read."""
 LEDGER: Final = "ledger"
 ERASURES: Final = "erasures"
 CHOICES: Final = "choices"
@@ -305,29 +301,22 @@ class Carrier:
 
     def _reports(self) -> None:
         gone: set[str] = set()
-        open_ones = select(FILE.c.id).where(FILE.c.room == reports.ROOM, FILE.c.state == "open").order_by(FILE.c.number)
-        for file, spki in self._each(REPORTS, open_ones, _reported):
-            if file.person and not file.body["locked"]:
+        there = set(self._read_old(REPORTS, reports_again.opened))
+        standing = reports_again.Standing(self._change(reports_again.every), there)
+        for report in self._each(REPORTS, reports_again.OPEN, reports_again.load):
+            if report.of_nobody or standing.has(report):
                 continue
-            new = reports.NewReport(
-                file.body["subject"],
-                spki,
-                file.body["principal"],
-                file.person,
-                file.body["suspect_from"],
-                file.body["suspect_until"],
-                file.body["noticed_at"],
-                (file.private or {}).get("how", ""),
-            )
             try:
-                made = self._change(partial(_report, new))
+                made = self._change(partial(reports_again.make, report))
+                # Broken off before this, it locks: that only protects.
+                if report.reinstated:
+                    self._change(partial(reports_again.end_lock, made))
             except SlussError as error:
                 if error.reason not in (Reason.FILE_UNKNOWN, Reason.PERSON_UNKNOWN):
                     raise
-                gone.add(file.id)
+                gone.add(report.file.id)
                 continue
-            if made:
-                self._carried.reports.append({"report": made, "was": file.id})
+            self._carried.reports.append({"report": made, "was": report.file.id})
         self._missing(REPORTS, gone)
 
     def _holds(self) -> None:
@@ -471,27 +460,6 @@ def _step(here: State, there: State) -> Step | None:
 
 def _one(load: Callable[[View, str], T], name: str, view: View) -> list[T]:
     return [load(view, name)]
-
-
-def _reported(view: View, name: str) -> tuple[File, bytes]:
-    """A report, and the certificate that it is about: the one that was revoked with it."""
-    file = case_files.load(view, reports.ROOM, name)
-    if file.body["subject"] != "certificate":
-        return file, b""
-    cut_off = select(ENTRY.c.entry).where(
-        ENTRY.c.at == file.opened_at, ENTRY.c.recipient == file.body["principal"], ENTRY.c.type == "certificate"
-    )
-    found = [parse(bytes(data)) for data in view.connection.execute(cut_off).scalars()]
-    return file, next((unbase64(said["spki"], SHA256) for said in found if said["event"] == "revoked"), b"")
-
-
-def _report(new: reports.NewReport, change: Change) -> str:
-    """Make a report again, unless it stands; its id."""
-    for file in case_files.page(change, reports.ROOM, [], 0, MOST)[0]:
-        same = (file.body["subject"], file.body["principal"], file.body["suspect_from"], file.body["noticed_at"])
-        if same == (new.subject, new.principal, new.suspect_from, new.noticed_at) and file.person == new.person:
-            return ""
-    return reports.report(change, new, uuid.uuid4().bytes)[0].id
 
 
 def _hold(hold: Hold, change: Change) -> str:

@@ -29,7 +29,7 @@ MISSING: Final = {
     carrying.KEYS: "Encryption keys registered since, to be registered anew",
     carrying.CONTRACTS: "Contracts proposed since, to be proposed anew",
     carrying.ACCEPTANCES: "Contracts accepted since, to be accepted anew (amend first what was amended before that)",
-    carrying.REPORTS: "Compromise reports that could not be made again, as what they are about is not on record",
+    carrying.REPORTS: "Compromise reports that were not made again: what they are about is not on record, or not told",
 }
 
 

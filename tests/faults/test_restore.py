@@ -20,7 +20,7 @@ from broker.erasure import holds
 from broker.errors import Reason, SlussError
 from broker.ids import person_text
 from broker.ledger.signer import LedgerKeys
-from broker.operator import carrying, pins, restoring
+from broker.operator import carrying, pins, reports_again, restoring
 from broker.operator.office import opened
 from broker.operator.restored import NAMED, PARTS
 from broker.rights import CERTIFICATE, Rights
@@ -36,6 +36,7 @@ ACME = "subcontractor/acme"
 OPERATOR = "operator/admin"
 INTERNAL = "internal/import"
 PAGE = 4096
+RESETS = text("SELECT person FROM outbox_item WHERE kind = 'credential_reset' AND at > 0")
 FIELDS = ("email=full",)
 
 
@@ -296,6 +297,82 @@ def test_reports_locks_and_holds_stand_again(house):
         found = world.read(lambda view: reports.case_files.load(view, reports.ROOM, cut_off.id))
         assert (found.body["revoked"], found.body["key_retired"]) == (1, True)
         assert (found.body["noticed_at"], found.private["how"]) == (now, "told us")
+    assert house.verify() == []
+
+
+def stolen(house, spki=b"", person=0, at=5):
+    """A report of a certificate, or of a person's credential."""
+    new = NewReport("person" if person else "certificate", spki, "", person, at, at, at, "told us")
+    return house.change(lambda change: reports.report(change, new, uuid.uuid4().bytes))[0]
+
+
+def filed(house):
+    """Of every report: its subject, person and state, and whether it locks."""
+    with company(house) as world:
+        found = world.read(reports_again.every)
+        return [
+            (each.file.body["subject"], each.file.person, each.file.state, each.file.body["locked"]) for each in found
+        ]
+
+
+def test_a_report_of_somebody_who_was_erased_is_not_made_again_and_one_that_was_reinstated_is(house):
+    persons = house.registered(CANARIES), house.registered(OTHER), house.registered({"customer_number": "THIRD-1"})
+    erased, back, locked = persons
+    of_old = [stolen(house, person=person) for person in (erased, locked)]
+    before = house.backup("before")
+    since = [stolen(house, person=person, at=6) for person in persons]
+    house.change(lambda change: reports.reinstate(change, since[1].id, str(since[1].etag), "a new password"))
+    house.change(lambda change: reports.reinstate(change, of_old[1].id, str(of_old[1].etag), "a new password"))
+    house.erase(erased)
+    for _ in range(2):
+        carried = restore(house, before)
+        assert [each["report"] for each in carried.reports] == ["B-2026-0003", "B-2026-0004"]
+        assert (carried.missing, carried.unknown) == ({}, [])
+        assert filed(house) == [
+            ("person", 0, "open", True),
+            ("person", locked, "open", True),
+            ("person", back, "open", False),
+            ("person", locked, "open", True),
+        ]
+    with company(house) as world:
+        assert world.read(lambda view: locks.locked_by(view.connection, back)) == ""
+        assert world.read(lambda view: locks.locked_by(view.connection, locked)) == of_old[1].id
+        resets = world.read(lambda view: view.connection.execute(RESETS).scalars().all())
+        assert sorted(set(resets)) == [locked]
+    assert house.verify() == []
+
+
+def test_reports_that_differ_in_the_certificate_alone_are_all_made_again_and_each_once(house, monkeypatch):
+    with company(house) as world:
+        certificates = [world.actor(ACME).evidence.spki for _ in range(2)]
+        before = house.backup("before")
+        since = world.actor(ACME).evidence.spki
+        # One of them is about a certificate that was revoked already, and one about the same as another.
+        pins.revoke(world.ledger, CERTIFICATE.c.spki == certificates[0], "lost")
+    made = [stolen(house, spki) for spki in (certificates[0], *certificates, since)]
+    moved = house.settings.folder.database.rename(house.home / "moved.db")
+    restoring.put_back(house.settings, before, replace=False)
+    make, calls = reports_again.make, []
+
+    def broken(*given):
+        calls.append(given)
+        if len(calls) == 3:
+            raise SlussError(Reason.LEDGER_UNAVAILABLE)
+        return make(*given)
+
+    with opened(house.home) as office:
+        with monkeypatch.context() as patched:
+            patched.setattr(reports_again, "make", broken)
+            with pytest.raises(SlussError):
+                restoring.carry_over(office, str(moved))
+        carried = restoring.carry_over(office, str(moved))
+        assert [each["was"] for each in carried.reports] == [each.id for each in made[2:]]
+        assert (len(filed(house)), carried.missing, carried.unknown) == (4, {}, [])
+        assert restoring.carry_over(office, str(moved)).reports == []
+    with company(house) as world:
+        again = [each.spki for each in world.read(reports_again.every)]
+        # Those that revoked nothing here: more than one certificate had been revoked by then.
+        assert again == [certificates[0], b"", certificates[1], b""]
     assert house.verify() == []
 
 
