@@ -74,8 +74,9 @@ def restore(
     """Put a backup back, erase again whoever was erased since, and forbid again what was forbidden since.
 
     The broker must be stopped. Who was erased is known from keys/erased.jsonl in the home folder, which belongs to the
-    key rings; what was forbidden, from the database that is replaced: opt-outs, revoked certificates, retired keys,
-    suspended and terminated contracts, compromise reports, holds. What was permitted since is told, not brought back.
+    key rings, and from the database that is replaced; what was forbidden, from the latter: opt-outs, revoked
+    certificates, retired keys, suspended and terminated contracts, compromise reports, holds. What was permitted since
+    is told, not brought back.
     Entries behind the backup are lost: clients that saw a later checkpoint will say so, and must be told.
     """
     from broker.operator import restoring

@@ -3,14 +3,16 @@
     said again, from the replaced database       an opt-out, and the withdrawal of an opt-in; a revoked certificate;
     (each with an entry of its own, by the       a key that was retired or rotated away; a contract that is suspended
     operator, in the restored ledger)            or terminated; an open compromise report with the lock of a person's
-                                                 credential; a legal hold
-    not brought back, and told                   an opt-in; a certificate, key or contract of since; a resumption, a
-                                                 reinstatement, a lifted hold; catalogue and policy
+                                                 credential, if it is locked still; a legal hold
+    not brought back, and told                   an opt-in; a certificate, key or contract of since, the acceptance of
+                                                 one; a resumption, a reinstatement, a lifted hold; catalogue, policy
 
-A contract whose other version was in force is suspended: the restored terms may grant more. Nothing is said twice: what
-the restored database knows already is left as it is, so a restore that was broken off can be run again.
+A contract whose other version was in force is suspended: the restored terms may grant more. One that nobody had
+accepted yet can't be: it is terminated if it was suspended since, and else stays as it was proposed. Nothing is said
+twice: what the restored database knows already is left as it is, so a restore that was broken off can be run again.
 
-A part of the replaced database that can't be read is named, never passed over: `Carried.unknown`.
+A part of the replaced database that can't be read is named, never passed over: `Carried.unknown`. Whom it knows to be
+erased goes to the register beside the rings (restoring.py); whether that is everybody is seen here.
 """
 
 from __future__ import annotations
@@ -22,27 +24,27 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from broker import case_files, free_text
+from broker import free_text
 from broker.agreements import MAX_REASON, Agreements, keep_retired, retire_key
 from broker.channels import CHANNELS
 from broker.choices import recording
 from broker.choices.rule import OPTED_OUT
 from broker.clock import micros, system_clock
-from broker.compromise import reports
 from broker.contract_history import replay
 from broker.contracts import CODE, GOALS, State, Step
 from broker.desk import Change, View
 from broker.erasure import holds
+from broker.erasure.again import CAUSE
 from broker.erasure.hold_rules import HoldState
 from broker.errors import Reason, SlussError
 from broker.identity import parse_principal
 from broker.ids import person_text
-from broker.ledger.entry import Chosen, base64url, parse
+from broker.ledger.entry import Chosen, base64url
 from broker.ledger.rows import read_standing
 from broker.ledger.standing import Standing
-from broker.operator import behind, pins
+from broker.operator import behind, pins, reports_again
 from broker.operator.behind import SHA256, readable
 from broker.operator.office import BY
 from broker.persons import rows
@@ -61,7 +63,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine, Row, Select
 
-    from broker.case_files import File
     from broker.contract_history import ContractStanding
     from broker.erasure.hold_rules import Hold
     from broker.ledger.checkpoint import Verifier
@@ -72,23 +73,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ENTRY: Final = tables.core(tables.LedgerEntry)
-FILE: Final = tables.core(tables.CaseFile)
 HOLD: Final = tables.core(tables.LegalHold)
-CAUSE: Final = "restore"
+ERASURE: Final = tables.core(tables.Erasure)
 ROTATED: Final = "rotated"
 PERSONS: Final = 100
 """Persons whose choices are recorded in one transaction."""
 MOST: Final = 1_000_000
-"""Of reports and holds, all are read."""
+"""Of holds, all are read."""
 LEDGER: Final = "ledger"
+ERASURES: Final = "erasures"
 CHOICES: Final = "choices"
 CERTIFICATES: Final = "certificates"
 KEYS: Final = "keys"
 CONTRACTS: Final = "contracts"
 REPORTS: Final = "reports"
 HOLDS: Final = "holds"
-EVERYTHING: Final = (CHOICES, CERTIFICATES, KEYS, CONTRACTS, REPORTS, HOLDS)
+ACCEPTANCES: Final = "acceptances"
+"""Among what is missing."""
+EVERYTHING: Final = (ERASURES, CHOICES, CERTIFICATES, KEYS, CONTRACTS, REPORTS, HOLDS)
 """What is carried over, part by part."""
 
 
@@ -107,7 +109,8 @@ class Carried:
         holds: legal holds placed again: hold, was.
         not_recorded: persons with noes since who are not on record in the backup, or whose choices do not open.
         yeses: persons with yeses since, which were not brought back.
-        missing: what was there since and is not: certificates by principal, keys by subcontractor, contracts, reports.
+        missing: what was there since and is not: certificates by principal, keys by subcontractor, contracts, reports;
+            under `acceptances` the contracts that were accepted since for the first time.
         lost: entries behind the backup, by type.
     """
 
@@ -127,6 +130,11 @@ class Carried:
     def document(self) -> dict[str, Any]:
         """For programs."""
         return asdict(self)
+
+    def not_known(self, part: str) -> None:
+        """Note a part that could not be read as a whole, or not be proven."""
+        noted = {*self.unknown, part}
+        self.unknown = [each for each in (LEDGER, *EVERYTHING) if each in noted]
 
 
 def nothing_known() -> Carried:
@@ -173,6 +181,7 @@ class Carrier:
             self._unknown(LEDGER)
         if not found.attributed:
             self._unknown(CHOICES)
+        self._erasures(found)
         self._revoked_elsewhere(found)
         # Reports before the rest: they revoke and retire in their own way.
         self._reports()
@@ -182,6 +191,12 @@ class Carrier:
         self._choices(found)
         self._holds()
         return self._carried
+
+    def _erasures(self, found: Behind) -> None:
+        rows_behind = select(func.count()).select_from(ERASURE).where(ERASURE.c.entry >= found.shared)
+        counted = self._read_old(ERASURES, lambda view: [view.connection.execute(rows_behind).scalar_one()])
+        if sum(counted) < found.lost.get("erasure", 0):
+            self._unknown(ERASURES)
 
     # --- choices ---
 
@@ -249,6 +264,7 @@ class Carrier:
 
     def _contracts(self, found: Behind) -> None:
         owners = {said["contract"]: said["subcontractor"] for said, _ in found.of("contract")}
+        in_force: set[str] = set()
         for contract, owner in sorted(owners.items()):
             said = self._said(CONTRACTS, "contract", contract, owner)
             try:
@@ -256,12 +272,15 @@ class Carrier:
             except SlussError:
                 self._unknown(CONTRACTS)
                 continue
+            if standing.state is State.ACTIVE:
+                in_force.add(contract)
             why = next((each["reason"] for each in reversed(said) if each["reason"]), "")
             done = self._change(partial(_stop, Agreements(self._vault), contract, standing, why))
             self._carried.contracts += [done] if done else []
         with reading(self._engine) as connection:
-            known = set(connection.execute(select(CONTRACT.c.id)).scalars())
-        self._missing(CONTRACTS, set(owners) - known)
+            known = {row.id: row.state for row in connection.execute(select(CONTRACT.c.id, CONTRACT.c.state))}
+        self._missing(CONTRACTS, set(owners) - known.keys())
+        self._missing(ACCEPTANCES, {each for each in in_force if known.get(each) == State.PROPOSED})
 
     def _said(self, part: str, type: str, contract: str, recipient: str) -> list[dict[str, Any]]:  # noqa: A002 - likewise
         """All that the replaced ledger says; that it is not proven, or can't be read, is noted."""
@@ -282,29 +301,22 @@ class Carrier:
 
     def _reports(self) -> None:
         gone: set[str] = set()
-        open_ones = select(FILE.c.id).where(FILE.c.room == reports.ROOM, FILE.c.state == "open").order_by(FILE.c.number)
-        for file, spki in self._each(REPORTS, open_ones, _reported):
-            if file.person and not file.body["locked"]:
+        there = set(self._read_old(REPORTS, reports_again.opened))
+        standing = reports_again.Standing(self._change(reports_again.every), there)
+        for report in self._each(REPORTS, reports_again.OPEN, reports_again.load):
+            if report.of_nobody or standing.has(report):
                 continue
-            new = reports.NewReport(
-                file.body["subject"],
-                spki,
-                file.body["principal"],
-                file.person,
-                file.body["suspect_from"],
-                file.body["suspect_until"],
-                file.body["noticed_at"],
-                (file.private or {}).get("how", ""),
-            )
             try:
-                made = self._change(partial(_report, new))
+                made = self._change(partial(reports_again.make, report))
+                # Broken off before this, it locks: that only protects.
+                if report.reinstated:
+                    self._change(partial(reports_again.end_lock, made))
             except SlussError as error:
                 if error.reason not in (Reason.FILE_UNKNOWN, Reason.PERSON_UNKNOWN):
                     raise
-                gone.add(file.id)
+                gone.add(report.file.id)
                 continue
-            if made:
-                self._carried.reports.append({"report": made, "was": file.id})
+            self._carried.reports.append({"report": made, "was": report.file.id})
         self._missing(REPORTS, gone)
 
     def _holds(self) -> None:
@@ -342,8 +354,7 @@ class Carrier:
         return [found for name in names for found in self._read_old(part, partial(_one, load, name))]
 
     def _unknown(self, part: str) -> None:
-        noted = {*self._carried.unknown, part}
-        self._carried.unknown = [each for each in (LEDGER, *EVERYTHING) if each in noted]
+        self._carried.not_known(part)
 
     def _missing(self, part: str, names: set[str]) -> None:
         if names:
@@ -425,7 +436,8 @@ def _stop(
         contract,
         change.snapshot.standing.of(change.connection, "contract", contract=contract, recipient=row.subcontractor),
     )
-    other = standing.state is State.ACTIVE and standing.terms_sha256 != here.terms_sha256
+    in_force = standing.state is State.ACTIVE and here.state is not State.PROPOSED
+    other = in_force and standing.terms_sha256 != here.terms_sha256
     step = _step(here.state, State.SUSPENDED if other else standing.state)
     if step is None:
         return None
@@ -448,27 +460,6 @@ def _step(here: State, there: State) -> Step | None:
 
 def _one(load: Callable[[View, str], T], name: str, view: View) -> list[T]:
     return [load(view, name)]
-
-
-def _reported(view: View, name: str) -> tuple[File, bytes]:
-    """A report, and the certificate that it is about: the one that was revoked with it."""
-    file = case_files.load(view, reports.ROOM, name)
-    if file.body["subject"] != "certificate":
-        return file, b""
-    cut_off = select(ENTRY.c.entry).where(
-        ENTRY.c.at == file.opened_at, ENTRY.c.recipient == file.body["principal"], ENTRY.c.type == "certificate"
-    )
-    found = [parse(bytes(data)) for data in view.connection.execute(cut_off).scalars()]
-    return file, next((unbase64(said["spki"], SHA256) for said in found if said["event"] == "revoked"), b"")
-
-
-def _report(new: reports.NewReport, change: Change) -> str:
-    """Make a report again, unless it stands; its id."""
-    for file in case_files.page(change, reports.ROOM, [], 0, MOST)[0]:
-        same = (file.body["subject"], file.body["principal"], file.body["suspect_from"], file.body["noticed_at"])
-        if same == (new.subject, new.principal, new.suspect_from, new.noticed_at) and file.person == new.person:
-            return ""
-    return reports.report(change, new, uuid.uuid4().bytes)[0].id
 
 
 def _hold(hold: Hold, change: Change) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NAMED: Final = 20
 """Of each kind so many are named on the screen; `--json` names all."""
 PARTS: Final = {
+    carrying.ERASURES: "persons who were erased, but for those whom keys/erased.jsonl names",
     carrying.CHOICES: "opt-outs and withdrawn opt-ins",
     carrying.CERTIFICATES: "revoked certificates",
     carrying.KEYS: "retired encryption keys",
@@ -27,7 +28,8 @@ MISSING: Final = {
     carrying.CERTIFICATES: "Certificates pinned since, to be issued anew if they are still good",
     carrying.KEYS: "Encryption keys registered since, to be registered anew",
     carrying.CONTRACTS: "Contracts proposed since, to be proposed anew",
-    carrying.REPORTS: "Compromise reports that could not be made again, as what they are about is not on record",
+    carrying.ACCEPTANCES: "Contracts accepted since, to be accepted anew (amend first what was amended before that)",
+    carrying.REPORTS: "Compromise reports that were not made again: what they are about is not on record, or not told",
 }
 
 
@@ -43,6 +45,8 @@ def tell(console: Console, taken: Taken | None, erased: Sequence[str], carried: 
     console.line("Privacy budgets are closed until their period ends: what had been spent is not known any more.")
     if erased:
         console.line(f"Erased again, since they were erased after that: {', '.join(erased)}.")
+    elif carrying.ERASURES in carried.unknown:
+        console.line("Nobody whom keys/erased.jsonl names as erased is on record.")
     else:
         console.line("Nobody who was erased is on record.")
     _carried(console, carried)

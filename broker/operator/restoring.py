@@ -1,7 +1,8 @@
 """The steps of `sluss restore`.
 
     1. nothing serves
-    2. what the replaced database forbids is said again in a copy of the backup (carrying.py)
+    2. whom the replaced database knows to be erased is noted beside the rings, and what it forbids is said again in a
+       copy of the backup (carrying.py)
     3. the copy's rows are put back, in one transaction; an SQLite file then takes its place, the replaced one is kept
     4. whoever was erased since is erased again (erasure/again.py)
 
@@ -16,23 +17,25 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from broker.aggregates import budget
 from broker.clock import system_clock
 from broker.erasure import again
-from broker.erasure.register import ErasureRegister
+from broker.erasure.register import Erased, ErasureRegister
 from broker.erasure.scrubbing import Scrubber
 from broker.errors import Reason, SlussError
 from broker.identity import parse_principal
-from broker.ids import person_text
+from broker.ids import PERSON_BITS, person_text
 from broker.keys.file import FileProvider
 from broker.ledger.checkpoint import open_checkpoint
 from broker.ledger.log import Ledger
 from broker.ledger.rows import existing, read_head
 from broker.ledger.signer import LedgerKeys
 from broker.operator import backup, carrying
-from broker.operator.carrying import Carrier
+from broker.operator.behind import readable
+from broker.operator.carrying import ERASURE, Carrier
 from broker.operator.office import BY
 from broker.store.engine import open_engine, reading, writing
 from broker.vault import Vault
@@ -90,11 +93,14 @@ def put_back(settings: Settings, folder: Path, *, replace: bool, old: str = "") 
         raise SlussError(Reason.INVALID_REQUEST, f"{place} exists: --replace moves it aside")
     old_url = old_database(settings, old) if old else f"sqlite:///{place}" if place and place.exists() else ""
     carried = carrying.nothing_known()
+    moved = f"sqlite:///{place}" if place and place.exists() else ""
 
     def prepare(restored: Engine) -> None:
         nonlocal carried
         if old_url:
             carried = _carry_over(settings, old_url, restored, signer)
+        if moved not in ("", old_url) and not _remember(settings, moved):
+            carried.not_known(carrying.ERASURES)
 
     if place is None:
         backup.put_back(folder, settings.database_url, taken, prepare)
@@ -103,8 +109,6 @@ def put_back(settings: Settings, folder: Path, *, replace: bool, old: str = "") 
     for leftover in _files(staged):
         leftover.unlink(missing_ok=True)
     backup.put_back(folder, f"sqlite:///{staged}", taken, prepare)
-    if place.exists():
-        _remember(settings, place)
     _move(place, _aside(place, taken))
     _move(staged, place)
     return taken, carried
@@ -164,30 +168,47 @@ def erase_again(office: Office) -> list[str]:
     return [person_text(each.person) for each in erased]
 
 
-def _remember(settings: Settings, place: Path) -> None:
-    """Note whom the database that is replaced knows to be erased, should its broker have ended before it did.
+def _remember(settings: Settings, url: str) -> bool:
+    """Note whom a database that is replaced knows to be erased, as its broker may have ended before it did.
+
+    Or the database was another machine's, whose register is not this one.
+
+    Returns:
+        Whether that could be read: a database that can't be may be why it is replaced.
 
     Raises:
         SlussError: KEYS_UNAVAILABLE.
     """
-    engine = open_engine(f"sqlite:///{place}")
+    engine = open_engine(url, timeout_s=PATIENCE_S)
     try:
-        Scrubber(engine, ErasureRegister(settings.folder.erased), system_clock).tell()
-    except SlussError as error:
-        # A database that can't be read may be why it is replaced.
-        if error.reason is not Reason.LEDGER_UNAVAILABLE:
-            raise
+        with readable(), reading(engine) as connection:
+            rows = connection.execute(select(ERASURE.c.entry, ERASURE.c.person).order_by(ERASURE.c.entry)).all()
+    except SlussError:
+        return False
     finally:
         engine.dispose()
+    # A line that is none would make the register unreadable.
+    known = [Erased(*row) for row in rows if type(row.entry) is int and _names_a_person(row.person)]
+    if known:
+        ErasureRegister(settings.folder.erased).add(known)
+    return len(known) == len(rows)
+
+
+def _names_a_person(person: object) -> bool:
+    return type(person) is int and 0 < person < 1 << PERSON_BITS
 
 
 def _carry_over(settings: Settings, old_url: str, restored: Engine, signer: Signer) -> Carried:
+    told = _remember(settings, old_url)
     vault = Vault(FileProvider(settings.folder.rings).rings)
     old = open_engine(old_url, timeout_s=PATIENCE_S)
     try:
-        return Carrier(old, restored, Ledger(restored, signer, settings.origin), vault, signer.verifier).run()
+        carried = Carrier(old, restored, Ledger(restored, signer, settings.origin), vault, signer.verifier).run()
     finally:
         old.dispose()
+    if not told:
+        carried.not_known(carrying.ERASURES)
+    return carried
 
 
 def _sqlite_file(url: str) -> Path | None:

@@ -76,6 +76,12 @@ def queue_all(connection: Connection, messages: Sequence[Message], now_us: int) 
     return first + len(rows) - 1
 
 
+def take_back(change: Change, person: int, kind: str) -> None:
+    """Take messages of a kind back that this transaction itself queued to a person: nobody has seen them."""
+    mine = (ITEM.c.person == person, ITEM.c.kind == Kind(kind).value, ITEM.c.at == change.now_us)
+    change.connection.execute(delete(ITEM).where(*mine))
+
+
 def forget(connection: Connection, person: int) -> None:
     """Destroy all messages to a person, delivered or not: part of the erasure."""
     items = select(ITEM.c.id).where(ITEM.c.person == person)

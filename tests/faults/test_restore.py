@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from sqlalchemy import text
@@ -20,7 +20,7 @@ from broker.erasure import holds
 from broker.errors import Reason, SlussError
 from broker.ids import person_text
 from broker.ledger.signer import LedgerKeys
-from broker.operator import carrying, pins, restoring
+from broker.operator import carrying, pins, reports_again, restoring
 from broker.operator.office import opened
 from broker.operator.restored import NAMED, PARTS
 from broker.rights import CERTIFICATE, Rights
@@ -36,6 +36,7 @@ ACME = "subcontractor/acme"
 OPERATOR = "operator/admin"
 INTERNAL = "internal/import"
 PAGE = 4096
+RESETS = text("SELECT person FROM outbox_item WHERE kind = 'credential_reset' AND at > 0")
 FIELDS = ("email=full",)
 
 
@@ -232,6 +233,43 @@ def test_rights_that_were_taken_are_taken_again(house):
     assert house.verify() == []
 
 
+def test_a_contract_that_was_accepted_since_is_proposed_still_and_named(house):
+    with company(house) as world:
+        operator = world.actor(OPERATOR)
+        actors = {name: world.actor(f"subcontractor/{name}") for name in ("accepted", "narrowed", "suspended", "ended")}
+
+        def proposed(name):
+            terms = world.terms(actors[name].name)
+            made = world.desk.change(operator.caller(), lambda c: world.agreed.propose(c, terms, uuid.uuid4().bytes))
+            return made.row.id
+
+        agreed = {name: proposed(name) for name in actors}
+        for actor in actors.values():
+            world.register_key(actor, RecipientPrivateKey.generate())
+        before = house.backup("before")
+        for name, actor in actors.items():
+            world.accept(actor, agreed[name])
+        narrower = world.terms(actors["narrowed"].name, world.grant(retention_days=1))
+        world.desk.change(
+            operator.caller(), lambda c: world.agreed.amend(c, agreed["narrowed"], narrower, "2", uuid.uuid4().bytes)
+        )
+        world.accept(actors["narrowed"], agreed["narrowed"])
+        world.step(operator, agreed["suspended"])
+        world.step(operator, agreed["ended"], Step.TERMINATE)
+    carried = restore(house, before)
+    assert carried.missing == {"acceptances": [agreed["accepted"], agreed["narrowed"]]}
+    assert carried.contracts == [
+        {"contract": agreed[name], "state": "terminated", "reason": "restore: a test says so"}
+        for name in ("suspended", "ended")
+    ]
+    with company(house) as world:
+        states = [world.state(agreed[name]) for name in actors]
+        assert states == ["proposed", "proposed", "terminated", "terminated"]
+        world.accept(actors["accepted"], agreed["accepted"])
+        assert world.state(agreed["accepted"]) == "active"
+    assert house.verify() == []
+
+
 def test_reports_locks_and_holds_stand_again(house):
     with company(house) as world:
         acme, operator, internal = (world.actor(name) for name in (ACME, OPERATOR, INTERNAL))
@@ -259,6 +297,82 @@ def test_reports_locks_and_holds_stand_again(house):
         found = world.read(lambda view: reports.case_files.load(view, reports.ROOM, cut_off.id))
         assert (found.body["revoked"], found.body["key_retired"]) == (1, True)
         assert (found.body["noticed_at"], found.private["how"]) == (now, "told us")
+    assert house.verify() == []
+
+
+def stolen(house, spki=b"", person=0, at=5):
+    """A report of a certificate, or of a person's credential."""
+    new = NewReport("person" if person else "certificate", spki, "", person, at, at, at, "told us")
+    return house.change(lambda change: reports.report(change, new, uuid.uuid4().bytes))[0]
+
+
+def filed(house):
+    """Of every report: its subject, person and state, and whether it locks."""
+    with company(house) as world:
+        found = world.read(reports_again.every)
+        return [
+            (each.file.body["subject"], each.file.person, each.file.state, each.file.body["locked"]) for each in found
+        ]
+
+
+def test_a_report_of_somebody_who_was_erased_is_not_made_again_and_one_that_was_reinstated_is(house):
+    persons = house.registered(CANARIES), house.registered(OTHER), house.registered({"customer_number": "THIRD-1"})
+    erased, back, locked = persons
+    of_old = [stolen(house, person=person) for person in (erased, locked)]
+    before = house.backup("before")
+    since = [stolen(house, person=person, at=6) for person in persons]
+    house.change(lambda change: reports.reinstate(change, since[1].id, str(since[1].etag), "a new password"))
+    house.change(lambda change: reports.reinstate(change, of_old[1].id, str(of_old[1].etag), "a new password"))
+    house.erase(erased)
+    for _ in range(2):
+        carried = restore(house, before)
+        assert [each["report"] for each in carried.reports] == ["B-2026-0003", "B-2026-0004"]
+        assert (carried.missing, carried.unknown) == ({}, [])
+        assert filed(house) == [
+            ("person", 0, "open", True),
+            ("person", locked, "open", True),
+            ("person", back, "open", False),
+            ("person", locked, "open", True),
+        ]
+    with company(house) as world:
+        assert world.read(lambda view: locks.locked_by(view.connection, back)) == ""
+        assert world.read(lambda view: locks.locked_by(view.connection, locked)) == of_old[1].id
+        resets = world.read(lambda view: view.connection.execute(RESETS).scalars().all())
+        assert sorted(set(resets)) == [locked]
+    assert house.verify() == []
+
+
+def test_reports_that_differ_in_the_certificate_alone_are_all_made_again_and_each_once(house, monkeypatch):
+    with company(house) as world:
+        certificates = [world.actor(ACME).evidence.spki for _ in range(2)]
+        before = house.backup("before")
+        since = world.actor(ACME).evidence.spki
+        # One of them is about a certificate that was revoked already, and one about the same as another.
+        pins.revoke(world.ledger, CERTIFICATE.c.spki == certificates[0], "lost")
+    made = [stolen(house, spki) for spki in (certificates[0], *certificates, since)]
+    moved = house.settings.folder.database.rename(house.home / "moved.db")
+    restoring.put_back(house.settings, before, replace=False)
+    make, calls = reports_again.make, []
+
+    def broken(*given):
+        calls.append(given)
+        if len(calls) == 3:
+            raise SlussError(Reason.LEDGER_UNAVAILABLE)
+        return make(*given)
+
+    with opened(house.home) as office:
+        with monkeypatch.context() as patched:
+            patched.setattr(reports_again, "make", broken)
+            with pytest.raises(SlussError):
+                restoring.carry_over(office, str(moved))
+        carried = restoring.carry_over(office, str(moved))
+        assert [each["was"] for each in carried.reports] == [each.id for each in made[2:]]
+        assert (len(filed(house)), carried.missing, carried.unknown) == (4, {}, [])
+        assert restoring.carry_over(office, str(moved)).reports == []
+    with company(house) as world:
+        again = [each.spki for each in world.read(reports_again.every)]
+        # Those that revoked nothing here: more than one certificate had been revoked by then.
+        assert again == [certificates[0], b"", certificates[1], b""]
     assert house.verify() == []
 
 
@@ -383,6 +497,71 @@ def test_a_restore_into_postgresql_asks_the_database_that_is_named(tmp_path, pos
         with company(house) as world:
             assert world.purposes(person)["offers"] == ()
         assert house.verify() == []
+
+
+@contextmanager
+def replaced(house, server):
+    """The URL of the house's database, where another has taken its place; and that machine's empty register."""
+    url = house.settings.database_url
+    house.settings.folder.erased.unlink()
+    if server is None:
+        moved = house.home / "moved.db"
+        for file in database_files(house.home):
+            file.rename(file.with_name(file.name.replace("sluss.db", "moved.db")))
+        yield house, f"sqlite:///{moved}"
+        return
+    with empty_database(server) as new:
+        toml = house.home / "settings.toml"
+        toml.write_text(toml.read_text().replace(url, new))
+        yield House(house.home), url
+
+
+@pytest.mark.parametrize("how", ["restored", "by other means", "not readable"])
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_whom_the_named_database_knows_as_erased_is_erased_again(tmp_path, request, store, how):
+    server = request.getfixturevalue("postgres_server") if store == "postgresql" else None
+    with ExitStack() as stack:
+        house = House(tmp_path / "home", stack.enter_context(empty_database(server)) if server else "")
+        person, other = house.registered(CANARIES), house.registered(OTHER)
+        before = house.backup("before")
+        house.erase(person)
+        if how == "not readable":
+            damaged(house, "DROP TABLE erasure")
+        house, old = stack.enter_context(replaced(house, server))
+        if how == "by other means":
+            restoring.put_back(house.settings, before, replace=False)
+            with opened(house.home) as office:
+                carried = restoring.carry_over(office, old)
+                erased = restoring.erase_again(office)
+        else:
+            _, carried = restoring.put_back(house.settings, before, replace=False, old=old)
+            with opened(house.home) as office:
+                erased = restoring.erase_again(office)
+        assert carried.lost == {"erasure": 1, "owed": 1}
+        if how == "not readable":
+            assert (erased, carried.unknown) == ([], ["erasures"])
+            return
+        assert (erased, carried.unknown) == ([person_text(person)], [])
+        assert (house.row(person).state, house.row(other).state) == ("erased", "active")
+        assert house.verify() == []
+
+
+def test_an_erasure_of_which_only_the_entry_is_left_is_not_known(house):
+    persons = house.registered(CANARIES), house.registered(OTHER)
+    before = house.backup("before")
+    for person in persons:
+        house.erase(person)
+    house.settings.folder.erased.unlink()
+    damaged(house, f"UPDATE erasure SET person = 'nobody' WHERE person = {persons[1]}")
+    assert restore(house, before).unknown == ["erasures"]
+    assert [each.person for each in house.register.all()] == [persons[0]]
+    before = house.backup("later")
+    house.erase(persons[1])
+    house.settings.folder.erased.unlink()
+    damaged(house, f"DELETE FROM erasure WHERE person = {persons[1]}")
+    told = run("restore", before, "--replace", "--home", house.home).out
+    assert "Nobody whom keys/erased.jsonl names as erased is on record.\n" in told
+    assert f"  {PARTS['erasures']}\n" in told
 
 
 def test_a_database_that_is_named_must_be_another_one_of_this_ledger(house, tmp_path):
