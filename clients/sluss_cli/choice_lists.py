@@ -74,9 +74,15 @@ _OUTCOMES = {
 }
 _STREAM_S = 3600.0
 _WORD = re.compile(r"[a-z][a-z0-9._:-]{0,63}", re.ASCII)
-_LIST = re.compile(r"[a-z]{1,16}([ ,]+[a-z]{1,16}){0,15}", re.ASCII)
-_TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
-_COUNTRY = re.compile(r"[A-Za-z]{2}", re.ASCII)
+_FORMS = {
+    "purpose": CODE,
+    "channels": re.compile(r"[a-z]{1,16}([ ,]+[a-z]{1,16}){0,15}", re.ASCII),
+    "medium": _WORD,
+    "source": _WORD,
+    "evidence": re.compile(r"[^\x00-\x1f\x7f]{1,200}"),
+    "country": re.compile(r"[A-Za-z]{2}", re.ASCII),
+}
+"""What an option's text looks like."""
 _TRIES = 5
 
 MappingFile = Annotated[Path | None, typer.Option(help="Which column says what, in which words.", metavar="FILE.toml")]
@@ -84,6 +90,43 @@ GuessOption = Annotated[
     bool, typer.Option("--guess", help="Print a guessed mapping to review, and stop; needs no profile.")
 ]
 ListFile = Annotated[Path, typer.Argument(help="CSV with a header, or one key a line with --key.", metavar="FILE")]
+
+KeyOption = Annotated[
+    str,
+    typer.Option(help="The file has no header and one column: person, customer_number, email or phone.", metavar="KEY"),
+]
+PurposeOption = Annotated[str, typer.Option(help="For rows that name no purpose.", metavar="PURPOSE")]
+StateOption = Annotated[str, typer.Option(help="For rows that say neither: `in` or `out`.", metavar="in|out")]
+ChannelOption = Annotated[
+    list[str] | None, typer.Option(help="For rows that name none; repeatable; default: all.", metavar="CHANNEL")
+]
+MediumOption = Annotated[
+    str, typer.Option(help="For rows that do not say how the choice was made; default: list.", metavar="MEDIUM")
+]
+SourceOption = Annotated[
+    str, typer.Option(help="For rows that do not say where they come from; default: import.", metavar="NAME")
+]
+EvidenceOption = Annotated[str, typer.Option(help="For rows without one.", metavar="TEXT")]
+AsOfOption = Annotated[
+    str,
+    typer.Option(
+        help=f"When the list was true: {DAY_OR_TIME}; by default when the file was last written.", metavar="TIME"
+    ),
+]
+CountryOption = Annotated[
+    str, typer.Option(help="Of telephone numbers without a country code, such as SE.", metavar="CODE")
+]
+ZoneOption = Annotated[
+    str, typer.Option(help="Of times and days without one, such as Europe/Stockholm.", metavar="ZONE")
+]
+CatalogueOption = Annotated[
+    Path | None,
+    typer.Option(help="The broker's catalogue, if not the standard one; for --guess.", metavar="FILE.toml"),
+]
+FaultyOption = Annotated[
+    Path | None, typer.Option(help="Where faulty rows go; default: FILE.faulty.EXT.", metavar="FILE")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Ask the broker what it would do, and record nothing.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -115,75 +158,36 @@ def import_(
     *,
     mapping: MappingFile = None,
     guess_: GuessOption = False,
-    key: Annotated[
-        str,
-        typer.Option(
-            help="The file has no header and one column: person, customer_number, email or phone.", metavar="KEY"
-        ),
-    ] = "",
-    purpose: Annotated[str, typer.Option(help="For rows that name no purpose.", metavar="PURPOSE")] = "",
-    state: Annotated[str, typer.Option(help="For rows that say neither: `in` or `out`.", metavar="in|out")] = "",
-    channel: Annotated[
-        list[str] | None, typer.Option(help="For rows that name none; repeatable; default: all.", metavar="CHANNEL")
-    ] = None,
-    medium: Annotated[
-        str, typer.Option(help="For rows that do not say how the choice was made; default: list.", metavar="MEDIUM")
-    ] = "",
-    source: Annotated[
-        str, typer.Option(help="For rows that do not say where they come from; default: import.", metavar="NAME")
-    ] = "",
-    evidence: Annotated[str, typer.Option(help="For rows without one.", metavar="TEXT")] = "",
-    as_of: Annotated[
-        str,
-        typer.Option(
-            help=f"When the list was true: {DAY_OR_TIME}; by default when the file was last written.", metavar="TIME"
-        ),
-    ] = "",
-    country: Annotated[
-        str, typer.Option(help="Of telephone numbers without a country code, such as SE.", metavar="CODE")
-    ] = "",
-    zone: Annotated[
-        str, typer.Option(help="Of times and days without one, such as Europe/Stockholm.", metavar="ZONE")
-    ] = "",
-    catalogue: Annotated[
-        Path | None,
-        typer.Option(help="The broker's catalogue, if not the standard one; for --guess.", metavar="FILE.toml"),
-    ] = None,
-    faulty: Annotated[
-        Path | None, typer.Option(help="Where faulty rows go; default: FILE.faulty.EXT.", metavar="FILE")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Ask the broker what it would do, and record nothing.")
-    ] = False,
+    key: KeyOption = "",
+    purpose: PurposeOption = "",
+    state: StateOption = "",
+    channel: ChannelOption = None,
+    medium: MediumOption = "",
+    source: SourceOption = "",
+    evidence: EvidenceOption = "",
+    as_of: AsOfOption = "",
+    country: CountryOption = "",
+    zone: ZoneOption = "",
+    catalogue: CatalogueOption = None,
+    faulty: FaultyOption = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Import a preference list, or a register of those who have opted out.
 
     Newer choices on record stand. Importing a file again changes nothing, so a cut-off import is simply repeated. Of a
     day without a time nobody knows the order: a no counts as of its end, a yes as of its beginning.
     """
-    channels = ",".join(channel or ())
+    said = {"purpose": purpose, "state": state, "channels": ",".join(channel or ()), "medium": medium}
+    said |= {"source": source, "evidence": evidence}
     if key and key not in KEYS:
         raise usage(f"--key is one of {', '.join(KEYS)}", key=key)
     if catalogue is not None and not guess_:
         raise usage("--catalogue is for --guess: what is imported is checked by the broker's own")
     if key and (mapping is not None or guess_):
         raise usage("--key is for a file without a header: it has no columns to map")
-    if state and state not in CHOICES:
-        raise usage("a choice is `in` or `out`", state=state)
-    for name, text, shape in (
-        ("purpose", purpose, CODE),
-        ("channel", channels, _LIST),
-        ("medium", medium, _WORD),
-        ("source", source, _WORD),
-        ("evidence", evidence, _TEXT),
-        ("country", country, _COUNTRY),
-    ):
-        if text and not shape.fullmatch(text):
-            raise usage(f"--{name} is not of its form")
+    _check_forms(said | {"country": country})
     check_zone(zone)
     check_regular(file)
-    said = {"purpose": purpose, "state": state, "channels": channels, "medium": medium}
-    said |= {"source": source, "evidence": evidence}
     with own_files():
         if guess_:
             _print_guess(session, file, catalogue, said, zone=zone, country=country.upper())
@@ -192,6 +196,15 @@ def import_(
         run = _Import(said, country.upper(), zone, first_moment(as_of, "--as-of") or _written(file), dry_run=dry_run)
         run.run(session, file, key, plan, faulty or file.with_name(f"{file.stem}.faulty{file.suffix}"))
     _report(session, run, dry_run=dry_run)
+
+
+def _check_forms(said: Mapping[str, str]) -> None:
+    """USAGE for an option whose text is not of its form."""
+    if said["state"] and said["state"] not in CHOICES:
+        raise usage("a choice is `in` or `out`", state=said["state"])
+    for name, shape in _FORMS.items():
+        if said[name] and not shape.fullmatch(said[name]):
+            raise usage(f"--{'channel' if name == 'channels' else name} is not of its form")
 
 
 def _print_guess(

@@ -20,7 +20,7 @@ from broker.intake.faults import Fault, Record
 from broker.values import mask
 from sluss_cli.choice_mapping import COLUMNS, KEYS
 from sluss_cli.row_file import spreadsheet_cell
-from sluss_cli.values import CHOICES, parse_channels
+from sluss_cli.values import CHOICES, is_utf8, parse_channels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ class Reader:
         """The choices of a row, as the broker takes them, and what is wrong with it; both empty if it makes none."""
         if record.problem:
             return [], [Fault(record.line, "", record.problem)]
-        if not all(_is_utf8(cell) for cell in record.columns.values()):
+        if not all(is_utf8(cell) for cell in record.columns.values()):
             return [], [Fault(record.line, "", "encoding: not UTF-8 text")]
         cells = {name: _plain(cell).strip() for name, cell in record.columns.items()}
         rows, faults = [], []
@@ -199,15 +199,6 @@ def _clock(found: re.Match[str]) -> time | None:
         return None
     fraction = int(f"{found['fraction'] or 0:0<6}")
     return time(int(found["hour"]), int(found["minute"]), int(found["second"] or 0), fraction)
-
-
-def _is_utf8(cell: str) -> bool:
-    """Whether a message can carry it."""
-    try:
-        cell.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _plain(cell: str) -> str:

@@ -25,6 +25,7 @@ from sluss_cli.imports import SHOWN_FAULTS
 from sluss_cli.problems import usage
 from sluss_cli.progress import progress
 from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.values import is_utf8
 from sluss_cli.verb import verb
 
 _BATCH = 1_000
@@ -95,7 +96,7 @@ def _events(rows: list[Record], faults: list[Fault]) -> Iterator[tuple[int, pb.U
         seconds = row.columns.get("seconds", "0").strip()
         if row.problem:
             faults.append((row.line, "MALFORMED", row.problem))
-        elif not all(map(_is_utf8, row.columns.values())):
+        elif not all(map(is_utf8, row.columns.values())):
             faults.append((row.line, "MALFORMED", "encoding: not UTF-8 text"))
         elif not (seconds.isascii() and seconds.isdigit() and len(seconds) <= _MAX_DIGITS):
             faults.append((row.line, "INVALID_VALUE", "seconds: not a whole number"))
@@ -112,14 +113,6 @@ def _events(rows: list[Record], faults: list[Fault]) -> Iterator[tuple[int, pb.U
                     id=cells.get("id", ""),
                 ),
             )
-
-
-def _is_utf8(cell: str) -> bool:
-    try:
-        cell.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _id(digest: bytes, number: int) -> str:

@@ -75,3 +75,12 @@ def state_text(state: choice_pb2.ChoiceState.ValueType) -> str:
 def one_value(value: str) -> str:
     """A value from the command line, or the first line of standard input for `-`."""
     return sys.stdin.buffer.readline(LINE).decode("utf-8").strip() if value == "-" else value
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a message can carry it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

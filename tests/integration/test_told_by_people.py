@@ -10,8 +10,12 @@ import grpc
 import pytest
 from sluss.v1 import complaint_pb2, complaint_pb2_grpc, legal_pb2, person_pb2
 from sluss.v1 import person_request_pb2 as pb
+from sqlalchemy import select
 from typer.testing import CliRunner
 
+from broker.erasure.erasing import ERASURE
+from broker.operator.office import opened
+from broker.store.engine import reading
 from tests.faults.siege import info
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import Team, in_days
@@ -119,6 +123,19 @@ def test_an_erasure_keeps_whom_to_tell_and_is_done_once_that_is_answered(broker,
     assert desk.get(erased.id).timeline[-1].event in {"recipient_told", "completed"}
 
 
+def wait_for_scrubbing(broker, cause):
+    """Until nothing but people is waited for."""
+    query = select(ERASURE.c.scrubbed_at).where(ERASURE.c.cause == cause)
+    end = time.monotonic() + 60
+    with opened(broker.home) as office:
+        while True:
+            with reading(office.engine) as connection:
+                if all(connection.execute(query).scalars().all()):
+                    return
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+
 def test_a_complaint_that_erases_names_whom_to_tell(broker, team):
     person, case = released(broker, team)
     team.step(case, legal_pb2.CASE_STEP_CLOSE)
@@ -126,35 +143,31 @@ def test_a_complaint_that_erases_names_whom_to_tell(broker, team):
     new = complaint_pb2.OpenComplaintRequest(
         request_id=str(uuid.uuid4()), person_id=person, channel="email", kind="retention", about="still there"
     )
-    opened = stub.OpenComplaint(new, timeout=10).complaint
+    new_one = stub.OpenComplaint(new, timeout=10).complaint
     outcome = complaint_pb2.SetOutcomeRequest(
-        complaint_id=opened.complaint_id, etag=opened.etag, outcome="upheld", told="You were right."
+        complaint_id=new_one.complaint_id, etag=new_one.etag, outcome="upheld", told="You were right."
     )
     etag = stub.SetOutcome(outcome, timeout=10).complaint.etag
     remedy = complaint_pb2.RemedyRequest(
-        complaint_id=opened.complaint_id, etag=etag, kind="erase_data", note="as asked for"
+        complaint_id=new_one.complaint_id, etag=etag, kind="erase_data", note="as asked for"
     )
     (made,) = stub.Remedy(remedy, timeout=10).complaint.remedies
     assert [(each.case_id, each.name) for each in made.to_tell] == [(case, "Polisen")]
-    shown = complaint_pb2.GetComplaintRequest(complaint_id=opened.complaint_id)
+    shown = complaint_pb2.GetComplaintRequest(complaint_id=new_one.complaint_id)
     held = stub.GetComplaint(shown, timeout=10).complaint
     assert list(held.remedies[0].to_tell) == list(made.to_tell)
-    for _ in range(100):
-        scrubbed = stub.GetComplaint(shown, timeout=10).complaint
-        if scrubbed.remedies[0].answered == scrubbed.remedies[0].recipients:
-            break
-        time.sleep(0.1)
+    wait_for_scrubbing(broker, new_one.complaint_id)
+    scrubbed = stub.GetComplaint(shown, timeout=10).complaint
     assert not scrubbed.remedies[0].done
+    closing = complaint_pb2.CloseComplaintRequest(complaint_id=new_one.complaint_id, etag=scrubbed.etag)
+    with pytest.raises(grpc.RpcError) as open_still:
+        stub.CloseComplaint(closing, timeout=10)
+    assert info(open_still.value).reason == "FILE_WRONG_STATE"
     told = complaint_pb2.RemedyRequest(
-        complaint_id=opened.complaint_id, etag=scrubbed.etag, kind="recipients_told", note="by letter"
+        complaint_id=new_one.complaint_id, etag=scrubbed.etag, kind="recipients_told", note="by letter"
     )
     after = stub.Remedy(told, timeout=10).complaint
     assert [each.outcome for each in after.remedies[0].to_tell] == [TOLD]
-    for _ in range(100):
-        after = stub.GetComplaint(shown, timeout=10).complaint
-        if after.remedies[0].done:
-            break
-        time.sleep(0.1)
     assert after.remedies[0].done
 
 
@@ -163,12 +176,12 @@ def test_who_has_to_be_told_of_nothing_can_not_be_noted_as_told(broker):
     new = complaint_pb2.OpenComplaintRequest(
         request_id=str(uuid.uuid4()), complainant="a caller", channel="email", kind="other", about="noise"
     )
-    opened = stub.OpenComplaint(new, timeout=10).complaint
+    new_one = stub.OpenComplaint(new, timeout=10).complaint
     decided = complaint_pb2.SetOutcomeRequest(
-        complaint_id=opened.complaint_id, etag=opened.etag, outcome="upheld", told="You were right."
+        complaint_id=new_one.complaint_id, etag=new_one.etag, outcome="upheld", told="You were right."
     )
     etag = stub.SetOutcome(decided, timeout=10).complaint.etag
-    told = complaint_pb2.RemedyRequest(complaint_id=opened.complaint_id, etag=etag, kind="recipients_told", note="x")
+    told = complaint_pb2.RemedyRequest(complaint_id=new_one.complaint_id, etag=etag, kind="recipients_told", note="x")
     with pytest.raises(grpc.RpcError) as refused:
         stub.Remedy(told, timeout=10)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
