@@ -89,13 +89,14 @@ class Health:
         del deadline_s
         sent = None
         while True:
-            changed = self._changed
+            # Before the status is taken: whoever has just been sent another one hears that the server stops, too.
+            changed, closed = self._changed, self._closed
             await self._admit(caller)
             status = self._status() if request.service in self._services else _UNKNOWN
             if status != sent:
                 yield status
                 sent = status
-            if self._closed:
+            if closed:
                 return
             await _wait(changed, RECHECK_S)
 

@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from broker import pki
 from broker.rpc.guard import Gate, handlers
+from broker.rpc.health import Health
 from tests.integration.server_world import (
     ACME,
     CANARY,
@@ -362,6 +363,20 @@ async def test_a_watcher_hears_of_changes_and_of_the_end(world):
         assert await call.read() is grpc.aio.EOF
         await asyncio.wait_for(stopping, 1)  # nobody waits for a watcher
     assert heard == ["SERVING", "NOT_SERVING", "SERVING", "NOT_SERVING"]
+
+
+async def test_a_watcher_that_is_being_told_while_the_server_stops_hears_that_it_does():
+    async def admit(_caller):
+        pass
+
+    health = Health(admit, ())
+    health.set(serving=True)
+    watch = health.watch(None, health_pb2.HealthCheckRequest(), 60)
+    heard = [await anext(watch)]
+    health.close()
+    heard += [each async for each in watch]
+    names = health_pb2.HealthCheckResponse.ServingStatus.Name
+    assert [names(each.status) for each in heard] == ["SERVING", "NOT_SERVING"]
 
 
 async def test_a_revoked_watcher_is_cut_off(world, monkeypatch):
