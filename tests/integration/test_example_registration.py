@@ -10,7 +10,9 @@ import uuid
 from email.policy import default
 from pathlib import Path
 
+import grpc
 import pytest
+from examples.registration.mailer import Mailer
 from sluss.v1 import outbox_pb2, policy_pb2
 
 from tests.support.broker import BrokerProcess
@@ -181,12 +183,60 @@ def test_a_mailer_whose_broker_dies_goes_on_when_it_is_back(broker, tmp_path):
         "--sender", "noreply@example.com", "--count", "3",
     ]  # fmt: skip
     with subprocess.Popen(command, cwd=ROOT / "clients", stderr=subprocess.PIPE, text=True) as mailer:
-        while len(list((tmp_path / "mails").glob("*.eml"))) < len(people):
-            assert mailer.poll() is None
-        broker.kill()
-        broker.start()
-        broker.register(email="last@example.com", name__given="Bo")
-        assert mailer.wait(TIMEOUT_S) == 0
+        try:
+            while len(list((tmp_path / "mails").glob("*.eml"))) < len(people):
+                assert mailer.poll() is None
+            broker.kill()
+            broker.start()
+            broker.register(email="last@example.com", name__given="Bo")
+            assert mailer.wait(TIMEOUT_S) == 0
+        finally:
+            mailer.kill()
     written = [path.read_text() for path in (tmp_path / "mails").glob("*.eml")]
     assert len(written) == 3
     assert any("last@example.com" in text for text in written)
+
+
+class ReplyLost(grpc.RpcError):
+    """What a client sees when the connection goes while the broker is answering."""
+
+    def trailing_metadata(self):
+        return ()
+
+    def code(self):
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self):
+        return "the connection is gone"
+
+
+class LosesOneReply(grpc.UnaryUnaryClientInterceptor):
+    """The first acknowledgement is taken by the broker, and the reply never arrives."""
+
+    def __init__(self):
+        self.sent = []
+
+    def intercept_unary_unary(self, continuation, client_call_details, request):
+        reply = continuation(client_call_details, request)
+        if client_call_details.method.endswith("/AcknowledgeOutbox"):
+            self.sent += [each.id for each in request.acknowledgements]
+            reply.result()
+            if len(self.sent) == 1:
+                raise ReplyLost
+        return reply
+
+
+def test_an_acknowledgement_without_a_reply_is_sent_again_and_its_message_counts_once(broker, tmp_path):
+    broker.profile(MAILER)
+    for number in range(2):
+        broker.register(email=f"p{number}@example.com", name__given="Bo")
+    losing = LosesOneReply()
+    line = grpc.intercept_channel(broker.channel(MAILER), losing)
+    Mailer(line, tmp_path, "mail", "noreply@example.com").run(count=2)
+    first, again, second = losing.sent
+    assert first == again != second
+    assert {path.stem for path in tmp_path.glob("*.eml")} == {str(first), str(second)}
+    items = broker.outbox("privacy/team").ListOutbox(outbox_pb2.ListOutboxRequest(), timeout=TIMEOUT_S).items
+    assert {(each.id, each.standings[0].state) for each in items} == {
+        (first, outbox_pb2.OUTBOX_STATE_DELIVERED), (second, outbox_pb2.OUTBOX_STATE_DELIVERED)
+    }  # fmt: skip

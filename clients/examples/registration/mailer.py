@@ -4,7 +4,7 @@
 
 At least once: a message is acknowledged when its file is on the disk. Killed in between, the program writes the same
 file again, under the same name and with the same Message-ID, so that nobody gets two. A stream that ends is taken up
-again, after a pause that grows.
+again, after a pause that grows; an acknowledgement that got no reply is then sent again before anything else.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Mailer:
         self._consumer = consumer
         self._sender = sender
         self._pause_s = FIRST_PAUSE_S
+        self._unheard: outbox_pb2.OutboxAcknowledgement | None = None
         self._done = 0
 
     def run(self, count: int = 0) -> None:
@@ -74,22 +75,30 @@ class Mailer:
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
     def _watch(self, count: int) -> None:
+        self._acknowledge()
+        if count and self._done >= count:
+            return
         stream = self._outbox.WatchOutbox(outbox_pb2.WatchOutboxRequest(consumer=self._consumer))
         try:
             for reply in stream:
                 self._pause_s = FIRST_PAUSE_S
                 if reply.HasField("item"):
-                    self._answer(reply.item.id, self._deliver(reply.item))
-                    self._done += 1
+                    failure = self._deliver(reply.item)
+                    self._unheard = outbox_pb2.OutboxAcknowledgement(id=reply.item.id, failure=failure)
+                    self._acknowledge()
                     if self._done == count:
                         return
         finally:
             stream.cancel()
 
-    def _answer(self, item: int, failure: outbox_pb2.OutboxFailure.ValueType) -> None:
-        answers = [outbox_pb2.OutboxAcknowledgement(id=item, failure=failure)]
-        request = outbox_pb2.AcknowledgeOutboxRequest(consumer=self._consumer, acknowledgements=answers)
+    def _acknowledge(self) -> None:
+        """Sends the answer that the broker is not known to have; a delivery that it has on record stays as it is."""
+        if self._unheard is None:
+            return
+        request = outbox_pb2.AcknowledgeOutboxRequest(consumer=self._consumer, acknowledgements=[self._unheard])
         self._outbox.AcknowledgeOutbox(request, timeout=CALL_S)
+        self._unheard = None
+        self._done += 1
 
     def _deliver(self, item: outbox_pb2.OutboxItem) -> outbox_pb2.OutboxFailure.ValueType:
         """Writes the mail; why it can't be, if so."""
