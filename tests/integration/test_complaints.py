@@ -67,7 +67,7 @@ def test_a_complaint_is_decided_remedied_and_closed_in_that_order(broker):
     counts = stub.GetComplaintStatistics(
         pb.GetComplaintStatisticsRequest(first_day=f"{name[2:6]}-01-01", last_day=f"{name[2:6]}-12-31"), timeout=10
     ).counts
-    assert [(each.kind, each.outcome, each.count) for each in counts] == [("disclosure", "upheld", 1)]
+    assert ("disclosure", "upheld", 1) in [(each.kind, each.outcome, each.count) for each in counts]
 
 
 def test_a_stolen_password_lets_only_opt_outs_through_until_it_is_reinstated(broker):

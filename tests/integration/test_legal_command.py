@@ -107,12 +107,13 @@ def test_a_request_goes_from_intake_to_a_package_and_an_accounting(run, person, 
     row = json.loads((tmp_path / "out" / "data.jsonl").read_text())
     assert row["values"] == {"email": "asa@example.org", "phone": "4567"}
     rows = document(run("recipients", person, "--json"))["received"]
-    assert [(r["authority"], r["recipient"], r["entry_index"]) for r in rows] == [
-        (case, "Stockholms tingsrätt", released["entries"][0])
+    assert [(r["recipient"], r["entry_index"]) for r in rows if r["authority"] == case] == [
+        ("Stockholms tingsrätt", released["entries"][0])
     ]
     good(run("recipients", person, "--out", tmp_path / "accounting.pdf", "--language", "sv"))
     report = document(run("report", "--from", today(-30), "--until", today(), "--json"))
-    assert {"ground": "law_or_process", "country": "SE", "outcome": "released"}.items() <= report["rows"][0].items()
+    line = {"ground": "law_or_process", "country": "SE", "outcome": "released"}
+    assert [row for row in report["rows"] if line.items() <= row.items()]
     good(run("close", case, *REASON))
     events = [event["event"] for event in document(run("show", case, "--json"))["timeline"]]
     assert events[0] == "opened"

@@ -190,7 +190,7 @@ def without_proof(page):
 
 
 def test_a_hidden_release_changes_no_byte_of_a_persons_pages_but_the_size_of_the_ledger(world, team):
-    person, other = list(world.people)[:2]
+    person, other = list(world.people)[30:32]
     for _ in range(3):
         list(team.release(team.approved(team.scope([person]))))
     before = {size: all_pages(team, person, size) for size in (1, 2, 3, 500)}
