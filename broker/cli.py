@@ -1,4 +1,4 @@
-"""The operator's verbs of the `sluss` command: init, serve, backup, restore, certificate, catalogue, ledger.
+"""The operator's verbs of the `sluss` command: init, serve, backup, restore, certificate, catalogue, keys, ledger.
 
 They are plugged in through the entry point group `sluss.commands` where the server is installed. What they
 need of the server is imported within them: `sluss --help` must not wait for a database library.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from broker.errors import Reason, SlussError
-from broker.operator import backup_verbs, certificate_verbs, ledger_verbs
+from broker.operator import backup_verbs, certificate_verbs, key_verbs, ledger_verbs
 from broker.operator.console import Console, reporting
 from broker.operator.options import DEFAULT_HOME, Home, Json, examples
 
@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
     backup_verbs.register(app)
     app.add_typer(certificate_verbs.app, name="certificate")
     app.add_typer(catalogue, name="catalogue")
+    app.add_typer(key_verbs.app, name="keys")
     ledger_verbs.register(_group(app, "ledger"))
 
 

@@ -2,6 +2,9 @@
 
     {"rings": {"records": {"1": "<base64url of 32 bytes>", "2": "..."}, "financial": {...}, ...}, "v": 1}
 
+A rotation adds a number; old ones are missing once they are destroyed. `index` has version 1 and no other. A running
+broker takes a new file up before it wraps the next key, and when it meets a key under a version that it does not have.
+
 Keep a copy of it apart from the backups of the database: together they are the data, alone each is nothing.
 """
 
@@ -39,8 +42,9 @@ class FileProvider:
             SlussError: KEYS_UNAVAILABLE if it is missing, malformed, or can be opened by others.
         """
         self._path = path
+        self._seen = _stamp(path)
         keys = _parse(read_secret(path))
-        self._rings = {name: KeyRing(name, keys[name], partial(self._versions, name)) for name in RINGS}
+        self._rings = {name: KeyRing(name, keys[name], partial(self._versions, name), self._look) for name in RINGS}
 
     @classmethod
     def create(cls, path: Path) -> FileProvider:
@@ -64,8 +68,7 @@ class FileProvider:
             SlussError: INVALID_REQUEST for an unknown ring or `index`, KEYS_UNAVAILABLE if the file can't be
                 written; the ring is then as before.
         """
-        if name not in RINGS or name == INDEX:
-            raise SlussError(Reason.INVALID_REQUEST, f"no key ring {name!r} that rotates")
+        _require_rotating(name)
         with sole_writer(self._path):
             keys = _parse(read_secret(self._path))
             version = max(keys[name]) + 1
@@ -76,8 +79,61 @@ class FileProvider:
         self._rings[name].take(keys[name])
         return version
 
+    def destroy_old(self, name: str) -> list[int]:
+        """Takes every version of the ring `name` but the newest out of the file; their numbers.
+
+        The medium may keep the bytes of the file that was there: that is for the encryption of the volume.
+
+        Raises:
+            SlussError: INVALID_REQUEST for an unknown ring or `index`, KEYS_UNAVAILABLE if the file can't be
+                written; the ring is then as before.
+        """
+        _require_rotating(name)
+        with sole_writer(self._path):
+            keys = _parse(read_secret(self._path))
+            newest = max(keys[name])
+            old = sorted(keys[name].keys() - {newest})
+            if old:
+                keys[name] = {newest: keys[name][newest]}
+                write_secret(self._path, _format(keys), replace=True)
+        self._rings[name].take(keys[name])
+        self._rings[name].forget(old)
+        return old
+
     def _versions(self, name: str) -> Mapping[int, bytes]:
         return _parse(read_secret(self._path))[name]
+
+    def _look(self) -> None:
+        """Take in what another process has added.
+
+        Raises:
+            SlussError: KEYS_UNAVAILABLE if the file is gone, or can't be used any more.
+        """
+        found = _stamp(self._path)
+        if found == self._seen:
+            return
+        keys = _parse(read_secret(self._path))
+        for name, ring in self._rings.items():
+            ring.take(keys[name])
+        self._seen = found
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when the file is replaced.
+
+    Raises:
+        SlussError: KEYS_UNAVAILABLE.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key file {path.name} can't be read") from None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _require_rotating(name: str) -> None:
+    if name not in RINGS or name == INDEX:
+        raise SlussError(Reason.INVALID_REQUEST, f"no key ring {name!r} that rotates")
 
 
 def _format(keys: Keys) -> bytes:
@@ -97,14 +153,19 @@ def _parse(content: bytes) -> Keys:
         document = orjson.loads(content)
         if set(document) != {"rings", "v"} or document["v"] != FORMAT or set(document["rings"]) != set(RINGS):
             raise ValueError  # noqa: TRY301 - one way out for every fault
-        return {name: _versions_of(versions) for name, versions in document["rings"].items()}
+        keys = {name: _versions_of(versions) for name, versions in document["rings"].items()}
+        if set(keys[INDEX]) != {1}:
+            raise ValueError  # noqa: TRY301 - one way out for every fault
     except (ValueError, TypeError, KeyError, AttributeError):
         raise SlussError(Reason.KEYS_UNAVAILABLE, "the key file is malformed") from None
+    return keys
 
 
 def _versions_of(versions: Mapping[str, Any]) -> dict[int, bytes]:
     keys = {int(number): base64.b64decode(key, altchars=b"-_", validate=True) for number, key in versions.items()}
-    sizes = {len(key) for key in keys.values()}
-    if sorted(keys) != list(range(1, len(keys) + 1)) or sizes != {KEY_LENGTH} or len(keys) != len(versions):
+    lengths = {len(key) for key in keys.values()}
+    if lengths != {KEY_LENGTH} or {str(number) for number in keys} != set(versions):
+        raise ValueError
+    if not 0 < min(keys) <= max(keys) <= LAST_VERSION:
         raise ValueError
     return keys

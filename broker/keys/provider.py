@@ -41,6 +41,11 @@ class Ring(Protocol):
 
     name: str
 
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The numbers of the versions that there are, ascending."""
+        ...
+
     def wrap(self, secret: bytes, aad: bytes) -> bytes:
         """Encrypts `secret` under the newest version, bound to `aad`."""
         ...
@@ -66,6 +71,8 @@ class KeyProvider(Protocol):
           in this process or another, reaches them.
         - `rotate` returns only when the new version is durable: nothing is ever wrapped under a key that a
           crash could take away. Old versions stay. Rotating `index` is refused.
+        - `destroy_old` returns only when the provider has the old versions no more. Whether anything is still
+          wrapped under them is for the caller to know.
         - Anything that keeps keys from being had raises SlussError KEYS_UNAVAILABLE.
     """
 
@@ -76,4 +83,8 @@ class KeyProvider(Protocol):
 
     def rotate(self, name: str) -> int:
         """Adds a version to the ring `name` and returns its number."""
+        ...
+
+    def destroy_old(self, name: str) -> list[int]:
+        """Destroys every version of the ring `name` but the newest and returns their numbers."""
         ...

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from broker.errors import Reason, SlussError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 KEY_LENGTH: Final = 32
 NONCE_LENGTH: Final = 12
@@ -40,6 +40,7 @@ class KeyRing:
         name: str,
         versions: Mapping[int, bytes],
         reload: Callable[[], Mapping[int, bytes]] | None = None,
+        look: Callable[[], None] | None = None,
     ) -> None:
         """Makes a ring of `versions` (number from 1 -> 32 bytes).
 
@@ -48,9 +49,12 @@ class KeyRing:
             versions: the keys by version.
             reload: asked for all versions when a blob names one that is not here: another process may have
                 rotated the ring.
+            look: called before something is wrapped: it takes in a version that another process has added since, and
+                raises if the keys can't be had any more.
         """
         self.name = name
         self._reload = reload
+        self._look = look
         self._lock = threading.Lock()
         self._ciphers: dict[int, AESGCM] = {}
         self._digest_key = b""
@@ -59,6 +63,11 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"KeyRing({self.name!r}, version={self.version})"
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The numbers of the versions that are here, ascending."""
+        return tuple(sorted(self._ciphers))
 
     def take(self, versions: Mapping[int, bytes]) -> None:
         """Takes in `versions`; those already here stay.
@@ -83,8 +92,19 @@ class KeyRing:
         self.take({version: os.urandom(KEY_LENGTH) if key is None else key})
         return version
 
+    def forget(self, versions: Collection[int]) -> None:
+        """Drops versions that the provider has destroyed."""
+        with self._lock:
+            self._ciphers = {number: cipher for number, cipher in self._ciphers.items() if number not in versions}
+
     def wrap(self, secret: bytes, aad: bytes) -> bytes:
-        """Encrypts `secret` under the newest version, bound to `aad`."""
+        """Encrypts `secret` under the newest version, bound to `aad`.
+
+        Raises:
+            SlussError: KEYS_UNAVAILABLE if the provider can't be reached: what is wrapped has to open again.
+        """
+        if self._look is not None:
+            self._look()
         version, nonce = self.version, os.urandom(NONCE_LENGTH)
         return version.to_bytes(2, "big") + nonce + self._ciphers[version].encrypt(nonce, secret, aad)
 

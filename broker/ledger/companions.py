@@ -30,7 +30,7 @@ UNPUBLISHED_US: Final = 60 * SECOND
 FOUNDED_US: Final = 10 * SECOND
 """Founding a ledger publishes it; one that is older than this has a checkpoint."""
 
-_OFFLINE: Final = frozenset({"genesis", "certificate", "catalogue", "policy"})
+_OFFLINE: Final = frozenset({"genesis", "certificate", "catalogue", "key_ring", "policy"})
 """Types that operators append to a ledger that no broker may be serving."""
 
 

@@ -75,6 +75,7 @@ SHAPES: dict[str, dict[str, type]] = {
         "v": int,
     },
     "catalogue": {"at": str, "by": str, "sha256": str, "type": str, "v": int},
+    "key_ring": {"at": str, "by": str, "event": str, "ring": str, "type": str, "v": int, "version": int},
     "policy": {
         "at": str,
         "by": str,
@@ -347,6 +348,8 @@ COMPLAINT_EVENTS = frozenset(
 """What can happen to a complaint."""
 WORDS: dict[tuple[str, str], frozenset[str]] = {
     ("contract", "event"): frozenset({"proposed", "accepted", "suspended", "resumed", "amended", "terminated"}),
+    ("key_ring", "event"): frozenset({"rotated", "destroyed"}),
+    ("key_ring", "ring"): frozenset({"records", "financial", "epochs"}),
     ("key", "event"): frozenset({"registered", "rotated", "retired"}),
     ("complaint", "event"): COMPLAINT_EVENTS,
     ("complaint", "state"): frozenset({"received", "investigating", "decided", "closed"}),

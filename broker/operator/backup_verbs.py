@@ -81,7 +81,7 @@ def restore(
     """
     from broker.operator import restoring
     from broker.operator.carrying import nothing_known
-    from broker.operator.office import opened
+    from broker.operator.office import opened, require_stopped
     from broker.operator.restored import tell
     from broker.settings import load
 
@@ -91,7 +91,7 @@ def restore(
         if replace and erase_again:
             raise SlussError(Reason.INVALID_REQUEST, "--replace goes with a backup")
         settings = load(home)
-        restoring.require_stopped(settings)
+        require_stopped(settings)
         taken = carried = None
         if folder:
             taken, carried = restoring.put_back(settings, folder, replace=replace, old=old_database)

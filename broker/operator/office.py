@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -74,3 +75,21 @@ def opened(home: Path) -> Iterator[Office]:
         yield Office(settings, engine, signer, Ledger(engine, signer, settings.origin))
     finally:
         engine.dispose()
+
+
+def require_stopped(settings: Settings) -> None:
+    """Refuse while a broker of this home serves, as far as this machine can tell.
+
+    Raises:
+        SlussError: INVALID_REQUEST.
+    """
+    try:
+        port = int(settings.folder.port.read_text("ascii"))
+    except (OSError, ValueError):
+        return
+    host = settings.address.host
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.settimeout(1)
+        # Whoever listens everywhere answers here too.
+        if probe.connect_ex(("127.0.0.1" if host == "0.0.0.0" else host, port)) == 0:  # noqa: S104 - compared
+            raise SlussError(Reason.INVALID_REQUEST, "the broker is running: stop it first")

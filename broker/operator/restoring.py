@@ -12,7 +12,6 @@ Broken off before the end of 3, nothing has changed, or the replaced file has it
 
 from __future__ import annotations
 
-import socket
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -37,6 +36,7 @@ from broker.operator import backup, carrying
 from broker.operator.behind import readable
 from broker.operator.carrying import ERASURE, Carrier
 from broker.operator.office import BY
+from broker.operator.rings import require_openable
 from broker.store.engine import open_engine, reading, writing
 from broker.vault import Vault
 
@@ -51,24 +51,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S: Final = 3600.0
 """One statement on a replaced database may take so long: nobody waits for it but the restore."""
-
-
-def require_stopped(settings: Settings) -> None:
-    """Refuse while a broker of this home serves, as far as this machine can tell.
-
-    Raises:
-        SlussError: INVALID_REQUEST.
-    """
-    try:
-        port = int(settings.folder.port.read_text("ascii"))
-    except (OSError, ValueError):
-        return
-    host = settings.address.host
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.settimeout(1)
-        # Whoever listens everywhere answers here too.
-        if probe.connect_ex(("127.0.0.1" if host == "0.0.0.0" else host, port)) == 0:  # noqa: S104 - compared
-            raise SlussError(Reason.INVALID_REQUEST, "the broker is running: stop it first")
 
 
 def put_back(settings: Settings, folder: Path, *, replace: bool, old: str = "") -> tuple[Taken, Carried]:
@@ -97,6 +79,7 @@ def put_back(settings: Settings, folder: Path, *, replace: bool, old: str = "") 
 
     def prepare(restored: Engine) -> None:
         nonlocal carried
+        require_openable(restored, FileProvider(settings.folder.rings))
         if old_url:
             carried = _carry_over(settings, old_url, restored, signer)
         if moved not in ("", old_url) and not _remember(settings, moved):

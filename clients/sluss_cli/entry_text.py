@@ -95,6 +95,11 @@ def _catalogue(entry: Mapping[str, Any]) -> str:
     return f"a field catalogue came into force, set by {entry['by']}"
 
 
+def _key_ring(entry: Mapping[str, Any]) -> str:
+    done = "was added" if entry["event"] == "rotated" else "was destroyed: what is kept under it opens no more"
+    return f"version {entry['version']} of the key ring {entry['ring']} {done}, by {entry['by']}"
+
+
 def _policy(entry: Mapping[str, Any]) -> str:
     return f"policy version {entry['version']}, in force from {moment(entry['effective'])}, set by {entry['by']}"
 
@@ -229,6 +234,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "certificate": _certificate,
     "choice": _choice,
     "catalogue": _catalogue,
+    "key_ring": _key_ring,
     "policy": _policy,
     "acceptance": _acceptance,
     "case": _case,

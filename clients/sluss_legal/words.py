@@ -282,6 +282,7 @@ ENTRY_TYPES = {
     "complaint": N_("Complaint"),
     "compromise": N_("Compromise report"),
     "catalogue": N_("Field catalogue"),
+    "key_ring": N_("Key ring"),
     "policy": N_("Policy version"),
     "canary": N_("Canaries"),
     "trace": N_("Leak trace"),

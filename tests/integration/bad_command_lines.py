@@ -265,6 +265,23 @@ OPERATOR = {
         ("{place}", *HOME),
     ],
     "catalogue show": [("--home", "/nowhere/at/all"), ("--home", "{place}/list.txt")],
+    "keys show": [("--home", "/nowhere/at/all"), ("--home", "")],
+    "keys rotate": [
+        ("index", *HOME),
+        ("", *HOME),
+        ("surprise", *HOME),
+        ("records", "index", *HOME),
+        ("a\udcffb", *HOME),
+        ("--home", "/nowhere/at/all"),
+    ],
+    "keys rewrap": [("--home", "/nowhere/at/all"), ("--home", "")],
+    "keys destroy-old": [
+        ("index", "--yes", *HOME),
+        ("surprise", "--yes", *HOME),
+        ("a\udcffb", "--yes", *HOME),
+        ("--json", *HOME),
+        ("--yes", "--home", "/nowhere/at/all"),
+    ],
     "ledger export": [("{place}/list.txt", *HOME), ("{place}/export", "--home", "/nowhere/at/all")],
 }
 

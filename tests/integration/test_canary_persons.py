@@ -24,7 +24,8 @@ from broker.persons import lookup
 from broker.persons import rows as person_rows
 from broker.persons.importing import Importer
 from broker.persons.model import Batch, Outcome, Row
-from broker.store.queries import CANARY, PERSON, persons_after, rewrap_all
+from broker.store.queries import CANARY, PERSON, persons_after
+from broker.store.wrapped import rewrap_all
 from broker.tracing.invention import Template
 from tests.support.legal import Bar
 from tests.support.patience import patiently

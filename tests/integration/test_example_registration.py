@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import json
+import re
 import subprocess
 import sys
 import uuid
@@ -103,7 +104,8 @@ def test_a_form_becomes_a_person_and_a_mail_with_what_was_received(submit, mails
     assert mail["Subject"] == "Bekräftelse på din registrering"
     text = mail.get_content()
     assert "E-post: asa@example.com" in text
-    assert "version 2026-01" in text
+    # Another test publishes the second version.
+    assert re.search(r"version 2026-0[12]\.", text)
     assert ": nej" in text
     assert ": ja" in text
 

@@ -30,7 +30,7 @@ from broker.ledger.entry.obligations import obligation, owed
 from broker.ledger.entry.person_requests import person_request
 from broker.ledger.entry.persons import erasure, hold
 from broker.ledger.entry.policies import acceptance, policy
-from broker.ledger.entry.rights import Chosen, catalogue, certificate, choice, contract, genesis, key
+from broker.ledger.entry.rights import Chosen, catalogue, certificate, choice, contract, genesis, key, key_ring
 from broker.ledger.entry.tracing import canary, trace
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "hold",
     "holds",
     "key",
+    "key_ring",
     "obligation",
     "owed",
     "parse",

@@ -107,6 +107,11 @@ def catalogue(at: int, sha256: bytes, by: str) -> bytes:
     return make("catalogue", at, sha256=base64url(sha256), by=by)
 
 
+def key_ring(at: int, event: str, ring: str, version: int, by: str) -> bytes:
+    """A ring of the keys at rest got a version, or lost one for good: no backup opens with it any more."""
+    return make("key_ring", at, event=event, ring=ring, version=version, by=by)
+
+
 def genesis(at: int, origin: str, ed25519_key: bytes, mldsa44_key: bytes) -> bytes:
     """The first entry: whose ledger this is and by which public keys (raw, 32 and 1312 bytes) it signs."""
     return make("genesis", at, origin=origin, ed25519=base64url(ed25519_key), mldsa44=base64url(mldsa44_key))

@@ -86,7 +86,12 @@ def test_missing_file_is_refused(path):
         lambda d: d["rings"].update(surprise={"1": "A" * 43}),
         lambda d: d["rings"].pop("index"),
         lambda d: d["rings"].update(records={}),
-        lambda d: d["rings"].update(records={"2": d["rings"]["records"]["1"]}),
+        lambda d: d["rings"].update(records={"0": d["rings"]["records"]["1"]}),
+        lambda d: d["rings"].update(records={"-1": d["rings"]["records"]["1"]}),
+        lambda d: d["rings"].update(records={"65536": d["rings"]["records"]["1"]}),
+        lambda d: d["rings"].update(records={" 1": d["rings"]["records"]["1"]}),
+        lambda d: d["rings"].update(index={"2": d["rings"]["index"]["1"]}),
+        lambda d: d["rings"]["index"].update({"2": d["rings"]["index"]["1"]}),
         lambda d: d["rings"].update(records={"1": "short"}),
         lambda d: d["rings"].update(records={"1": "=" * 44}),
         lambda d: d["rings"].update(records={"one": d["rings"]["records"]["1"]}),
@@ -181,3 +186,65 @@ def test_secret_in_a_missing_folder_is_a_named_error(tmp_path):
     with pytest.raises(SlussError) as caught:
         write_secret(tmp_path / "nowhere" / "secret", b"x", replace=False)
     assert caught.value.reason is Reason.KEYS_UNAVAILABLE
+
+
+def test_old_versions_are_gone_from_the_file_and_from_memory_and_their_numbers_never_come_back(provider, path):
+    ring = provider.rings["records"]
+    first = ring.wrap(b"secret", b"aad")
+    assert provider.rotate("records") == 2
+    kept = ring.rewrap(first, b"aad")
+    assert provider.destroy_old("records") == [1]
+    assert provider.destroy_old("records") == []
+    for each in (ring, FileProvider(path).rings["records"]):
+        assert each.versions == (2,)
+        assert each.unwrap(kept, b"aad") == b"secret"
+        with pytest.raises(SlussError) as caught:
+            each.unwrap(first, b"aad")
+        assert caught.value.reason is Reason.KEYS_UNAVAILABLE
+    assert provider.rotate("records") == 3
+    assert FileProvider(path).rings["financial"].versions == (1,)
+
+
+def test_a_full_disk_destroys_nothing(provider, path, monkeypatch):
+    provider.rotate("records")
+    before = path.read_bytes()
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(secret_file.os, "fsync", full)
+    with pytest.raises(SlussError) as caught:
+        provider.destroy_old("records")
+    assert caught.value.reason is Reason.KEYS_UNAVAILABLE
+    assert (provider.rings["records"].versions, path.read_bytes()) == ((1, 2), before)
+
+
+def test_index_is_never_destroyed(provider):
+    with pytest.raises(SlussError) as caught:
+        provider.destroy_old("index")
+    assert caught.value.reason is Reason.INVALID_REQUEST
+
+
+def test_the_next_key_is_wrapped_under_a_version_that_another_process_has_added(provider, path):
+    FileProvider(path).rotate("records")
+    assert provider.rings["records"].wrap(b"secret", b"aad")[:2] == b"\x00\x02"
+
+
+def test_nothing_is_wrapped_once_the_file_is_gone_and_what_was_wrapped_still_opens(provider, path):
+    ring = provider.rings["records"]
+    kept = ring.wrap(b"secret", b"aad")
+    path.rename(path.with_name("moved"))
+    with pytest.raises(SlussError) as caught:
+        ring.wrap(b"more", b"aad")
+    assert caught.value.reason is Reason.KEYS_UNAVAILABLE
+    assert ring.unwrap(kept, b"aad") == b"secret"
+    path.with_name("moved").rename(path)
+    assert ring.unwrap(ring.wrap(b"more", b"aad"), b"aad") == b"more"
+
+
+def test_nothing_is_wrapped_once_others_can_read_a_new_file(provider, path):
+    FileProvider(path).rotate("records")
+    path.chmod(0o644)
+    with pytest.raises(SlussError) as caught:
+        provider.rings["records"].wrap(b"secret", b"aad")
+    assert "chmod 600" in caught.value.detail

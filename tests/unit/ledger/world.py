@@ -76,6 +76,7 @@ def every_type() -> dict[str, bytes]:
         ),
         entry.hold(START, "placed", "H-2026-0001", digest, digest, "2027-06-30", "legal/anna"),
         entry.catalogue(START, digest, "operator/o"),
+        entry.key_ring(START, "destroyed", "records", 1, "operator/host"),
         entry.policy(START, "2026-01", START, digest, "privacy/p"),
         entry.acceptance(START, digest, "2026-01", "web", b"", "internal/web"),
         entry.case(
