@@ -51,7 +51,7 @@ def show(context: typer.Context, *, home: Home = DEFAULT_HOME, as_json: Json = F
             }
         )  # fmt: skip
         console.table(
-            ("ring", "version", "keys under it", ""),
+            ("ring", "version", "keys under it", "state"),
             [
                 (each.ring, str(each.number), str(each.kept), _word(newest=each.newest, there=each.there))
                 for each in found
@@ -61,8 +61,8 @@ def show(context: typer.Context, *, home: Home = DEFAULT_HOME, as_json: Json = F
 
 def _word(*, newest: bool, there: bool) -> str:
     if not there:
-        return "NOT in keys/rings.json: these keys can't be opened"
-    return "wraps new keys" if newest else ""
+        return "MISSING in keys/rings.json: they can't be opened"
+    return "wraps new keys" if newest else "old"
 
 
 @app.command("rotate", epilog=ROTATE)

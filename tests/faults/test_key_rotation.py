@@ -218,7 +218,7 @@ def test_keys_under_a_version_that_the_file_lacks_are_shown_and_nothing_starts_a
     run("keys", "rotate", "--home", house.home)
     house.settings.folder.rings.write_bytes(older)
     shown = run("keys", "show", "--home", house.home)
-    assert "NOT in keys/rings.json: these keys can't be opened" in shown.out
+    assert "MISSING in keys/rings.json: they can't be opened" in shown.out
     lost = [(each["ring"], each["keys"]) for each in run("keys", "show", "--home", house.home, "--json").json["rings"]
             if not each["there"]]  # fmt: skip
     assert lost == [("records", 1), ("financial", 1)]
