@@ -9,6 +9,7 @@ import os
 import shutil
 
 import pytest
+from hypothesis import settings
 
 from broker.keys.file import FileProvider
 from broker.store.engine import open_engine, truncate_log
@@ -20,6 +21,16 @@ from tests.support.broker import BrokerProcess
 
 def pytest_addoption(parser):
     parser.addoption("--campaign", action="store_true", help="run the long attacks whole")
+
+
+def pytest_configure(config):
+    """Each run looks at the same examples, so that what fails was broken by a change; a campaign looks at new ones.
+
+    No example has a deadline: on a busy machine it would tell of the machine.
+    """
+    settings.register_profile("suite", derandomize=True, deadline=None)
+    settings.register_profile("campaign", max_examples=1_000, deadline=None)
+    settings.load_profile("campaign" if config.getoption("--campaign") else "suite")
 
 
 def pytest_xdist_auto_num_workers():

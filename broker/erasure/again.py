@@ -6,11 +6,13 @@ for the cause `restore`. Broken off, it is run again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from broker.desk import Change
 from broker.erasure import erasing
 from broker.erasure.register import come_back
+from broker.person_requests import telling
 from broker.rights import Rights
 from broker.store.engine import reading
 
@@ -25,22 +27,38 @@ if TYPE_CHECKING:
 CAUSE: Final = "restore"
 
 
+@dataclass(slots=True)
+class ErasedAgain:
+    """What was erased again.
+
+    Attributes:
+        persons: who.
+        cases: the legal cases in which data of one of them was released: whether their recipients have been told of
+            the erasure is lost with its request (GDPR Art. 19).
+    """
+
+    persons: list[Erased]
+    cases: set[str] = field(default_factory=set)
+
+
 def erase_again(
     engine: Engine, ledger: Ledger, vault: Vault, register: ErasureRegister, principal: Principal
-) -> list[Erased]:
-    """Erase whoever the register names and the database has on record; those erased.
+) -> ErasedAgain:
+    """Erase whoever the register names and the database has on record.
 
     Raises:
         SlussError: LEDGER_UNAVAILABLE, KEYS_UNAVAILABLE, LEDGER_INCONSISTENT.
     """
     with reading(engine) as connection:
-        due = come_back(connection, register)
-    for each in due:
+        done = ErasedAgain(come_back(connection, register))
+    for each in done.persons:
 
         def work(tx: Tx, person: int = each.person) -> None:
             # Of its own: what a snapshot loads may be of a transaction that fails.
             snapshot = Rights(vault).at(tx.connection)
-            erasing.erase_regardless(Change(tx.connection, snapshot, principal, tx.at, tx), person, CAUSE)
+            change = Change(tx.connection, snapshot, principal, tx.at, tx)
+            done.cases |= telling.cases(change, person, None)
+            erasing.erase_regardless(change, person, CAUSE)
 
         ledger.run(work)
-    return due
+    return done

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.catalogue import is_security_code
 from broker.errors import Reason, SlussError
-from broker.intake.faults import Record
+from broker.intake.faults import Record, is_text
 from broker.intake.lines import MAX_LINE, MAX_LINES, Lines, too_long
 from broker.intake.mapping import DELIMITERS
 
@@ -54,6 +54,8 @@ class CsvSource:
         self.names = [name.strip() for name in cells]
         if "" in self.names or len(set(self.names)) != len(self.names):
             raise SlussError(Reason.MALFORMED, "header: a column without a name, or a name that stands twice")
+        if not all(map(is_text, self.names)):
+            raise SlussError(Reason.MALFORMED, "header: bytes that are no text in the file's encoding")
         self._dropped = [place for place, name in enumerate(self.names) if is_security_code(name)]
 
     def check(self, mapping: Mapping) -> None:

@@ -11,8 +11,9 @@ The reasons stand in a file of their own: a further column would be another form
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Final, Self
 
 from broker.errors import Reason, SlussError
 
@@ -22,9 +23,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
 def decode_errors(encoding: str) -> str:
     """How bytes that the encoding has not are carried from readers to the writer, to come out unchanged."""
     return "surrogatepass" if encoding.startswith("utf-16") else "surrogateescape"
+
+
+def is_text(text: str) -> bool:
+    """Whether it is text, with no byte in it that the file's encoding has not."""
+    return not _SURROGATE.search(text)
 
 
 @dataclass(frozen=True, slots=True)

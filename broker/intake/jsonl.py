@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from broker.catalogue import is_security_code
-from broker.intake.faults import Record
+from broker.intake.faults import Record, is_text
 from broker.intake.lines import MAX_LINE, Lines, too_long
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     tree = dict(pairs)
     if len(tree) != len(pairs):
         raise _Problem("duplicate_name: a name stands twice")
+    if not all(map(is_text, tree)):
+        raise _Problem("not_text: a name that is no text")
     return tree
 
 

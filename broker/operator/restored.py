@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from broker.ids import person_text
 from broker.operator import carrying
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broker.erasure.again import ErasedAgain
     from broker.operator.backup import Taken
     from broker.operator.carrying import Carried
     from broker.operator.console import Console
@@ -33,9 +35,10 @@ MISSING: Final = {
 }
 
 
-def tell(console: Console, taken: Taken | None, erased: Sequence[str], carried: Carried, size: int) -> None:
+def tell(console: Console, taken: Taken | None, again: ErasedAgain, carried: Carried, size: int) -> None:
     """The result, as one document and as text."""
-    document = {"size": size, "erased_again": list(erased), "backup": taken.at if taken else ""}
+    erased, cases = [person_text(each.person) for each in again.persons], sorted(again.cases)
+    document = {"size": size, "erased_again": erased, "cases_to_tell": cases, "backup": taken.at if taken else ""}
     console.result({**document, "carried_over": carried.document()})
     if taken:
         console.line(f"Restored what was there at {taken.at}: {taken.size} entries.")
@@ -45,6 +48,7 @@ def tell(console: Console, taken: Taken | None, erased: Sequence[str], carried: 
     console.line("Privacy budgets are closed until their period ends: what had been spent is not known any more.")
     if erased:
         console.line(f"Erased again, since they were erased after that: {', '.join(erased)}.")
+        _list(console, "Legal cases with data of theirs; has the recipient been told of the erasure?", cases)
     elif carrying.ERASURES in carried.unknown:
         console.line("Nobody whom keys/erased.jsonl names as erased is on record.")
     else:

@@ -26,7 +26,7 @@ from broker.erasure.register import Erased, ErasureRegister
 from broker.erasure.scrubbing import Scrubber
 from broker.errors import Reason, SlussError
 from broker.identity import parse_principal
-from broker.ids import PERSON_BITS, person_text
+from broker.ids import PERSON_BITS
 from broker.keys.file import FileProvider
 from broker.ledger.checkpoint import open_checkpoint
 from broker.ledger.log import Ledger
@@ -43,6 +43,7 @@ from broker.vault import Vault
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from broker.erasure.again import ErasedAgain
     from broker.ledger.checkpoint import Signer
     from broker.operator.backup import Taken
     from broker.operator.carrying import Carried
@@ -132,8 +133,8 @@ def old_database(settings: Settings, old: str) -> str:
     return url
 
 
-def erase_again(office: Office) -> list[str]:
-    """Erase whoever the register names and the database has on record, and scrub; their ids. Budgets are closed.
+def erase_again(office: Office) -> ErasedAgain:
+    """Erase whoever the register names and the database has on record, and scrub. Budgets are closed.
 
     Raises:
         SlussError: LEDGER_UNAVAILABLE, KEYS_UNAVAILABLE.
@@ -146,9 +147,9 @@ def erase_again(office: Office) -> list[str]:
         budget.close(connection, system_clock())
     erased = again.erase_again(office.engine, office.ledger, vault, register, parse_principal(BY))
     Scrubber(office.engine, register, system_clock).run()
-    if erased:
+    if erased.persons:
         office.ledger.publish()
-    return [person_text(each.person) for each in erased]
+    return erased
 
 
 def _remember(settings: Settings, url: str) -> bool:

@@ -19,7 +19,8 @@ from broker.ledger import entry
 from broker.ledger.rows import stored_entries
 from broker.obligations.owing import disclosed, progress
 from broker.person_requests import rules, telling
-from broker.person_requests.rows import forgotten, load, timeline, write
+from broker.person_requests.model import CORRECTION, Facts, Kind, Words
+from broker.person_requests.rows import create, forgotten, load, timeline, write
 from broker.person_requests.tracking import Call, based_on, once, require
 from broker.persons import rows as persons
 from broker.persons.model import Correction
@@ -141,6 +142,29 @@ def rectify(
 
     said = (call.request, [list(each) for each in values], list(remove), record, note, last)
     return once(change, call.request_id, "rectify", said, work)
+
+
+def correct(change: Change, asked: Correction, known: Sequence[Disclosed] = ()) -> str:
+    """Correct a record without a request of the person; the new etag.
+
+    If it is a rectification and a legal release had one of the values, people have to tell its recipient (GDPR
+    Art. 19), and the broker opens a request for them: its channel says that nobody asked, and it is done once all
+    have answered.
+
+    Raises:
+        SlussError: as `persons.update.update`.
+    """
+    named = {name for name, _ in asked.values} | set(asked.remove)
+    cases = telling.cases(change, asked.person, named) if asked.rectification else set()
+    if not cases:
+        return update(change, asked, known)
+    today = day_of(change.now_us)
+    facts = rules.owing(Facts(Kind.RECTIFICATION, CORRECTION, today, begun=True), cases)
+    held, _ = create(change, facts, Words(asked.person, "", "", ""), "")
+    etag = update(change, replace(asked, cause=held.id), known)
+    moved = replace(held, facts=replace(facts, fulfilled=today), owed=progress(change.connection, held.id))
+    write(change, moved, rules.Step.RECTIFY, "")
+    return etag
 
 
 def erase(change: Change, call: Call, known: Sequence[Disclosed] = ()) -> Done:

@@ -60,6 +60,8 @@ class Telling(StrEnum):
 
 CHANNELS: Final = frozenset({"web", "app", "email", "post", "phone", "in_person", "other"})
 """How a request came in."""
+CORRECTION: Final = "correction"
+"""Stands where a channel does: nobody asked, the company corrected what was wrong, and people have to tell of it."""
 METHODS: Final = frozenset({"account_login", "eid", "id_document_seen", "call_back", "known_contact", "other"})
 """How an identity was checked; what was seen is not kept."""
 

@@ -29,6 +29,7 @@ from broker.outbox.answers import Answer
 from broker.outbox.queue import queue
 from broker.person_requests import rules, telling
 from broker.person_requests.model import (
+    CORRECTION,
     REQUEST_ID,
     Facts,
     Kind,
@@ -185,7 +186,7 @@ def write(change: Change, held: Held, event: str, text: str, document: bytes = b
     }
     change.connection.execute(update(REQUEST).where(REQUEST.c.id == held.id).values(values))
     ended = event == rules.Step.REFUSE or moved.facts.completed != held.facts.completed
-    if moved.person and ended:
+    if moved.person and ended and moved.facts.channel != CORRECTION:
         _tell(change, moved)
     return moved, _log(change, moved, event, text, document, by or change.principal.name)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from broker.clock import day_of
 from broker.person_requests import rules
-from broker.person_requests.model import Kind, State
+from broker.person_requests.model import CORRECTION, Kind, State
 from broker.person_requests.rows import list_requests, timeline
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ class Count:
 
 
 def statistics(view: View, first: date, last: date) -> dict[Kind, Count]:
-    """The counts by kind of the requests received from `first` to `last`, both included."""
+    """The counts by kind of the requests that somebody made and that came in from `first` to `last`, both included."""
     found = {kind: Count() for kind in Kind}
     before = 0
     while True:
         page, before = list_requests(view, [], 0, before, PAGE, only_open=False, only_overdue=False)
         for held in page:
-            if not first <= held.facts.received <= last:
+            if not first <= held.facts.received <= last or held.facts.channel == CORRECTION:
                 continue
             count = found[held.facts.kind]
             count.received += 1

@@ -8,7 +8,8 @@ from sluss.v1 import person_pb2
 
 from broker.ids import parse_person, person_text
 from broker.obligations.owing import disclosed
-from broker.persons import lookup, register, update
+from broker.person_requests import doing
+from broker.persons import lookup, register
 from broker.wire import person as wire
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Persons:
                 self._desk.read, caller, lambda view: list(disclosed(view, wire.correction(request).person))
             )
         etag = await self._call(
-            self._desk.change, caller, lambda change: update.update(change, wire.correction(request), known)
+            self._desk.change, caller, lambda change: doing.correct(change, wire.correction(request), known)
         )
         return person_pb2.UpdatePersonResponse(etag=etag)
 

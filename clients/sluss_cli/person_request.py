@@ -128,7 +128,7 @@ def show(session: Session, request: RequestId) -> None:
     session.output.facts(
         {
             "person": shown.person_id or ("erased" if shown.forgotten else "not yet identified"),
-            "received": f"{shown.received} by {shown.channel}",
+            "received": f"{shown.received} {_how(shown.channel)}",
             "deadline": ", ".join(filter(None, (shown.deadline, _stands_out(shown)))),
             "identity": f"{shown.identity} {shown.identity_method}".strip(),
             "asked": shown.asked,
@@ -451,6 +451,10 @@ def _tell(session: Session, reply: Any) -> pb.PersonRequest:
                 f' {request.id} {each.case_id} --reason "..."'
             )
     return request
+
+
+def _how(channel: str) -> str:
+    return "nobody asked: a value was rectified" if channel == "correction" else f"by {channel}"
 
 
 def _document(request: pb.PersonRequest) -> dict[str, Any]:

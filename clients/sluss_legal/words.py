@@ -197,6 +197,7 @@ ENTRY_EVENTS = {
     "registered": N_("Registered"),
     "rotated": N_("Replaced"),
     "retired": N_("Taken out of use"),
+    "destroyed": N_("Destroyed"),
     "pinned": N_("Recognised"),
     "revoked": N_("Revoked"),
     "placed": N_("Placed"),

@@ -127,7 +127,7 @@ class House:
     def restore(self, folder, *, replace=True):
         restoring.put_back(self.settings, folder, replace=replace)
         with opened(self.home) as office:
-            return restoring.erase_again(office)
+            return [person_text(each.person) for each in restoring.erase_again(office).persons]
 
     def verify(self):
         with opened(self.home) as office:

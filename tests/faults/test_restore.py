@@ -532,11 +532,11 @@ def test_whom_the_named_database_knows_as_erased_is_erased_again(tmp_path, reque
             restoring.put_back(house.settings, before, replace=False)
             with opened(house.home) as office:
                 carried = restoring.carry_over(office, old)
-                erased = restoring.erase_again(office)
+                erased = [person_text(each.person) for each in restoring.erase_again(office).persons]
         else:
             _, carried = restoring.put_back(house.settings, before, replace=False, old=old)
             with opened(house.home) as office:
-                erased = restoring.erase_again(office)
+                erased = [person_text(each.person) for each in restoring.erase_again(office).persons]
         assert carried.lost == {"erasure": 1, "owed": 1}
         if how == "not readable":
             assert (erased, carried.unknown) == ([], ["erasures"])

@@ -8,7 +8,7 @@ import uuid
 
 import grpc
 import pytest
-from sluss.v1 import complaint_pb2, complaint_pb2_grpc, legal_pb2, person_pb2
+from sluss.v1 import complaint_pb2, complaint_pb2_grpc, legal_pb2, outbox_pb2, person_pb2
 from sluss.v1 import person_request_pb2 as pb
 from sqlalchemy import select
 from typer.testing import CliRunner
@@ -17,6 +17,7 @@ from broker.erasure.erasing import ERASURE
 from broker.operator.office import opened
 from broker.store.engine import reading
 from tests.faults.siege import info
+from tests.integration.test_server_operator import run
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import Team, in_days
 from tests.support.requests import RequestDesk
@@ -190,19 +191,102 @@ def test_who_has_to_be_told_of_nothing_can_not_be_noted_as_told(broker):
 def test_the_command_names_whom_to_tell_and_takes_the_note(broker, team, desk):
     from sluss_cli.main import build  # noqa: PLC0415 - slow to load
 
-    def run(*line):
+    def sluss(*line):
         done = CliRunner().invoke(build(), ["--profile", str(broker.profile("privacy/team")), *line])
         assert done.exit_code == 0, done.output
         return done.stdout
 
     person, case = released(broker, team)
     request = rectified(broker, desk, person)
-    shown = run("request", "show", request.id)
+    shown = sluss("request", "show", request.id)
     assert all(text in shown for text in ("1 recipient to be told by you", "Polisen", "Box 1", case, "not yet"))
-    done = run("request", "told", request.id, case, "--outcome", "disproportionate", "--reason", "closed long ago")
+    done = sluss("request", "told", request.id, case, "--outcome", "disproportionate", "--reason", "closed long ago")
     assert "is done" in done
-    (told,) = json.loads(run("--json", "request", "show", request.id))["request"]["to_tell"]
+    (told,) = json.loads(sluss("--json", "request", "show", request.id))["request"]["to_tell"]
     assert (told["case"], told["outcome"], told["reason"]) == (case, "disproportionate", "closed long ago")
+
+
+def corrected(broker, person, *, rectification=True, field="email", etag="", value="right@example.com"):
+    """The company corrects a value by itself."""
+    shown = broker.persons().GetPerson(person_pb2.GetPersonRequest(person_id=person), timeout=10)
+    request = person_pb2.UpdatePersonRequest(
+        person_id=person, values=[person_pb2.FieldValue(field=field, value=value)], source="call-centre",
+        etag=etag or shown.etag, rectification=rectification,
+    )  # fmt: skip
+    return broker.persons().UpdatePerson(request, timeout=10)
+
+
+def of(desk, person):
+    return list(desk.stub.ListRequests(pb.ListRequestsRequest(person_id=person), timeout=10).requests)
+
+
+def counted(desk):
+    period = pb.GetRequestStatisticsRequest(first_day=in_days(-1), last_day=in_days(1))
+    return desk.stub.GetRequestStatistics(period, timeout=10)
+
+
+def test_a_correction_without_a_request_opens_one_for_those_who_have_to_tell(broker, team, desk):
+    person, case = released(broker, team)
+    contract, client = broker.live_contract()
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    before = counted(desk)
+    corrected(broker, person)
+    (opened_,) = of(desk, person)
+    assert (opened_.channel, opened_.state, opened_.identity) == ("correction", WAITING, "none")
+    assert [(each.case_id, each.outcome) for each in opened_.to_tell] == [(case, pb.TELLING_OUTCOME_UNSPECIFIED)]
+    assert [event.event for event in desk.get(opened_.id).timeline] == ["opened", "rectified"]
+    told = desk.step("NoteRecipientTold", opened_, case_id=case, outcome=TOLD)
+    # The subcontractor owes it for the same cause, and is silent.
+    assert (told.state, told.recipients, told.answered) == (WAITING, 1, 0)
+    (owed,) = [each for each in client.obligations() if each.kind == "correct"]
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    client.attest(owed, "corrected")
+    assert ended(desk, told).state == DONE
+    assert counted(desk) == before
+    items = broker.outbox("privacy/team").ListOutbox(outbox_pb2.ListOutboxRequest(), timeout=10).items
+    assert "request" not in "".join(outbox_pb2.OutboxKind.Name(each.kind) for each in items if each.person_id == person)
+
+
+@pytest.mark.parametrize(
+    ("fields", "how"),
+    [
+        (("phone=full",), {}),
+        (("email=full",), {"rectification": False}),
+        (("email=full",), {"field": "phone", "value": "+46701234568"}),
+    ],
+)
+def test_a_correction_that_no_recipient_of_a_release_has_to_hear_of_opens_none(broker, team, desk, fields, how):
+    person, _ = released(broker, team, fields)
+    corrected(broker, person, **how)
+    assert of(desk, person) == []
+
+
+def test_a_correction_that_is_refused_opens_none(broker, team, desk):
+    person, _ = released(broker, team)
+    refused("ETAG_STALE", corrected, broker, person, etag="4711")
+    refused("INVALID_VALUE", corrected, broker, person, value="no address")
+    assert of(desk, person) == []
+
+
+def test_a_correction_behind_a_hidden_release_opens_none(broker, team, desk):
+    person, _ = released(broker, team, hidden_until=in_days(30), secrecy_reason="the investigation")
+    corrected(broker, person)
+    assert of(desk, person) == []
+
+
+def test_a_restore_names_the_cases_of_whom_it_erases_again_but_no_hidden_one(tmp_path):
+    with BrokerProcess(tmp_path / "home") as broker:
+        team, desk = Team(broker), RequestDesk(broker)
+        open_, case = released(broker, team)
+        hidden, secret = released(broker, team, hidden_until=in_days(30), secrecy_reason="the investigation")
+        for each in (case, secret):
+            team.step(each, legal_pb2.CASE_STEP_CLOSE)
+        run("backup", tmp_path / "before", "--home", broker.home)
+        for person in (open_, hidden):
+            desk.step("Erase", desk.proven("erasure", person))
+        broker.stop()
+        told = run("restore", tmp_path / "before", "--replace", "--home", broker.home, "--json").json
+        assert (sorted(told["erased_again"]), told["cases_to_tell"]) == (sorted([open_, hidden]), [case])
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -7,7 +7,7 @@ import io
 import string
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from broker.catalogue import default_catalogue
@@ -79,6 +79,8 @@ def test_any_bytes_give_records_or_one_domain_error(tmp_path, kind, content):
 
 @SHARED
 @given(content=st.one_of(FRAGMENTS, st.binary(max_size=200)))
+@example(content=b"\xef\xbb\xbf\xff\xfeNo,Name,Mail\n")
+@example(content=b'{"No": 1, "\\ud800": 1}\n')
 def test_any_file_can_be_sampled_and_guessed_or_is_refused(tmp_path, content):
     path = tmp_path / "any"
     path.write_bytes(content)

@@ -270,7 +270,9 @@ class UpdatePersonRequest(_message.Message):
     """The etag that the change is based on."""
     rectification: _builtins.bool
     """Says that what was on record was wrong, and has not merely changed: whoever received one of the fields named before
-    the record had what it has now then owes the correction (`ObligationService`), even if it was mended before this.
+    the record had what it has now then owes the correction (`ObligationService`), even if it was mended before this. If
+    a legal release had one of the values, a request of its own keeps track of those whom people have to tell
+    (`PersonRequestService`, channel `correction`).
     """
     @_builtins.property
     def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldValue]:

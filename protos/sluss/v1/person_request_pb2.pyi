@@ -230,7 +230,9 @@ class PersonRequest(_message.Message):
     person_id: _builtins.str
     """Whose it is; empty while nobody knows, and after the erasure."""
     channel: _builtins.str
-    """How it came in."""
+    """How it came in; `correction` if nobody asked: the company rectified a value by itself (`UpdatePerson`), and people have
+    to tell recipients of legal releases of it.
+    """
     received: _builtins.str
     """The day on which it came in."""
     deadline: _builtins.str

@@ -92,6 +92,10 @@ ENTRIES = {
         ["said no", "offers.email", "by email", "through phone", "form 4711", "2026-01"],
     ),
     "catalogue": (entry.catalogue(NOW, D, "operator/ops"), ["catalogue", "operator/ops"]),
+    "key_ring": (
+        entry.key_ring(NOW, "destroyed", "records", 1, "operator/host"),
+        ["version 1 of the key ring records was destroyed", "opens no more", "operator/host"],
+    ),
     "policy": (entry.policy(NOW, "2026-02", NOW, D, "operator/ops"), ["2026-02", "operator/ops"]),
     "acceptance": (
         entry.acceptance(NOW, D, "2026-02", "web", b"", "internal/registration"),

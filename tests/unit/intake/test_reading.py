@@ -215,6 +215,15 @@ def test_header_that_does_not_fit_is_refused_before_the_first_row(tmp_path, head
     assert caught.value.reason is Reason.MALFORMED
 
 
+@pytest.mark.parametrize(
+    "content", [b"Number,Na\xffme\n", b"\xef\xbb\xbf\xff\xfeNumber,Name\n", b"Number,\xed\xa0\x80\n"]
+)
+def test_a_header_with_bytes_that_are_no_text_is_refused(tmp_path, content):
+    with pytest.raises(SlussError, match="no text") as caught:
+        rows(written(tmp_path, content))
+    assert caught.value.reason is Reason.MALFORMED
+
+
 def test_file_without_header_does_not_put_a_person_into_the_error(tmp_path):
     with pytest.raises(SlussError) as caught:
         rows(written(tmp_path, "K-1,Astrid Secret,a@secret.example\n"))
@@ -287,6 +296,7 @@ def test_json_lines_are_flattened_and_numbers_keep_their_digits(tmp_path):
         ("[" * 100_000, "not_json"),
         ('{"Number": "K-1", "Other": "x"}', "unknown_column"),
         ('{"Number": "K-1", "Name": "\\ud800"}', "surrogate"),
+        ('{"Number": "K-1", "\\ud800": "x"}', "not_text"),
         ('{"Number": "K-1", "Name": "\\u202e"}', "bidi_control"),
     ],
 )
