@@ -222,7 +222,8 @@ def of(desk, person):
 
 def counted(desk):
     period = pb.GetRequestStatisticsRequest(first_day=in_days(-1), last_day=in_days(1))
-    return desk.stub.GetRequestStatistics(period, timeout=10)
+    counts = desk.stub.GetRequestStatistics(period, timeout=10).counts
+    return [(each.kind, each.received) for each in counts]
 
 
 def test_a_correction_without_a_request_opens_one_for_those_who_have_to_tell(broker, team, desk):
