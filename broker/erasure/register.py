@@ -83,7 +83,10 @@ class ErasureRegister:
             try:
                 os.ftruncate(handle, whole)
                 os.lseek(handle, whole, os.SEEK_SET)
-                os.write(handle, added)
+                rest = memoryview(added)
+                while rest:
+                    # A disk that is almost full takes a part without a word.
+                    rest = rest[os.write(handle, rest) :]
                 os.fsync(handle)
             finally:
                 os.close(handle)

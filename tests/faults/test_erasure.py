@@ -378,6 +378,27 @@ def test_a_line_torn_by_a_crash_is_cut_off_by_the_next_writer(tmp_path):
     assert register.all() == [Erased(3, 7), Erased(9, 8)]
 
 
+FULL = """
+import resource, sys
+from pathlib import Path
+from broker.erasure.register import Erased, ErasureRegister
+from broker.errors import SlussError
+resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))
+try:
+    ErasureRegister(Path(sys.argv[1])).add([Erased(1, 11), Erased(2, 12)])
+except SlussError as error:
+    print(error.reason)
+"""
+
+
+def test_a_disk_that_takes_half_a_line_has_not_taken_the_erasure(tmp_path):
+    path = tmp_path / "erased.jsonl"
+    done = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, check=True, text=True)
+    assert done.stdout == "KEYS_UNAVAILABLE\n"
+    ErasureRegister(path).add([Erased(1, 11), Erased(2, 12)])
+    assert ErasureRegister(path).all() == [Erased(1, 11), Erased(2, 12)]
+
+
 @pytest.mark.parametrize(
     "line", [b"\n", b"{}\n", b"[]\n", b'{"entry":"3","person":"P-04CVZ6HGRM5PX"}\n', b'{"entry":3,"person":"x"}\n']
 )
