@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from google.protobuf import descriptor_pool
 from sqlalchemy import update
 
-from broker import epochs, requests, volumes
+from broker import epochs, requests, ring_checks, volumes
 from broker.aggregates import recording
 from broker.aggregates.answering import Questions
 from broker.agreements import Agreements
@@ -94,7 +94,7 @@ class App:
         self._settings = settings
         self._clock = clock
         folder = settings.folder
-        rings = FileProvider(folder.rings).rings
+        self._rings = rings = FileProvider(folder.rings).rings
         self.engine = open_engine(settings.database_url, timeout_s=settings.commit_timeout_s - POOL_WAIT_S - ANSWER_S)
         check_revision(self.engine)
         self.vault = Vault(rings)
@@ -222,13 +222,15 @@ class App:
                 break
 
     def start(self) -> None:
-        """Before the first call is taken: the stored ledger is the one that was signed, and nobody came back.
+        """Before the first call is taken: ledger and rings are those of the store, and nobody came back.
 
         Raises:
             SlussError: LEDGER_INCONSISTENT, LEDGER_UNAVAILABLE, KEYS_UNAVAILABLE.
         """
         self.ledger.state()
         with reading(self.engine) as connection:
+            ring_checks.require_newest(connection, self._rings)
+            ring_checks.require_ours(connection, self.vault)
             require_applied(connection, self._register)
 
     def close(self) -> None:

@@ -3,7 +3,9 @@
     {"rings": {"records": {"1": "<base64url of 32 bytes>", "2": "..."}, "financial": {...}, ...}, "v": 1}
 
 A rotation adds a number; old ones are missing once they are destroyed. `index` has version 1 and no other. A running
-broker takes a new file up before it wraps the next key, and when it meets a key under a version that it does not have.
+broker takes a new file up before it wraps the next key, and when it meets a key under a version that it does not have;
+one that is older than the file before, or another's, it does not: what it wraps would never open again. It then opens
+what it can, and wraps nothing until the right file is back.
 
 Keep a copy of it apart from the backups of the database: together they are the data, alone each is nothing.
 """
@@ -24,7 +26,7 @@ from broker.keys.ring import KEY_LENGTH, LAST_VERSION, KeyRing
 from broker.keys.secret_file import read_secret, sole_writer, write_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 FORMAT: Final = 1
@@ -61,7 +63,7 @@ class FileProvider:
         """The rings by name."""
         return MappingProxyType(self._rings)
 
-    def rotate(self, name: str) -> int:
+    def rotate(self, name: str, above: int = 0) -> int:
         """Adds a version to the ring `name`: in the file first, then in memory. Returns its number.
 
         Raises:
@@ -70,8 +72,8 @@ class FileProvider:
         """
         _require_rotating(name)
         with sole_writer(self._path):
-            keys = _parse(read_secret(self._path))
-            version = max(keys[name]) + 1
+            keys = self._read()
+            version = max(*keys[name], above) + 1
             if version > LAST_VERSION:
                 raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key ring {name} has no versions left")
             keys[name][version] = os.urandom(KEY_LENGTH)
@@ -79,29 +81,28 @@ class FileProvider:
         self._rings[name].take(keys[name])
         return version
 
-    def destroy_old(self, name: str) -> list[int]:
-        """Takes every version of the ring `name` but the newest out of the file; their numbers.
+    def destroy(self, name: str, versions: Collection[int]) -> None:
+        """Takes these versions of the ring `name` out of the file; those that are not there are gone already.
 
         The medium may keep the bytes of the file that was there: that is for the encryption of the volume.
 
         Raises:
-            SlussError: INVALID_REQUEST for an unknown ring or `index`, KEYS_UNAVAILABLE if the file can't be
-                written; the ring is then as before.
+            SlussError: INVALID_REQUEST for an unknown ring or `index`, and for the newest version; KEYS_UNAVAILABLE if
+                the file can't be written; the ring is then as before.
         """
         _require_rotating(name)
         with sole_writer(self._path):
-            keys = _parse(read_secret(self._path))
-            newest = max(keys[name])
-            old = sorted(keys[name].keys() - {newest})
-            if old:
-                keys[name] = {newest: keys[name][newest]}
-                write_secret(self._path, _format(keys), replace=True)
-        self._rings[name].take(keys[name])
-        self._rings[name].forget(old)
-        return old
+            keys = self._read()
+            if max(keys[name]) in versions:
+                raise SlussError(Reason.INVALID_REQUEST, f"the newest version of the key ring {name} is in use")
+            left = {number: key for number, key in keys[name].items() if number not in versions}
+            if left != keys[name]:
+                write_secret(self._path, _format({**keys, name: left}), replace=True)
+        self._rings[name].take(left)
+        self._rings[name].forget(versions)
 
     def _versions(self, name: str) -> Mapping[int, bytes]:
-        return _parse(read_secret(self._path))[name]
+        return self._read()[name]
 
     def _look(self) -> None:
         """Take in what another process has added.
@@ -112,10 +113,28 @@ class FileProvider:
         found = _stamp(self._path)
         if found == self._seen:
             return
-        keys = _parse(read_secret(self._path))
+        keys = self._read()
         for name, ring in self._rings.items():
             ring.take(keys[name])
         self._seen = found
+
+    def _read(self) -> Keys:
+        """The file as it is now, if it follows on what was read before.
+
+        Whatever is destroyed is older than all that stays: so a file that lacks the newest version that is known, or
+        one between those that it has, is not what became of the one before.
+
+        Raises:
+            SlussError: KEYS_UNAVAILABLE.
+        """
+        keys = _parse(read_secret(self._path))
+        for name, ring in self._rings.items():
+            ring.require_same(keys[name])
+            lacking = [number for number in ring.versions if number > min(keys[name]) and number not in keys[name]]
+            if lacking or max(keys[name]) < ring.version:
+                told = f"the key file lacks version {(lacking or [ring.version])[-1]} of the key ring {name}"
+                raise SlussError(Reason.KEYS_UNAVAILABLE, f"{told}, which this process has used: it is an older one")
+        return keys
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 RECORDS: Final = "records"
 FINANCIAL: Final = "financial"
@@ -71,8 +71,9 @@ class KeyProvider(Protocol):
           in this process or another, reaches them.
         - `rotate` returns only when the new version is durable: nothing is ever wrapped under a key that a
           crash could take away. Old versions stay. Rotating `index` is refused.
-        - `destroy_old` returns only when the provider has the old versions no more. Whether anything is still
-          wrapped under them is for the caller to know.
+        - `destroy` returns only when the provider has these versions no more, and takes no other. Whether anything is
+          still wrapped under them is for the caller to know. The newest version is never destroyed.
+        - A number that a version once had never stands for another key.
         - Anything that keeps keys from being had raises SlussError KEYS_UNAVAILABLE.
     """
 
@@ -81,10 +82,10 @@ class KeyProvider(Protocol):
         """The rings by name."""
         ...
 
-    def rotate(self, name: str) -> int:
-        """Adds a version to the ring `name` and returns its number."""
+    def rotate(self, name: str, above: int = 0) -> int:
+        """Adds a version to the ring `name`, with a number above all that it has and above `above`; the number."""
         ...
 
-    def destroy_old(self, name: str) -> list[int]:
-        """Destroys every version of the ring `name` but the newest and returns their numbers."""
+    def destroy(self, name: str, versions: Collection[int]) -> None:
+        """Destroys these versions of the ring `name`."""
         ...

@@ -7,6 +7,7 @@ Nonces are random: a version is good for 2^32 wraps (NIST SP 800-38D, 8.3), rota
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import threading
@@ -57,6 +58,7 @@ class KeyRing:
         self._look = look
         self._lock = threading.Lock()
         self._ciphers: dict[int, AESGCM] = {}
+        self._known: dict[int, bytes] = {}
         self._digest_key = b""
         self.version = 0
         self.take(versions)
@@ -73,18 +75,32 @@ class KeyRing:
         """Takes in `versions`; those already here stay.
 
         Raises:
-            SlussError: KEYS_UNAVAILABLE for an empty ring, a version out of range or a key of another length.
+            SlussError: KEYS_UNAVAILABLE for an empty ring, a version out of range or a key of another length, and as
+                `require_same`.
         """
         if not versions and not self._ciphers:
             raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key ring {self.name} is empty")
         for version, key in versions.items():
             if not 0 < version <= LAST_VERSION or len(key) != KEY_LENGTH:
                 raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key ring {self.name} is malformed")
+        self.require_same(versions)
         with self._lock:
             fresh = {number: AESGCM(key) for number, key in versions.items() if number not in self._ciphers}
+            self._known = {number: _mark(key) for number, key in versions.items()} | self._known
             self._ciphers = self._ciphers | fresh
             self._digest_key = self._digest_key or versions.get(_DIGEST_VERSION, b"")
             self.version = max(self._ciphers)
+
+    def require_same(self, versions: Mapping[int, bytes]) -> None:
+        """Refuse another key under a number that is known: one of the two would be lost.
+
+        Raises:
+            SlussError: KEYS_UNAVAILABLE.
+        """
+        for number, key in versions.items():
+            if not hmac.compare_digest(self._known.get(number, mark := _mark(key)), mark):
+                told = f"version {number} of the key ring {self.name} is another key than before"
+                raise SlussError(Reason.KEYS_UNAVAILABLE, told)
 
     def rotate(self, key: bytes | None = None) -> int:
         """Adds a version, in memory only (a provider makes it durable first), and returns its number."""
@@ -144,3 +160,8 @@ class KeyRing:
         if version in self._ciphers:
             return self._ciphers[version]
         raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key ring {self.name} has no version {version}")
+
+
+def _mark(key: bytes) -> bytes:
+    """Tells a key from others, and nothing of it."""
+    return hashlib.sha256(b"sluss/v1 ring key\x00" + key).digest()

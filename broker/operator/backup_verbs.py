@@ -79,7 +79,7 @@ def restore(
     is told, not brought back.
     Entries behind the backup are lost: clients that saw a later checkpoint will say so, and must be told.
     """
-    from broker.operator import restoring
+    from broker.operator import restoring, rings
     from broker.operator.carrying import nothing_known
     from broker.operator.office import opened, require_stopped
     from broker.operator.restored import tell
@@ -93,10 +93,11 @@ def restore(
         settings = load(home)
         require_stopped(settings)
         taken = carried = None
-        if folder:
-            taken, carried = restoring.put_back(settings, folder, replace=replace, old=old_database)
-        with opened(home) as office:
-            if old_database and not folder:
-                carried = restoring.carry_over(office, old_database)
-            erased = restoring.erase_again(office)
-            tell(console, taken, erased, carried or nothing_known(), office.ledger.state().tree.size)
+        with rings.alone(settings):
+            if folder:
+                taken, carried = restoring.put_back(settings, folder, replace=replace, old=old_database)
+            with opened(home) as office:
+                if old_database and not folder:
+                    carried = restoring.carry_over(office, old_database)
+                erased = restoring.erase_again(office)
+                tell(console, taken, erased, carried or nothing_known(), office.ledger.state().tree.size)

@@ -127,8 +127,9 @@ def destroy_old(
     """Destroy every version of rings but the newest; the broker must be stopped.
 
     What is under them opens no more, wherever it is: backups from before the rotation, an old write-ahead log, free
-    pages. Refused while the database has a key under one of them. Take a backup after the rotation first, and destroy
-    the copies of the old keys/rings.json too.
+    pages. Refused while the database has a key under one of them, or, on PostgreSQL, while anybody else uses it. A
+    version that the ledger tells of and keys/rings.json lacks is given up. Take a backup after the rotation first, and
+    destroy the copies of the old keys/rings.json too.
     """
     from broker.operator import rings
     from broker.operator.office import opened

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sqlalchemy import text
+
 from broker import settings as told
 from broker.errors import Reason, SlussError
 from broker.keys.secret_file import read_secret
 from broker.ledger.log import Ledger
 from broker.ledger.signer import LedgerKeys
 from broker.pki import KeyPair
-from broker.store.engine import open_engine
+from broker.store.engine import open_engine, reading
 from broker.store.migrations import check_revision
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ BY: Final = "operator/host"
 """In entries, who did it: whoever holds the home folder. Names of people stay out of the ledger."""
 
 LIST_TIMEOUT_S: Final = 1.5
+_OTHERS: Final = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND application_name = current_setting('application_name') AND pid <> pg_backend_pid()"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +99,17 @@ def require_stopped(settings: Settings) -> None:
         # Whoever listens everywhere answers here too.
         if probe.connect_ex(("127.0.0.1" if host == "0.0.0.0" else host, port)) == 0:  # noqa: S104 - compared
             raise SlussError(Reason.INVALID_REQUEST, "the broker is running: stop it first")
+
+
+def require_unconnected(engine: Engine) -> None:
+    """Refuse while another process of Sluss has the database open, on whichever machine, as far as PostgreSQL tells.
+
+    Raises:
+        SlussError: INVALID_REQUEST, LEDGER_UNAVAILABLE.
+    """
+    if engine.dialect.name != "postgresql":
+        return
+    with reading(engine) as connection:
+        others = connection.execute(_OTHERS).scalar_one()
+    if others:
+        raise SlussError(Reason.INVALID_REQUEST, "a broker, or another command, uses the database: stop it first")

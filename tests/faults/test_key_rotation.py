@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import uuid
 
+import grpc
 import pytest
 from sluss.v1 import disclosure_pb2, person_pb2
 
+from broker.app import App
 from broker.errors import Reason, SlussError
 from broker.ids import parse_person
 from broker.keys.file import FileProvider
 from broker.operator import backup, rings
 from broker.operator.office import opened
+from broker.settings import load
 from broker.store.engine import reading, writing
 from broker.store.queries import PERSON
 from broker.store.wrapped import counted
 from broker.vault import Vault
+from tests.faults.siege import info
 from tests.faults.test_erasure import House
 from tests.integration.test_server_operator import run
 from tests.support import postgres
@@ -134,7 +139,7 @@ def test_a_destruction_that_was_broken_off_is_done_the_next_time(tmp_path, monke
     with opened(house.home) as office:
         rings.rotate(office, ["records"])
         with monkeypatch.context() as broken:
-            broken.setattr(FileProvider, "destroy_old", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            broken.setattr(FileProvider, "destroy", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 rings.destroy_old(office, ["records"])
         assert FileProvider(office.settings.folder.rings).rings["records"].versions == (1, 2)
@@ -228,3 +233,132 @@ def test_keys_under_a_version_that_the_file_lacks_are_shown_and_nothing_starts_a
         ended = run("keys", *words, "--home", house.home, exits=4)
         assert "version 2 of the ring records, which keys/rings.json does not have" in ended.err
     assert house.settings.folder.rings.read_bytes() == older
+
+
+def test_a_version_that_another_operator_adds_during_a_destruction_takes_none_with_it(tmp_path, monkeypatch):
+    """What was looked at is destroyed, and not what has become old since."""
+    house = House(tmp_path / "home")
+    person = house.registered(CANARIES)
+    with opened(house.home) as office:
+        rings.rotate(office, ["records", "financial"])
+        rings.rewrap(office)
+        destroy = FileProvider.destroy
+
+        def late(provider, name, versions):
+            FileProvider(office.settings.folder.rings).rotate(name)
+            destroy(provider, name, versions)
+
+        monkeypatch.setattr(FileProvider, "destroy", late)
+        rings.destroy_old(office, ["records"])
+        provider = FileProvider(office.settings.folder.rings)
+        assert provider.rings["records"].versions == (2, 3)
+        with reading(office.engine) as connection:
+            assert Vault(provider.rings).open_record(whole_row(connection, person))
+
+
+def test_one_operator_at_a_time_destroys_rotates_or_restores(tmp_path):
+    house = House(tmp_path / "home")
+    done = threading.Event()
+
+    def rotate():
+        with opened(house.home) as office:
+            rings.rotate(office, ["records"])
+        done.set()
+
+    with rings.alone(house.settings):
+        other = threading.Thread(target=rotate)
+        other.start()
+        assert not done.wait(0.5)
+        assert entries(house.home) == []
+    other.join()
+    assert len(entries(house.home)) == 1
+
+
+def test_a_copy_of_the_rings_from_before_a_rotation_makes_no_second_version_of_its_number(tmp_path):
+    """Two machines, each with a copy of its own: one of two keys of one number would be lost with all under it."""
+    house = House(tmp_path / "home")
+    house.registered(CANARIES)
+    file = house.settings.folder.rings
+    older = file.read_bytes()
+    run("keys", "rotate", "records", "--add-only", "--home", house.home)
+    newer = file.read_bytes()
+    file.write_bytes(older)
+    ended = run("keys", "rotate", "--add-only", "--home", house.home, exits=4)
+    assert "the ledger tells of version 2 of the ring records, which keys/rings.json does not have" in ended.err
+    assert file.read_bytes() == older
+    # If it is lost for good, its end is an entry as well, and the next version has a number of its own.
+    told = run("keys", "destroy-old", "records", "--yes", "--home", house.home, "--json").json["destroyed"]
+    assert [(each["ring"], each["version"]) for each in told] == [("records", 2)]
+    run("keys", "rotate", "records", "--home", house.home)
+    assert FileProvider(file).rings["records"].versions == (1, 3)
+    file.write_bytes(newer)
+    ended = run("keys", "rotate", "records", "--home", house.home, exits=4)
+    assert "version 3 of the ring records, which keys/rings.json does not have" in ended.err
+
+
+def served(broker):
+    """What keeps a broker from starting."""
+    app = App(load(broker.home))
+    try:
+        with pytest.raises(SlussError) as caught:
+            app.start()
+    finally:
+        app.close()
+    assert caught.value.reason is Reason.KEYS_UNAVAILABLE
+    return caught.value.detail
+
+
+def test_a_broker_does_not_start_on_other_rings_or_on_a_copy_from_before_a_destruction(tmp_path):
+    with BrokerProcess(tmp_path / "home") as broker, BrokerProcess(tmp_path / "elsewhere") as elsewhere:
+        elsewhere.stop()
+        broker.register(email="asa@example.com")
+        broker.stop()
+        file = broker.home / "keys" / "rings.json"
+        older = file.read_bytes()
+        file.write_bytes((elsewhere.home / "keys" / "rings.json").read_bytes())
+        assert "opens nothing in the database: it is of another one" in served(broker)
+        ended = run("keys", "rotate", "--home", broker.home, exits=4)
+        assert "opens nothing in the database" in ended.err
+        file.write_bytes(older)
+        run("keys", "rotate", "--home", broker.home)
+        run("keys", "destroy-old", "--yes", "--home", broker.home)
+        newer = file.read_bytes()
+        file.write_bytes(older)
+        assert "version 1 of the ring records is destroyed" in served(broker)
+        file.write_bytes(newer)
+        broker.start()
+        broker.register(email="bo@example.com")
+
+
+def test_a_broker_whose_rings_are_replaced_registers_nobody_until_the_right_ones_are_back(tmp_path):
+    with BrokerProcess(tmp_path / "home") as broker:
+        person = broker.register(email="asa@example.com")
+        file = broker.home / "keys" / "rings.json"
+        older = file.read_bytes()
+        run("keys", "rotate", "--home", broker.home)
+        broker.register(email="bo@example.com")
+        newer = file.read_bytes()
+        file.write_bytes(older)
+        with pytest.raises(grpc.RpcError) as caught:
+            broker.register(email="lost@example.com")
+        assert info(caught.value).reason == "KEYS_UNAVAILABLE"
+        shown = broker.persons().GetPerson(person_pb2.GetPersonRequest(person_id=person), timeout=10)
+        assert shown.person_id == person
+        file.write_bytes(newer)
+        broker.register(email="kept@example.com")
+        assert under(broker.home)["records"] == {2: 3}
+
+
+def test_nothing_is_destroyed_while_a_broker_of_another_home_uses_the_database(postgres_server, tmp_path):
+    with (
+        postgres.empty_database(postgres_server) as url,
+        BrokerProcess(tmp_path / "home", database=url) as broker,
+    ):
+        other = tmp_path / "other"
+        shutil.copytree(broker.home, other)
+        shutil.rmtree(other / "run", ignore_errors=True)
+        run("keys", "rotate", "--home", other)
+        destroy = ("keys", "destroy-old", "--yes", "--home", other)
+        assert "uses the database" in run(*destroy, exits=2).err
+        broker.stop()
+        assert len(run(*destroy, "--json").json["destroyed"]) == 3

@@ -24,7 +24,7 @@ class Head(SQLModel, table=True):
     contracts: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
-RIGHTS = "type IN ('catalogue', 'certificate', 'contract', 'key', 'policy')"
+RIGHTS = "type IN ('catalogue', 'certificate', 'contract', 'key', 'key_ring', 'policy')"
 """Entries that rights stand on. Queries repeat these very words: only then does either store use the index."""
 CASES = "type = 'case'"
 """Steps of legal cases, among the many entries of a release; likewise."""

@@ -193,8 +193,8 @@ def test_old_versions_are_gone_from_the_file_and_from_memory_and_their_numbers_n
     first = ring.wrap(b"secret", b"aad")
     assert provider.rotate("records") == 2
     kept = ring.rewrap(first, b"aad")
-    assert provider.destroy_old("records") == [1]
-    assert provider.destroy_old("records") == []
+    for _ in range(2):
+        provider.destroy("records", [1])
     for each in (ring, FileProvider(path).rings["records"]):
         assert each.versions == (2,)
         assert each.unwrap(kept, b"aad") == b"secret"
@@ -214,14 +214,14 @@ def test_a_full_disk_destroys_nothing(provider, path, monkeypatch):
 
     monkeypatch.setattr(secret_file.os, "fsync", full)
     with pytest.raises(SlussError) as caught:
-        provider.destroy_old("records")
+        provider.destroy("records", [1])
     assert caught.value.reason is Reason.KEYS_UNAVAILABLE
     assert (provider.rings["records"].versions, path.read_bytes()) == ((1, 2), before)
 
 
 def test_index_is_never_destroyed(provider):
     with pytest.raises(SlussError) as caught:
-        provider.destroy_old("index")
+        provider.destroy("index", [1])
     assert caught.value.reason is Reason.INVALID_REQUEST
 
 
@@ -248,3 +248,71 @@ def test_nothing_is_wrapped_once_others_can_read_a_new_file(provider, path):
     with pytest.raises(SlussError) as caught:
         provider.rings["records"].wrap(b"secret", b"aad")
     assert "chmod 600" in caught.value.detail
+
+
+def test_only_the_versions_that_are_named_are_destroyed_and_never_the_newest(provider, path):
+    other = FileProvider(path)
+    provider.rotate("records")
+    other.rotate("records")
+    provider.destroy("records", [1])
+    assert FileProvider(path).rings["records"].versions == (2, 3)
+    with pytest.raises(SlussError) as caught:
+        provider.destroy("records", [2, 3])
+    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert FileProvider(path).rings["records"].versions == (2, 3)
+
+
+def test_a_new_version_has_a_number_above_what_is_known_elsewhere(provider):
+    assert provider.rotate("records", 4) == 5
+    assert provider.rotate("records", 4) == 6
+
+
+def older(path):
+    """The file of before, put back."""
+    before = path.read_bytes()
+    FileProvider(path).rotate("records")
+    return before
+
+
+def fewer(path):
+    """A file that was rotated apart: it has a version of its own, and lacks one of before."""
+    before = older(path)
+    lacking = json.loads(path.read_bytes())
+    lacking["rings"]["records"] = {**json.loads(before)["rings"]["records"], "3": lacking["rings"]["records"]["2"]}
+    return json.dumps(lacking).encode()
+
+
+def another(path):
+    """Another home's."""
+    FileProvider(path).rotate("records")
+    elsewhere = FileProvider.create(path.with_name("elsewhere"))
+    elsewhere.rotate("records")
+    return path.with_name("elsewhere").read_bytes()
+
+
+@pytest.mark.parametrize(("replace", "told"), [(older, "older"), (fewer, "lacks version 2"), (another, "another key")])
+def test_nothing_is_wrapped_once_an_older_file_or_anothers_is_in_its_place(provider, path, replace, told):
+    ring = provider.rings["records"]
+    replacement = replace(path)
+    right = path.read_bytes()
+    kept = ring.wrap(b"secret", b"aad")
+    assert kept[:2] == b"\x00\x02"
+    for _ in range(2):
+        write_secret(path, replacement, replace=True)
+        with pytest.raises(SlussError) as caught:
+            ring.wrap(b"more", b"aad")
+        assert caught.value.reason is Reason.KEYS_UNAVAILABLE
+        assert told in caught.value.detail
+        with pytest.raises(SlussError):
+            provider.rotate("records")
+        assert path.read_bytes() == replacement
+        assert ring.unwrap(kept, b"aad") == b"secret"
+    write_secret(path, right, replace=True)
+    assert FileProvider(path).rings["records"].unwrap(ring.wrap(b"more", b"aad"), b"aad") == b"more"
+
+
+def test_a_file_from_which_old_versions_are_gone_is_taken_up(provider, path):
+    other = FileProvider(path)
+    other.rotate("records")
+    other.destroy("records", [1])
+    assert provider.rings["records"].wrap(b"secret", b"aad")[:2] == b"\x00\x02"
