@@ -23,7 +23,7 @@ import orjson
 from broker.errors import Reason, SlussError
 from broker.keys.provider import INDEX, RINGS
 from broker.keys.ring import KEY_LENGTH, LAST_VERSION, KeyRing
-from broker.keys.secret_file import read_secret, sole_writer, write_secret
+from broker.keys.secret_file import read_secret, remove_staged, sole_writer, write_secret
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -95,6 +95,7 @@ class FileProvider:
             keys = self._read()
             if max(keys[name]) in versions:
                 raise SlussError(Reason.INVALID_REQUEST, f"the newest version of the key ring {name} is in use")
+            remove_staged(self._path)
             left = {number: key for number, key in keys[name].items() if number not in versions}
             if left != keys[name]:
                 write_secret(self._path, _format({**keys, name: left}), replace=True)

@@ -40,7 +40,7 @@ def write_secret(path: Path, content: bytes, *, replace: bool) -> None:
         SlussError: KEYS_UNAVAILABLE if it can't be written, or if it exists and `replace` is False.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp: mode 0600
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_staged(path))  # mkstemp: mode 0600
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -57,6 +57,27 @@ def write_secret(path: Path, content: bytes, *, replace: bool) -> None:
         raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key file {path.name} exists already") from None
     except OSError:
         raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key file {path.name} can't be written") from None
+
+
+def remove_staged(path: Path) -> None:
+    """Take away what a process that was killed was about to put in the place of `path`; for its sole writer.
+
+    Raises:
+        SlussError: KEYS_UNAVAILABLE if that can't be done.
+    """
+    try:
+        left = [each for each in path.parent.iterdir() if each.name.startswith(_staged(path))]
+        for each in left:
+            each.unlink(missing_ok=True)
+        if left:
+            _sync_folder(path.parent)
+    except OSError:
+        raise SlussError(Reason.KEYS_UNAVAILABLE, f"copies of the key file {path.name} can't be removed") from None
+
+
+def _staged(path: Path) -> str:
+    """How the name begins under which new content is written."""
+    return f".{path.name}."
 
 
 @contextmanager

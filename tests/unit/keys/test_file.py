@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -217,6 +218,25 @@ def test_a_full_disk_destroys_nothing(provider, path, monkeypatch):
         provider.destroy("records", [1])
     assert caught.value.reason is Reason.KEYS_UNAVAILABLE
     assert (provider.rings["records"].versions, path.read_bytes()) == ((1, 2), before)
+
+
+def test_what_a_killed_process_was_writing_is_destroyed_with_the_old_versions(provider, path):
+    code = f"""
+import os, signal
+from pathlib import Path
+from broker.keys import secret_file
+from broker.keys.file import FileProvider
+secret_file.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+FileProvider(Path({str(path)!r})).rotate("records")
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    old = json.loads(path.read_bytes())["rings"]["records"]["1"].encode()
+    assert sum(old in each.read_bytes() for each in path.parent.iterdir()) == 2
+    provider.rotate("financial")
+    provider.rotate("records")
+    provider.destroy("records", [1])
+    assert not any(old in each.read_bytes() for each in path.parent.iterdir())
+    assert [each.name for each in path.parent.iterdir()] == ["rings.json"]
 
 
 def test_index_is_never_destroyed(provider):
