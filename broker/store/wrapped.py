@@ -15,8 +15,9 @@ from broker.errors import Reason, SlussError
 from broker.ids import person_text
 from broker.keeping import PRIVATE
 from broker.keys.provider import EPOCHS, FINANCIAL, RECORDS
+from broker.ledger.rows import read_head
 from broker.store import tables
-from broker.store.engine import reading, writing
+from broker.store.engine import StoreError, reading, writing
 from broker.store.queries import CASE_FILE, CONTRACT, EPOCH, LEGAL_CASE, PERSON
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
     from broker.vault import Vault
 
 CHUNK: Final = 1000
-"""Rows in one statement and one transaction: nobody waits for more."""
+"""Rows in one statement."""
+PART: Final = 200
+"""Rows that are changed in one transaction: it holds the head's lock, and nobody waits for more."""
+ATTEMPTS: Final = 5
+"""How often a transaction is tried that did not get the lock in its time: brokers are at work."""
 VERSION_BYTES: Final = 2
 
 
@@ -142,9 +147,21 @@ def _pages(engine: Engine, table: Table, columns: Sequence[Any]) -> Iterator[lis
 
 def _rewrap_page(engine: Engine, vault: Vault, place: Place, page: Sequence[Row[Any]], done: Rewrapped) -> None:
     stale = [(row, fresh) for row in page if (fresh := _fresh(vault, place, row, done))]
-    if stale:
-        with writing(engine) as connection:
-            done.changed += sum(_replace(connection, place.table, row, fresh) for row, fresh in stale)
+    for start in range(0, len(stale), PART):
+        done.changed += _replace_all(engine, place.table, stale[start : start + PART])
+
+
+def _replace_all(engine: Engine, table: Table, stale: Sequence[tuple[Row[Any], Mapping[str, bytes]]]) -> int:
+    """Writes what is fresh, under the head's lock, as whoever else writes several rows: else the two could deadlock."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with writing(engine) as connection:
+                read_head(connection, lock=True)
+                return sum(_replace(connection, table, row, fresh) for row, fresh in stale)
+        except StoreError:
+            if attempt == ATTEMPTS:
+                raise
+    raise StoreError
 
 
 def _fresh(vault: Vault, place: Place, row: Row[Any], done: Rewrapped) -> dict[str, bytes]:

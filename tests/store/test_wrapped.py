@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 from sqlmodel import SQLModel
 
 from broker.errors import Reason, SlussError
 from broker.ids import person_text
 from broker.keeping import PRIVATE
 from broker.keys.provider import EPOCHS, FINANCIAL, RECORDS
+from broker.ledger.rows import HeadRow, insert_head, read_head
 from broker.store import tables, wrapped
 from broker.store.engine import reading, writing
 from broker.store.queries import CONTRACT, EPOCH, PERSON
@@ -163,3 +167,27 @@ def test_keys_are_counted_by_ring_and_version(filled, vault, key_provider):
     assert counted(filled) == {**before, RECORDS: {1: 6}, FINANCIAL: {1: 4, 2: 1}}
     rewrap_all(filled, vault)
     assert counted(filled) == {**before, RECORDS: {1: 6}, FINANCIAL: {2: 5}}
+
+
+def test_whoever_holds_the_heads_lock_is_waited_for_and_never_blocked(store_engine, vault, key_provider):
+    """A broker that changes several persons, in an order of its own: the two would deadlock over the rows."""
+    if store_engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    with writing(store_engine) as connection:
+        insert_head(connection, HeadRow(0, b"", "", 0, 0))
+        for person_id in (1, 2):
+            insert_person(connection, vault, person_id)
+    key_provider.rotate("records")
+    done = []
+    with writing(store_engine) as connection:
+        read_head(connection, lock=True)
+        connection.execute(update(PERSON).where(PERSON.c.id == 2).values(version=7))
+        rewrapping = threading.Thread(target=lambda: done.append(rewrap_all(store_engine, vault)))
+        rewrapping.start()
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        with reading(store_engine) as watching:
+            while not watching.execute(waiting).scalar_one():
+                time.sleep(0.01)
+        connection.execute(update(PERSON).where(PERSON.c.id == 1).values(version=7))
+    rewrapping.join()
+    assert done[0].changed == 2
