@@ -18,6 +18,7 @@ from broker.ids import person_text
 from broker.ledger import entry
 from broker.legal import recipients
 from broker.person_requests import following, holdings, rules
+from broker.person_requests.model import CORRECTION
 from broker.person_requests.rows import of_person, timeline
 from broker.persons import rows as persons
 from broker.policies import acceptances
@@ -141,7 +142,7 @@ def export(view: View, held: Held, origin: str) -> Export:
         "acceptances": _acceptances(view, row.id),
         "policy_notices": _notices(view, row.id),
         "messages": _messages(view, row.id),
-        "requests": [_request(view, each) for each in requests],
+        "requests": [_request(view, each) for each in requests if each.facts.channel != CORRECTION],
         "complaints": holdings.complaints(view, row.id),
         "compromises": holdings.compromises(view, row.id),
         "usage": holdings.usage(view, row.id),
@@ -224,7 +225,12 @@ def _request(view: View, held: Held) -> dict[str, Any]:
         "asked": words.asked if words else "",
         "requester": words.requester if words else "",
         "told": words.told if words else "",
-        "events": [{"at": each.at, "event": each.event, "text": each.text} for each in timeline(view, held)],
+        # Who was told is said apart, as it is now: a line here would stay after a release has become secret.
+        "events": [
+            {"at": each.at, "event": each.event, "text": each.text}
+            for each in timeline(view, held)
+            if each.event != rules.Step.TELL
+        ],
     }
 
 

@@ -112,6 +112,18 @@ def load(view: View, request_id: str) -> Held:
     return _held(view, row)
 
 
+def load_shown(view: View, request_id: str) -> Held:
+    """As `load`, for whoever asks for one by its id.
+
+    Raises:
+        SlussError: as `load`; PERSON_REQUEST_UNKNOWN for one that would tell of what is hidden.
+    """
+    held = load(view, request_id)
+    if not telling.shows(held):
+        raise SlussError(Reason.PERSON_REQUEST_UNKNOWN, request=request_id)
+    return held
+
+
 def of_person(view: View, person: int) -> list[Held]:
     """All requests of a person, oldest first."""
     query = select(REQUEST).where(REQUEST.c.person == person).order_by(REQUEST.c.number)
@@ -139,7 +151,7 @@ def list_requests(
         for row in some[:size]:
             before, held = row.number, _held(view, row)
             ended = (only_open or only_overdue) and held.state in rules.FINAL
-            if ended or (only_overdue and not rules.overdue(held.facts, held.state, now)):
+            if not telling.shows(held) or ended or (only_overdue and not rules.overdue(held.facts, held.state, now)):
                 continue
             found.append(held)
             if len(found) == size:

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 from broker.legal import recipients
 from broker.legal.rows import load
+from broker.person_requests.model import CORRECTION
+from broker.person_requests.rules import Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from broker.desk import View
     from broker.person_requests.model import Facts, ToTell
+    from broker.person_requests.rows import Held
+    from broker.timelines import Event
 
 PAGE: Final = 500
 ALWAYS: Final = (0, 1 << 62)
@@ -50,6 +54,26 @@ def cases(view: View, person: int, fields: Collection[str] | None) -> set[str]:
         if len(page) < PAGE:
             return found
         after = page[-1].index
+
+
+def noted(case: str, reason: str) -> str:
+    """What the timeline says of a telling: by the case it is known whether it may be shown later."""
+    return f"{case}: {reason}" if reason else case
+
+
+def visible(held: Held, events: Iterable[Event]) -> list[Event]:
+    """The timeline without what was told to recipients that are hidden by now.
+
+    After an erasure nobody can tell which of them a line is about: then none is shown while one is hidden.
+    """
+    cases = {each.case for each in held.legal}
+    all_of_them = len(cases) == len(held.facts.tell)
+    return [each for each in events if each.event != Step.TELL or all_of_them or each.text.partition(":")[0] in cases]
+
+
+def shows(held: Held) -> bool:
+    """Whether a request may be shown: one that the broker opened for recipients who are all hidden by now may not."""
+    return held.facts.channel != CORRECTION or bool(held.legal)
 
 
 def shown(view: View, facts: Facts) -> tuple[Addressee, ...]:

@@ -14,9 +14,9 @@ from broker.clock import day_of
 from broker.compromise import locks
 from broker.errors import Reason, SlussError, invalid
 from broker.outbox.queue import queue
-from broker.person_requests import rules
+from broker.person_requests import rules, telling
 from broker.person_requests.model import Facts, Identity, Kind, Words
-from broker.person_requests.rows import Held, create, load, write
+from broker.person_requests.rows import Held, create, load, load_shown, write
 from broker.persons import rows as persons
 from broker.persons.rows import request_body
 
@@ -102,7 +102,7 @@ def based_on(change: Change, call: Call, step: rules.Step) -> Held:
         SlussError: PERSON_REQUEST_UNKNOWN, ETAG_STALE, PERSON_REQUEST_WRONG_STATE, IDENTITY_NOT_PROVEN,
             CREDENTIAL_LOCKED.
     """
-    held = load(change, call.request)
+    held = load_shown(change, call.request)
     if call.etag != str(held.etag):
         raise SlussError(Reason.ETAG_STALE, etag=str(held.etag))
     require(change, held, step)
@@ -207,7 +207,7 @@ def note_told(change: Change, call: Call, case: str, outcome: Telling, reason: s
         if case not in {each.case for each in held.legal}:
             raise invalid("case_id", "nobody of this case is to be told")
         facts = rules.told(held.facts, case, outcome, reason)
-        return write(change, replace(held, facts=facts), rules.Step.TELL, reason)
+        return write(change, replace(held, facts=facts), rules.Step.TELL, telling.noted(case, reason))
 
     return once(change, call.request_id, "told", (call.request, case, outcome, reason), work)
 

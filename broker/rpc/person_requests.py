@@ -9,7 +9,7 @@ from sluss.v1 import person_request_pb2 as pb
 
 from broker.ids import parse_request_id
 from broker.pages import page_size
-from broker.person_requests import access, doing, rows, statistics, tracking
+from broker.person_requests import access, doing, rows, statistics, telling, tracking
 from broker.wire import checks
 from broker.wire import person_request as wire
 
@@ -221,8 +221,8 @@ class PersonRequests:
         """Show."""
 
         def work(view: View) -> pb.GetRequestResponse:
-            held = rows.load(view, request.id)
-            events = [wire.event(each) for each in rows.timeline(view, held)]
+            held = rows.load_shown(view, request.id)
+            events = [wire.event(each) for each in telling.visible(held, rows.timeline(view, held))]
             return pb.GetRequestResponse(request=wire.request(held, view.now_us), timeline=events)
 
         return await self._call(self._desk.read, caller, work)

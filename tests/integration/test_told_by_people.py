@@ -290,6 +290,48 @@ def test_a_restore_names_the_cases_of_whom_it_erases_again_but_no_hidden_one(tmp
         assert (sorted(told["erased_again"]), told["cases_to_tell"]) == (sorted([open_, hidden]), [case])
 
 
+def test_a_correction_for_a_release_that_becomes_secret_shows_no_more(broker, team, desk):
+    """Nobody asked, so the request alone would tell that somebody has to be told; and the person is told of nothing."""
+    person, case = released(broker, team)
+    asked = desk.proven("access", person)
+    corrected(broker, person)
+    (opened_,) = [each for each in of(desk, person) if each.channel == "correction"]
+    exported = json.loads(desk.export(asked.id)[0])
+    assert [each["request"] for each in exported["requests"]] == [asked.id]
+    assert [each["authority"] for each in exported["recipients_told"]] == [case]
+    team.secrecy(case, in_days(30))
+    for each in (desk, RequestDesk(broker, "internal/import"), RequestDesk(broker, "legal/anna")):
+        assert [found.id for found in of(each, person)] == [asked.id]
+        refused("PERSON_REQUEST_UNKNOWN", each.get, opened_.id)
+    refused("PERSON_REQUEST_UNKNOWN", desk.step, "NoteRecipientTold", opened_, case_id=case, outcome=TOLD)
+    assert opened_.id.encode() not in desk.export(asked.id)[0]
+
+
+def test_what_was_told_of_a_release_that_becomes_secret_shows_no_more(broker, team, desk):
+    person, case = released(broker, team)
+    again = team.approved(team.scope([person], ("email=full",)))
+    assert list(team.opened(again, team.release(again))) == [person]
+    asked, done = desk.proven("access", person), rectified(broker, desk, person)
+    for each in (case, again):
+        done = desk.step("NoteRecipientTold", done, case_id=each, outcome=TOLD, reason="by letter")
+    team.secrecy(case, in_days(30))
+    told = [each.text for each in desk.get(done.id).timeline if each.event == "recipient_told"]
+    assert told == [f"{again}: by letter"]
+    exported, _ = desk.export(asked.id)
+    assert b"recipient_told" not in exported
+    assert [each["authority"] for each in json.loads(exported)["recipients_told"]] == [again]
+
+
+def test_after_an_erasure_no_telling_shows_while_one_is_of_a_release_that_became_secret(broker, team, desk):
+    person, case = released(broker, team)
+    team.step(case, legal_pb2.CASE_STEP_CLOSE)
+    erased = desk.step("Erase", desk.proven("erasure", person))
+    told = RequestDesk(broker, "legal/anna").step("NoteRecipientTold", erased, case_id=case, outcome=TOLD)
+    assert "recipient_told" in {each.event for each in desk.get(told.id).timeline}
+    team.secrecy(case, in_days(30))
+    assert "recipient_told" not in {each.event for each in desk.get(told.id).timeline}
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_hidden_release_shows_nowhere(broker, team, desk, when):
     hidden = {"hidden_until": in_days(30), "secrecy_reason": "the investigation"} if when == "before" else {}
