@@ -12,7 +12,7 @@ from broker.catalogue import Kind as PurposeKind
 from broker.choices import recording
 from broker.choices.model import ChoiceMade, Recording
 from broker.choices.rule import OPTED_OUT
-from broker.clock import day_of
+from broker.clock import day_of, rfc3339
 from broker.erasure import erasing
 from broker.errors import Reason, SlussError, invalid
 from broker.ledger import entry
@@ -20,11 +20,11 @@ from broker.ledger.rows import stored_entries
 from broker.obligations.owing import disclosed, progress
 from broker.person_requests import rules, telling
 from broker.person_requests.model import CORRECTION, Facts, Kind, Words
-from broker.person_requests.rows import create, forgotten, load, timeline, write
+from broker.person_requests.rows import create, forgotten, load, of_person, timeline, write
 from broker.person_requests.tracking import Call, based_on, once, require
 from broker.persons import rows as persons
 from broker.persons.model import Correction
-from broker.persons.update import update
+from broker.persons.update import changes_nothing, update
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 CHOSEN: Final = frozenset({PurposeKind.SECONDARY_OWN, PurposeKind.SECONDARY_THIRD_PARTY})
 SOURCE: Final = "person-request"
 """The source of what is recorded because of a request."""
+FIELDS: Final = ", "
+"""Between the names of fields."""
 WHOLE: Final = "nothing is masked"
 MASKED: Final = "financial values are masked"
 """What the timeline says of an export, and the ledger commits to."""
@@ -148,8 +150,8 @@ def correct(change: Change, asked: Correction, known: Sequence[Disclosed] = ()) 
     """Correct a record without a request of the person; the new etag.
 
     If it is a rectification and a legal release had one of the values, people have to tell its recipient (GDPR
-    Art. 19), and the broker opens a request for them: its channel says that nobody asked, and it is done once all
-    have answered.
+    Art. 19), and the broker opens a request for them: its channel says that nobody asked, its timeline which fields it
+    is about, and it is done once all have answered. Said again of a record that has not changed since, it is that one.
 
     Raises:
         SlussError: as `persons.update.update`.
@@ -158,13 +160,26 @@ def correct(change: Change, asked: Correction, known: Sequence[Disclosed] = ()) 
     cases = telling.cases(change, asked.person, named) if asked.rectification else set()
     if not cases:
         return update(change, asked, known)
+    if changes_nothing(change, asked) and _is_told(change, asked.person, named):
+        return update(change, replace(asked, rectification=False))
     today = day_of(change.now_us)
     facts = rules.owing(Facts(Kind.RECTIFICATION, CORRECTION, today, begun=True), cases)
     held, _ = create(change, facts, Words(asked.person, "", "", ""), "")
     etag = update(change, replace(asked, cause=held.id), known)
     moved = replace(held, facts=replace(facts, fulfilled=today), owed=progress(change.connection, held.id))
-    write(change, moved, rules.Step.RECTIFY, "")
+    write(change, moved, rules.Step.RECTIFY, FIELDS.join(sorted(named)))
     return etag
+
+
+def _is_told(view: View, person: int, named: set[str]) -> bool:
+    """Whether a request is there for recipients of these fields, and the record is as it was when it was opened."""
+    changed = rfc3339(persons.active(view.connection, person).updated_at)
+    return any(
+        event.event == rules.Step.RECTIFY and event.at >= changed and named <= set(event.text.split(FIELDS))
+        for held in of_person(view, person)
+        if held.facts.channel == CORRECTION
+        for event in timeline(view, held)
+    )
 
 
 def erase(change: Change, call: Call, known: Sequence[Disclosed] = ()) -> Done:

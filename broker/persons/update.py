@@ -61,6 +61,16 @@ def update(change: Change, asked: Correction, known: Sequence[Disclosed] = ()) -
     return str(row.version + bool(changes))
 
 
+def changes_nothing(change: Change, asked: Correction) -> bool:
+    """Whether all of it is on record already.
+
+    Raises:
+        SlussError: as `update`.
+    """
+    row = rows.active(change.connection, asked.person)
+    return not _changes(change, asked, change.snapshot.vault.open_record(row))
+
+
 def _write(change: Change, row: Row[Any], stored: Mapping[str, Value], changes: Mapping[str, Value | None]) -> None:
     """Write the record; whatever was decided on the old one is decided anew."""
     vault, catalogue = change.snapshot.vault, change.snapshot.catalogue

@@ -235,7 +235,8 @@ def test_a_correction_without_a_request_opens_one_for_those_who_have_to_tell(bro
     (opened_,) = of(desk, person)
     assert (opened_.channel, opened_.state, opened_.identity) == ("correction", WAITING, "none")
     assert [(each.case_id, each.outcome) for each in opened_.to_tell] == [(case, pb.TELLING_OUTCOME_UNSPECIFIED)]
-    assert [event.event for event in desk.get(opened_.id).timeline] == ["opened", "rectified"]
+    lines = [(event.event, event.text) for event in desk.get(opened_.id).timeline]
+    assert lines == [("opened", ""), ("rectified", "email")]
     told = desk.step("NoteRecipientTold", opened_, case_id=case, outcome=TOLD)
     # The subcontractor owes it for the same cause, and is silent.
     assert (told.state, told.recipients, told.answered) == (WAITING, 1, 0)
@@ -346,3 +347,19 @@ def test_a_hidden_release_shows_nowhere(broker, team, desk, when):
         "PERSON_REQUEST_WRONG_STATE" if when == "before" else "INVALID_REQUEST",
         desk.step, "NoteRecipientTold", done, case_id=case, outcome=TOLD,
     )  # fmt: skip
+
+
+def test_a_correction_that_is_said_twice_is_one(broker, team, desk):
+    """Of a value that was mended before, by which the record does not change: a lost answer, and a retry."""
+    person, case = released(broker, team)
+    contract, client = broker.live_contract()
+    client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+    corrected(broker, person, rectification=False)
+    etags = {corrected(broker, person).etag for _ in range(3)}
+    assert len(etags) == 1
+    (opened_,) = of(desk, person)
+    assert (opened_.recipients, [each.case_id for each in opened_.to_tell]) == (1, [case])
+    assert len([each for each in client.obligations() if each.kind == "correct"]) == 1
+    corrected(broker, person, field="phone", value="+46701234568")
+    corrected(broker, person)
+    assert len(of(desk, person)) == 2

@@ -333,8 +333,8 @@ class PersonRequestEvent(_message.Message):
     event: _builtins.str
     """What: `opened`, `identity_noted`, `exported` ..."""
     text: _builtins.str
-    """The note or reason; of an export whether anything is masked in it, of `recipient_told` the case before the reason;
-    empty after the erasure.
+    """The note or reason; of an export whether anything is masked in it, of `recipient_told` the case before the reason, of
+    `rectified` that nobody asked for the fields; empty after the erasure.
     """
     entry_index: _builtins.int
     """The ledger entry."""
