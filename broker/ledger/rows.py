@@ -106,13 +106,22 @@ def read_erased(connection: Connection, after: int, limit: int) -> list[tuple[in
 
 
 def erase_ties(connection: Connection, person: int) -> int:
-    """Destroy what ties a person to entries, and note that it is; how many entries it was."""
+    """Destroy what ties a person to entries, and note that it is; how many entries it was.
+
+    Sealed entries don't count: the number stands in the ledger, and would tell that there were some.
+    """
+    of = (
+        " FROM ledger_person JOIN ledger_entry ON ledger_entry.id = ledger_person.entry"
+        " WHERE ledger_person.person = ? AND ledger_entry.type <> 'sealed'"
+    )
     text = (
-        "INSERT INTO ledger_erased (entry, ties) SELECT entry, 1 FROM ledger_person WHERE person = ?"
+        f"INSERT INTO ledger_erased (entry, ties) SELECT ledger_person.entry, 1{of}"
         " ON CONFLICT (entry) DO UPDATE SET ties = ledger_erased.ties + 1"
     )
+    ((count,),) = fetch(connection, f"SELECT count(*){of}", [person])
     change(connection, text, [(person,)])
-    return connection.execute(delete(_TIES).where(_TIES.c.person == person)).rowcount
+    connection.execute(delete(_TIES).where(_TIES.c.person == person))
+    return int(count)
 
 
 def add_erased(connection: Connection, entries: Sequence[int]) -> None:

@@ -14,6 +14,8 @@ from sqlalchemy import select
 from typer.testing import CliRunner
 
 from broker.erasure.erasing import ERASURE
+from broker.ids import parse_person
+from broker.ledger.entry import parse
 from broker.operator.office import opened
 from broker.store.engine import reading
 from tests.faults.siege import info
@@ -363,3 +365,19 @@ def test_a_correction_that_is_said_twice_is_one(broker, team, desk):
     corrected(broker, person, field="phone", value="+46701234568")
     corrected(broker, person)
     assert len(of(desk, person)) == 2
+
+
+def test_an_erasures_entry_does_not_count_what_is_hidden(broker, team, desk):
+    """Whoever has seen the accounting of before could tell the difference."""
+    hidden, case = released(broker, team, hidden_until=in_days(30), secrecy_reason="the investigation")
+    team.step(case, legal_pb2.CASE_STEP_CLOSE)
+    told = []
+    for person in (hidden, broker.register(email="plain@example.com")):
+        contract, client = broker.live_contract()
+        client.disclose(contract, "billing", ["email"], broker.handles(contract, person))
+        desk.step("Erase", desk.proven("erasure", person))
+        with opened(broker.home) as office, reading(office.engine) as connection:
+            index = connection.execute(select(ERASURE.c.entry).where(ERASURE.c.person == parse_person(person)))
+            told.append(parse(office.ledger.entry(index.scalar_one()).entry)["ties"])
+    assert told == [2, 2]
+    assert run("ledger", "verify", "--home", broker.home).code == 0

@@ -11,7 +11,7 @@ def erasure(at: int, person_commitment: bytes, ties: int, cause: str, by: str) -
     Args:
         at: when.
         person_commitment: 32 bytes; what links it to the person was destroyed with it.
-        ties: how many entries spoke of the person, this one included.
+        ties: how many entries spoke of the person, this one included, sealed ones not.
         cause: the request or complaint that it was done for.
         by: who.
     """
