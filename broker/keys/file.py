@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import os
+from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +27,7 @@ from broker.keys.ring import KEY_LENGTH, LAST_VERSION, KeyRing
 from broker.keys.secret_file import read_secret, remove_staged, sole_writer, write_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 FORMAT: Final = 1
@@ -67,40 +68,46 @@ class FileProvider:
         """Adds a version to the ring `name`: in the file first, then in memory. Returns its number.
 
         Raises:
+            SlussError: as `_changing`; KEYS_UNAVAILABLE if the ring has no versions left.
+        """
+        with self._changing(name) as versions:
+            version = max(*versions, above) + 1
+            if version > LAST_VERSION:
+                raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key ring {name} has no versions left")
+            versions[version] = os.urandom(KEY_LENGTH)
+        return version
+
+    def destroy(self, name: str, gone: Collection[int]) -> None:
+        """Takes these versions of the ring `name` out of the file; those that are not there are gone already.
+
+        What a process that was killed was about to write goes with them. The medium may keep the bytes of the file
+        that was there: that is for the encryption of the volume.
+
+        Raises:
+            SlussError: as `_changing`; INVALID_REQUEST for the newest version.
+        """
+        with self._changing(name) as versions:
+            if max(versions) in gone:
+                raise SlussError(Reason.INVALID_REQUEST, f"the newest version of the key ring {name} is in use")
+            remove_staged(self._path)
+            for version in gone:
+                versions.pop(version, None)
+        self._rings[name].forget(gone)
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[dict[int, bytes]]:
+        """The versions of a ring that rotates, to be changed: on a clean exit they are in the file, then in memory.
+
+        Raises:
             SlussError: INVALID_REQUEST for an unknown ring or `index`, KEYS_UNAVAILABLE if the file can't be
                 written; the ring is then as before.
         """
         _require_rotating(name)
         with sole_writer(self._path):
             keys = self._read()
-            version = max(*keys[name], above) + 1
-            if version > LAST_VERSION:
-                raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key ring {name} has no versions left")
-            keys[name][version] = os.urandom(KEY_LENGTH)
+            yield keys[name]
             write_secret(self._path, _format(keys), replace=True)
         self._rings[name].take(keys[name])
-        return version
-
-    def destroy(self, name: str, versions: Collection[int]) -> None:
-        """Takes these versions of the ring `name` out of the file; those that are not there are gone already.
-
-        The medium may keep the bytes of the file that was there: that is for the encryption of the volume.
-
-        Raises:
-            SlussError: INVALID_REQUEST for an unknown ring or `index`, and for the newest version; KEYS_UNAVAILABLE if
-                the file can't be written; the ring is then as before.
-        """
-        _require_rotating(name)
-        with sole_writer(self._path):
-            keys = self._read()
-            if max(keys[name]) in versions:
-                raise SlussError(Reason.INVALID_REQUEST, f"the newest version of the key ring {name} is in use")
-            remove_staged(self._path)
-            left = {number: key for number, key in keys[name].items() if number not in versions}
-            if left != keys[name]:
-                write_secret(self._path, _format({**keys, name: left}), replace=True)
-        self._rings[name].take(left)
-        self._rings[name].forget(versions)
 
     def _versions(self, name: str) -> Mapping[int, bytes]:
         return self._read()[name]

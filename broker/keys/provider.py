@@ -86,6 +86,6 @@ class KeyProvider(Protocol):
         """Adds a version to the ring `name`, with a number above all that it has and above `above`; the number."""
         ...
 
-    def destroy(self, name: str, versions: Collection[int]) -> None:
+    def destroy(self, name: str, gone: Collection[int]) -> None:
         """Destroys these versions of the ring `name`."""
         ...
