@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.aggregates.verifying import Aggregates
+from broker.case_rows import Cases
 from broker.choices.verifying import Choices
 from broker.obligations.verifying import Obligations
 
@@ -16,5 +17,5 @@ if TYPE_CHECKING:
     from broker.ledger.findings import Report
     from broker.ledger.verify import Follower
 
-ROOMS: Final[tuple[Callable[[Connection, Report], Follower], ...]] = (Choices, Obligations, Aggregates)
+ROOMS: Final[tuple[Callable[[Connection, Report], Follower], ...]] = (Choices, Obligations, Cases, Aggregates)
 """What compares them, in the order in which they report."""

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     """A person's choices in force are not those of the last choice that the ledger ties to the person."""
     OWED = "owed"
     """A row of what recipients owe does not say what the entries say."""
+    CASE = "case"
+    """The row of a person's request, a complaint or a compromise report does not stand where its entries left it."""
     SPENT = "spent"
     """A kept answer about usage, or what was spent of a privacy budget, is not what the entries say."""
     TIME = "time"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 
 import grpc
 import pytest
@@ -19,18 +21,24 @@ from sluss.v1 import (
     obligation_pb2_grpc,
     outbox_pb2,
 )
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from broker import case_files
 from broker.case_files import EVENT, FILE
 from broker.complaints import handling
 from broker.complaints.handling import Changes, NewComplaint
 from broker.compromise import reports
+from broker.compromise.locks import LOCK
 from broker.compromise.reports import NewReport
 from broker.errors import SlussError
+from broker.ids import person_text
 from broker.ledger import entry
+from broker.ledger.findings import Kind as Found
 from broker.operator.office import opened
-from broker.store.engine import reading
+from broker.person_requests import tracking
+from broker.person_requests.model import Kind
+from broker.person_requests.tracking import Opening
+from broker.store.engine import reading, writing
 from tests.faults.test_erasure import House, bytes_of, database_files, seen
 from tests.support import nursery
 from tests.support.broker import BrokerProcess
@@ -254,3 +262,57 @@ def test_the_command_ends_open_streams_and_nothing_leaves_behind_its_entry(tmp_p
         left = [index for index, each in enumerate(said) if each["type"] == "disclosure"]
         assert left
         assert max(left) < min(ends)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """A home with an open request, an open complaint, and two reports about persons, of which one was reinstated."""
+    house = House(tmp_path_factory.mktemp("cases") / "home")
+    person, other = house.registered(CANARIES), house.registered({"email": "other@example.com"})
+    opening = Opening(Kind.ERASURE, "post", date(2026, 1, 1), person, "all of it", "Anna", "en")
+    complaint = NewComplaint(person, "", "post", "disclosure", "they call me", ())
+    house.change(lambda change: tracking.open_request(change, opening, uuid.uuid4().bytes))
+    house.change(lambda change: handling.open_complaint(change, complaint, uuid.uuid4().bytes))
+    for each in (person, other):
+        report = NewReport("person", b"", "", each, 1, 2, 2, "a phone was stolen")
+        house.change(lambda change, new=report: reports.report(change, new, uuid.uuid4().bytes))
+    house.change(lambda change: reports.reinstate(change, "B-2026-0002", "1", "found again"))
+    return house
+
+
+@pytest.mark.parametrize(
+    ("forged", "told"),
+    [
+        ("UPDATE person_request SET state = 'done'", "the row of R-2026-0001 does not stand where"),
+        ("UPDATE person_request SET deadline = '2030-01-01'", "the row of R-2026-0001 does not stand where"),
+        ("DELETE FROM person_request", "R-2026-0001 has no row"),
+        ("DELETE FROM person_request_event", "R-2026-0001 has 1 entries, and its 0 rows name others"),
+        ("UPDATE case_file SET state = 'closed' WHERE id LIKE 'K%'", "the row of K-2026-0001 does not stand where"),
+        ("UPDATE case_file SET id = 'K-2026-0009' WHERE id LIKE 'K%'", "K-2026-0009 has a row, and no entry opened it"),
+        ("DELETE FROM case_file_event WHERE file LIKE 'B%1'", "B-2026-0001 has 1 entries, and its 0 rows name others"),
+        ("DELETE FROM credential_lock", "is not locked, and B-2026-0001 stands"),
+        ("UPDATE credential_lock SET report = 'B-2026-0002'", "is locked for B-2026-0002, which does not lock"),
+        ("UPDATE credential_lock SET person = person + 1", "is locked for B-2026-0001, which does not lock"),
+        ("UPDATE case_file SET person = 0 WHERE id LIKE 'B%1'", "B-2026-0001 does not say whose credential it is"),
+    ],
+)
+def test_a_row_that_hides_what_is_open_is_found(cases, tmp_path, forged, told):
+    assert cases.verify() == []
+    house = House(shutil.copytree(cases.home, tmp_path / "home"))
+    with opened(house.home) as office, writing(office.engine) as connection:
+        connection.execute(text(forged))
+    found = house.verify()
+    assert any(told in each.message for each in found)
+    assert {each.kind for each in found} == {Found.CASE}
+
+
+def test_nothing_is_found_after_an_erasure_a_remedy_or_a_restore(cases, tmp_path):
+    house = House(shutil.copytree(cases.home, tmp_path / "home"))
+    before = house.backup("before")
+    with opened(house.home) as office, reading(office.engine) as connection:
+        (person,) = connection.execute(select(LOCK.c.person)).scalars()
+    house.change(lambda change: handling.set_outcome(change, "K-2026-0001", "upheld", "you are right", "1"))
+    house.change(lambda change: handling.remedy(change, None, "K-2026-0001", "erase_data", "", "as asked", "2"))
+    assert house.verify() == []
+    assert house.restore(before) == [person_text(person)]
+    assert house.verify() == []
