@@ -20,6 +20,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from broker import occupied
 from broker.errors import Reason, SlussError
 from broker.server import App, Server
 from broker.settings import Address
@@ -103,13 +104,14 @@ def keep_to_one_core(number: int) -> None:
 
 async def _serve_alone(settings: Settings, build: Callable[[Settings], App]) -> int:
     stop = _stop_event()
-    server = Server(settings, build(settings))
     address = settings.address
-    port = await server.start(address)
-    _calm_collector()
-    with _announced(settings, address.host, port):
-        await stop.wait()
-        await server.stop()
+    with occupied.shared(settings.folder):
+        server = Server(settings, build(settings))
+        port = await server.start(address)
+        _calm_collector()
+        with _announced(settings, address.host, port):
+            await stop.wait()
+            await server.stop()
     return 0
 
 
@@ -225,16 +227,18 @@ async def _serve_shared(
     loop.add_reader(parent.fileno(), stop.set)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal sends it to all; the parent decides
-    try:
-        server = Server(settings, build(settings), leader=leader, shared=True)
-        await server.start(address)
-        _calm_collector()
-    except SlussError as error:
-        _tell(parent, (error.reason.value, error.detail))
-        return 1
-    _tell(parent, None)
-    await stop.wait()
-    await server.stop()
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(occupied.shared(settings.folder))
+            server = Server(settings, build(settings), leader=leader, shared=True)
+            await server.start(address)
+            _calm_collector()
+        except SlussError as error:
+            _tell(parent, (error.reason.value, error.detail))
+            return 1
+        _tell(parent, None)
+        await stop.wait()
+        await server.stop()
     return 0
 
 

@@ -81,7 +81,7 @@ def restore(
     """
     from broker.operator import restoring, rings
     from broker.operator.carrying import nothing_known
-    from broker.operator.office import opened, require_stopped
+    from broker.operator.office import opened, stopped
     from broker.operator.restored import tell
     from broker.settings import load
 
@@ -91,9 +91,8 @@ def restore(
         if replace and erase_again:
             raise SlussError(Reason.INVALID_REQUEST, "--replace goes with a backup")
         settings = load(home)
-        require_stopped(settings)
         taken = carried = None
-        with rings.alone(settings):
+        with stopped(settings), rings.alone(settings):
             if folder:
                 taken, carried = restoring.put_back(settings, folder, replace=replace, old=old_database)
             with opened(home) as office:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
+from broker import occupied
 from broker import settings as told
 from broker.errors import Reason, SlussError
 from broker.keys.secret_file import read_secret
@@ -83,8 +84,20 @@ def opened(home: Path) -> Iterator[Office]:
         engine.dispose()
 
 
-def require_stopped(settings: Settings) -> None:
-    """Refuse while a broker of this home serves, as far as this machine can tell.
+@contextmanager
+def stopped(settings: Settings) -> Iterator[None]:
+    """Keep brokers of this home from serving, and refuse if one does, as far as this machine can tell.
+
+    Raises:
+        SlussError: INVALID_REQUEST.
+    """
+    with occupied.alone(settings.folder):
+        _require_silent(settings)
+        yield
+
+
+def _require_silent(settings: Settings) -> None:
+    """The lock is not seen on every file system that is shared: so it is asked, too.
 
     Raises:
         SlussError: INVALID_REQUEST.

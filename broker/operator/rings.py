@@ -24,7 +24,7 @@ from broker.keys.file import FileProvider
 from broker.keys.provider import INDEX, RINGS
 from broker.keys.secret_file import sole_writer
 from broker.ledger import entry
-from broker.operator.office import BY, require_stopped, require_unconnected
+from broker.operator.office import BY, require_unconnected, stopped
 from broker.store.engine import reading
 from broker.store.wrapped import Rewrapped, counted, rewrap_all
 from broker.vault import Vault
@@ -154,9 +154,8 @@ def destroy_old(office: Office, names: Sequence[str]) -> list[tuple[str, int, in
     """
     for name in names:
         _require_rotating(name)
-    require_stopped(office.settings)
-    require_unconnected(office.engine)
-    with alone(office.settings):
+    with stopped(office.settings), alone(office.settings):
+        require_unconnected(office.engine)
         provider = FileProvider(office.settings.folder.rings)
         require_openable(office.engine, provider)
         with reading(office.engine) as connection:
