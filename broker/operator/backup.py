@@ -123,7 +123,9 @@ def read(folder: Path, signer: Signer) -> Taken:
     return taken
 
 
-def put_back(folder: Path, url: str, taken: Taken, prepare: Callable[[Engine], None] = _nothing) -> None:
+def put_back(
+    folder: Path, url: str, taken: Taken, prepare: Callable[[Engine], None] = _nothing, within: Path | None = None
+) -> None:
     """Fill an empty database with a backup's rows, bring it to this broker's revision, and close the privacy budgets.
 
     Args:
@@ -131,11 +133,12 @@ def put_back(folder: Path, url: str, taken: Taken, prepare: Callable[[Engine], N
         url: of the database, which has all of it or, if this is broken off, nothing.
         taken: what the backup holds.
         prepare: does what must be done to the rows before they are put back, in a copy.
+        within: a folder for that copy; the system's for temporary files, if none is given.
 
     Raises:
         SlussError: INVALID_REQUEST: the database is not empty; LEDGER_UNAVAILABLE, UNSUPPORTED_VERSION.
     """
-    with tempfile.TemporaryDirectory(prefix="sluss-restore-") as place:
+    with tempfile.TemporaryDirectory(prefix="sluss-restore-", dir=within) as place:
         # A copy of the file is opened, as opening it may write to it: the backup stays as it is.
         file = Path(place) / DATABASE
         shutil.copyfile(folder / DATABASE, file)

@@ -12,6 +12,8 @@ Broken off before the end of 3, nothing has changed, or the replaced file has it
 
 from __future__ import annotations
 
+import shutil
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -41,6 +43,8 @@ from broker.store.engine import open_engine, reading, writing
 from broker.vault import Vault
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Engine
 
     from broker.erasure.again import ErasedAgain
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from broker.operator.office import Office
     from broker.settings import Settings
 
+WORKSPACE: Final = ".restoring"
 PATIENCE_S: Final = 3600.0
 """One statement on a replaced database may take so long: nobody waits for it but the restore."""
 
@@ -87,15 +92,32 @@ def put_back(settings: Settings, folder: Path, *, replace: bool, old: str = "") 
             carried.not_known(carrying.ERASURES)
 
     if place is None:
-        backup.put_back(folder, settings.database_url, taken, prepare)
+        with _workspace(settings) as within:
+            backup.put_back(folder, settings.database_url, taken, prepare, within)
         return taken, carried
     staged = place.with_name(f".{place.name}.restored")
     for leftover in _files(staged):
         leftover.unlink(missing_ok=True)
-    backup.put_back(folder, f"sqlite:///{staged}", taken, prepare)
+    with _workspace(settings) as within:
+        backup.put_back(folder, f"sqlite:///{staged}", taken, prepare, within)
     _move(place, _aside(place, taken))
     _move(staged, place)
     return taken, carried
+
+
+@contextmanager
+def _workspace(settings: Settings) -> Iterator[Path]:
+    """A folder of the home for copies of people's data; what a restore that was killed left there goes first."""
+    place = settings.folder.path / WORKSPACE
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        place.mkdir(mode=0o700)
+    except OSError:
+        raise SlussError(Reason.INVALID_REQUEST, f"the folder {WORKSPACE} of the home can't be made") from None
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def carry_over(office: Office, old: str) -> Carried:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from broker.operator.office import stopped
 from broker.settings import load
+from tests.faults.test_erasure import House
 from tests.integration.test_server_operator import run
 from tests.support.broker import BrokerProcess, free_port
 
@@ -41,3 +43,21 @@ def test_no_broker_starts_while_a_restore_is_under_way(tmp_path, workers):
         with stopped(load(broker.home)), pytest.raises(AssertionError, match="a restore, or a destruction of keys"):
             broker.start()
         broker.start()
+
+
+def test_what_a_killed_restore_was_working_on_is_in_the_home_and_goes_with_the_next(tmp_path):
+    """Rows of a backup, and so of persons who are erased since: nobody would look for them elsewhere."""
+    house = House(tmp_path / "home")
+    before = house.backup("before")
+    code = f"""
+import os, signal
+from pathlib import Path
+from broker.operator import restoring
+from broker.settings import load
+restoring.require_openable = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+restoring.put_back(load(Path({str(house.home)!r})), Path({str(before)!r}), replace=True)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert len(list((house.home / ".restoring").rglob("sluss.db"))) == 1
+    house.restore(before)
+    assert not (house.home / ".restoring").exists()
