@@ -39,7 +39,7 @@ def at(day, hour=12):
     return f"{day.isoformat()}T{hour:02d}:00:00.000000Z"
 
 
-def counted(budget=4_000_000, min_persons=20, dimensions=("advertisement", "country"), purpose=PURPOSE, delta=0):
+def counted(budget=4_000_000, min_persons=50, dimensions=("advertisement", "country"), purpose=PURPOSE, delta=0):
     """A grant to count."""
     return contract_pb2.Grant(
         purpose=purpose,
