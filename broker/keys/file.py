@@ -13,6 +13,7 @@ Keep a copy of it apart from the backups of the database: together they are the 
 from __future__ import annotations
 
 import base64
+import logging
 import os
 from contextlib import contextmanager
 from functools import partial
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 FORMAT: Final = 1
 
 Keys = dict[str, dict[int, bytes]]
@@ -46,6 +49,9 @@ class FileProvider:
         """
         self._path = path
         self._seen = _stamp(path)
+        # Whether the file is refused, and as which: each is told in the log once, however much is to be wrapped.
+        self._refusing = False
+        self._refused: tuple[int, int, int] | None = None
         keys = _parse(read_secret(path))
         self._rings = {name: KeyRing(name, keys[name], partial(self._versions, name), self._look) for name in RINGS}
 
@@ -118,13 +124,21 @@ class FileProvider:
         Raises:
             SlussError: KEYS_UNAVAILABLE if the file is gone, or can't be used any more.
         """
-        found = _stamp(self._path)
-        if found == self._seen:
-            return
-        keys = self._read()
+        found = None
+        try:
+            found = _stamp(self._path)
+            if found == self._seen:
+                self._refusing = False
+                return
+            keys = self._read()
+        except SlussError as error:
+            if not self._refusing or self._refused != found:
+                log.error("nothing is wrapped any more: %s", error.detail)  # noqa: TRY400 - no values in logs
+            self._refusing, self._refused = True, found
+            raise
         for name, ring in self._rings.items():
             ring.take(keys[name])
-        self._seen = found
+        self._seen, self._refusing = found, False
 
     def _read(self) -> Keys:
         """The file as it is now, if it follows on what was read before.

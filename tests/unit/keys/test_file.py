@@ -336,3 +336,21 @@ def test_a_file_from_which_old_versions_are_gone_is_taken_up(provider, path):
     other.rotate("records")
     other.destroy("records", [1])
     assert provider.rings["records"].wrap(b"secret", b"aad")[:2] == b"\x00\x02"
+
+
+def test_the_log_says_once_why_nothing_is_wrapped(provider, path, caplog):
+    ring, right = provider.rings["records"], path.read_bytes()
+    path.unlink()
+    for _ in range(3):
+        with pytest.raises(SlussError):
+            ring.wrap(b"more", b"aad")
+    write_secret(path, b"{}", replace=True)
+    for _ in range(3):
+        with pytest.raises(SlussError):
+            ring.wrap(b"more", b"aad")
+    assert [record.message for record in caplog.records] == [
+        "nothing is wrapped any more: the key file rings.json can't be read",
+        "nothing is wrapped any more: the key file is malformed",
+    ]
+    write_secret(path, right, replace=True)
+    assert ring.unwrap(ring.wrap(b"more", b"aad"), b"aad") == b"more"
