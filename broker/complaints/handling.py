@@ -110,6 +110,9 @@ def change_complaint(change: Change, complaint: str, changes: Changes, etag: str
     merged = [*dict.fromkeys([*file.body["links"], *changes.links])]
     links.check(change, changes.links, len(merged))
     states = [_take(change, file, step) for step in steps]
+    if changes.due_at and file.person:
+        references = {"complaint": file.id, "due": rfc3339(changes.due_at)[:10]}
+        queue(change, file.person, "deadline_extended", references)
     return case_files.write(
         change,
         file,

@@ -188,10 +188,12 @@ def extend(
     request: RequestId,
     *,
     months: Annotated[int, typer.Option(help="Further months, 1 or 2.", min=1, max=2, metavar="NUMBER")] = 1,
-    reason: Reason,
+    reason: Annotated[str, typer.Option(help="Why, as the person is told.", metavar="TEXT")],
 ) -> None:
-    """Extend the deadline; the person has to be told within the first month."""
-    _step(session, "ExtendDeadline", request, months=months, reason=reason)
+    """Extend the deadline within the first month; whoever is on record is told over the outbox."""
+    extended = _step(session, "ExtendDeadline", request, months=months, reason=reason)
+    if not extended.person_id:
+        session.output.line("Tell whoever asked, with the reason, within the first month (GDPR Art. 12(3)).")
 
 
 @verb(

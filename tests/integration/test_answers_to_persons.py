@@ -74,6 +74,38 @@ def test_what_is_done_reads_otherwise_than_a_refusal(broker):
     assert "din invändning är registrerad" in text
 
 
+def test_whoever_asked_is_told_in_the_language_asked_in_by_when_and_why_it_takes_longer(broker):
+    desk, person = RequestDesk(broker), broker.register(email="wait@example.com", language="sv")
+    request = desk.open("access", person, language="en")
+    (item,) = messages(broker, person, ob.OUTBOX_KIND_REQUEST_RECEIVED)
+    assert (item.language, dict(item.references)) == ("en", {"request": request.id, "due": request.deadline})
+    assert not item.HasField("decision")
+    assert f"answer by {request.deadline}" in letter(item)[1]
+    later = desk.step("ExtendDeadline", request, months=2, reason="Nine systems have to be searched.")
+    (item,) = messages(broker, person, ob.OUTBOX_KIND_DEADLINE_EXTENDED)
+    assert (item.language, dict(item.references)) == ("en", {"request": request.id, "due": later.deadline})
+    assert (item.decision.about, item.decision.outcome) == ("access", "extended")
+    subject, text = letter(item)
+    assert subject == f"Our answer to your request {request.id} takes longer"
+    assert f"answer by {later.deadline}" in text
+    assert "Nine systems have to be searched." in text
+
+
+def test_whoever_complained_is_told_of_the_later_day_and_of_no_note(broker):
+    person = broker.register(email="klagan2@example.com", language="sv")
+    opened = complaints(broker).OpenComplaint(complaint(person), timeout=TIMEOUT_S).complaint
+    day = f"{int(opened.due_at[:4]) + 1}-02-01"
+    later = complaint_pb2.ChangeComplaintRequest(
+        complaint_id=opened.complaint_id, etag=opened.etag, due_on=day, note="INTERNAL: they hide something"
+    )
+    complaints(broker).ChangeComplaint(later, timeout=TIMEOUT_S)
+    (item,) = messages(broker, person, ob.OUTBOX_KIND_DEADLINE_EXTENDED)
+    subject, text = letter(item)
+    assert subject == f"Vårt svar på ditt klagomål {opened.complaint_id} dröjer"
+    assert f"senast den {item.references['due']}" in text
+    assert "INTERNAL" not in str(item)
+
+
 def test_a_complaint_is_confirmed_and_its_outcome_told(broker):
     person = broker.register(email="klagan@example.com", language="en")
     opened = complaints(broker).OpenComplaint(complaint(person), timeout=TIMEOUT_S).complaint

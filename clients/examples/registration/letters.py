@@ -128,7 +128,7 @@ _OUTCOMES: Final = {
         "upheld": "du har rätt.",
         "partly": "du har delvis rätt.",
         "not_upheld": "vi anser att vi har handlat rätt.",
-        "withdrawn": "du har återkallat den.",
+        "withdrawn": "du har återkallat det.",
     },
     "en": {
         "upheld": "you are right.",
@@ -140,10 +140,23 @@ _OUTCOMES: Final = {
 
 
 def _received(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tuple[str, list[str]]:
-    number = item.references.get("request", "")
+    number, due = item.references.get("request", ""), item.references.get("due", "")
     if language == SWEDISH:
-        return f"Vi har tagit emot din begäran {number}", [f"vi har tagit emot din begäran {number} och återkommer."]
-    return f"We have received your request {number}", [f"we have received your request {number} and will get back."]
+        lines = [f"vi har tagit emot din begäran {number} och svarar senast den {due}."]
+        return f"Vi har tagit emot din begäran {number}", lines
+    return f"We have received your request {number}", [f"we have received your request {number} and answer by {due}."]
+
+
+def _extended(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tuple[str, list[str]]:
+    request, due = item.references.get("request", ""), item.references.get("due", "")
+    number, why = request or item.references.get("complaint", ""), item.decision.told
+    if language == SWEDISH:
+        what = "din begäran" if request else "ditt klagomål"
+        lines = [f"vi behöver mer tid för {what} {number} och svarar senast den {due}."]
+        return f"Vårt svar på {what} {number} dröjer", lines + (["", f"Skälet: {why}"] if why else [])
+    what = "your request" if request else "your complaint"
+    lines = [f"we need more time for {what} {number} and answer by {due}."]
+    return f"Our answer to {what} {number} takes longer", lines + (["", f"The reason: {why}"] if why else [])
 
 
 def _answered(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tuple[str, list[str]]:
@@ -191,4 +204,5 @@ _LETTERS: Final[dict[int, Callable[[outbox_pb2.OutboxItem, str, str], tuple[str,
     outbox_pb2.OUTBOX_KIND_CREDENTIAL_RESET: _reset,
     outbox_pb2.OUTBOX_KIND_COMPLAINT_RECEIVED: _complained,
     outbox_pb2.OUTBOX_KIND_COMPLAINT_ANSWERED: _decided,
+    outbox_pb2.OUTBOX_KIND_DEADLINE_EXTENDED: _extended,
 }

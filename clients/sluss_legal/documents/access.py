@@ -37,6 +37,7 @@ MESSAGES = {
     "credential_reset": N_("Your password has to be chosen anew"),
     "complaint_received": N_("Your complaint has come in"),
     "complaint_answered": N_("Your complaint has been answered"),
+    "deadline_extended": N_("Our answer takes longer"),
 }
 COMPLAINT_STATES = {
     "received": N_("Taken in"),

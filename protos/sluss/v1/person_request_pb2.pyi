@@ -586,7 +586,7 @@ class ExtendDeadlineRequest(_message.Message):
     months: _builtins.int
     """1 or 2 further months; two in all."""
     reason: _builtins.str
-    """Why; the person has to be told."""
+    """Why; the person is told, over the outbox. Whoever is not on record has to be told by people."""
     def __init__(
         self,
         *,
