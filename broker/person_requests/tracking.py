@@ -193,12 +193,13 @@ def refuse(change: Change, call: Call, ground: str, told: str) -> Done:
     """Refuse, with what the person is told (GDPR Art. 12(4)).
 
     Raises:
-        SlussError: as `based_on` and `rules.refused`; INVALID_REQUEST for `erased`, if the person is on record.
+        SlussError: as `based_on` and `rules.refused`; INVALID_REQUEST for `erased` or `nothing_on_record`, if
+            the person is on record.
     """
 
     def work() -> Done:
         held = based_on(change, call, rules.Step.REFUSE)
-        if ground == rules.ERASED and held.person:
+        if ground in rules.NOT_ON_RECORD and held.person:
             raise invalid("ground", "the person is on record")
         words = replace(held.words, told=told) if held.words else None
         moved = replace(held, facts=rules.refused(held.facts, ground), words=words)

@@ -42,8 +42,15 @@ TELLINGS = {
     "impossible": pb.TELLING_OUTCOME_IMPOSSIBLE,
     "disproportionate": pb.TELLING_OUTCOME_DISPROPORTIONATE,
 }
+_ENDED = {pb.PERSON_REQUEST_STATE_DONE, pb.PERSON_REQUEST_STATE_REFUSED, pb.PERSON_REQUEST_STATE_WITHDRAWN}
 EXPORT_S = 300.0
 """Seconds that an export may take."""
+
+_GROUNDS = (
+    "manifestly_unfounded, excessive, identity_not_proven, nothing_on_record, erased; of access: rights_of_others; of"
+    " rectification: accurate_as_it_is; of erasure: freedom_of_expression, legal_obligation, public_interest,"
+    " legal_claims; of objection: legal_claims, overriding_grounds, contract_or_legal_duty."
+)
 
 RequestId = Annotated[str, typer.Argument(help="The request, such as R-2026-0001.", metavar="REQUEST")]
 PersonOption = Annotated[str, typer.Option("--person", help="Whose request it is.", metavar="PERSON")]
@@ -205,8 +212,8 @@ def refuse(
     session: Session,
     request: RequestId,
     *,
-    ground: Annotated[str, typer.Option(help="Such as manifestly_unfounded or legal_claims.", metavar="GROUND")],
-    told: Annotated[str, typer.Option(help="What the person is told.", metavar="TEXT")],
+    ground: Annotated[str, typer.Option(help=_GROUNDS, metavar="GROUND")],
+    told: Annotated[str, typer.Option(help="What the person is told besides.", metavar="TEXT")],
 ) -> None:
     """Refuse a request."""
     _step(session, "RefuseRequest", request, ground=ground, told=told)
@@ -315,8 +322,9 @@ def rectify(
 @verb(app, "erase", examples=("sluss request erase R-2026-0001 --yes",))
 def erase(session: Session, request: RequestId, *, yes: Yes = False) -> None:
     """Erase the person; whoever received anything owes the erasure. There is no way back."""
-    confirm(session, "Erase everything that is held on this person, for good?", yes=yes)
+    confirm(session, "Erase everything that is held on this person, the address too, for good?", yes=yes)
     erased = _step(session, "Erase", request)
+    session.output.line("Nothing is left to write to the person with: send the answer yourself (GDPR Art. 12(3)).")
     if not erased.recipients and not erased.to_tell:
         session.output.line("Nobody had received anything that has to be deleted: no recipient owes an answer.")
 
@@ -384,7 +392,13 @@ def statistics(
         print_csv(("kind", *columns), counts)
         return
     session.output.result({"counts": counts})
-    session.output.table([_words(name) for name in ("kind", *columns)], [tuple(each.values()) for each in counts])
+    rows = [(*list(each.values())[:-1], _median(each)) for each in counts]
+    session.output.table([_words(name) for name in ("kind", *columns)], rows)
+
+
+def _median(count: dict[str, Any]) -> str:
+    """Nothing where none is done: 0 would read as done on the same day."""
+    return str(count["median_days"]) if count["done"] else ""
 
 
 def _words(name: str) -> str:
@@ -417,7 +431,7 @@ def _kind(name: str) -> pb.PersonRequestKind.ValueType:
 
 def _stands_out(request: pb.PersonRequest) -> str:
     marks = ["OVERDUE"] if request.overdue else []
-    if request.paused_since:
+    if request.paused_since and request.state not in _ENDED:
         marks.append(f"stands still since {request.paused_since}")
     if request.recipients > request.answered:
         marks.append(f"{counted(request.recipients - request.answered, 'recipient', 'recipients')} silent")

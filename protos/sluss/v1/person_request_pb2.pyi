@@ -651,7 +651,8 @@ class RefuseRequestRequest(_message.Message):
     """UUID4."""
     ground: _builtins.str
     """A ground that there is for the kind, such as `manifestly_unfounded`, `excessive` or `legal_claims`.
-    `erased` is for nobody who is on record.
+    `erased` and `nothing_on_record` are for nobody who is on record, `identity_not_proven` for nobody whose last check
+    passed.
     """
     told: _builtins.str
     """What the person is told."""
