@@ -1,4 +1,8 @@
-"""Complaints in numbers: by month, kind and outcome, how many are overdue, and how long they took. Names nobody."""
+"""Complaints in numbers: by month, kind and outcome, how many are overdue or were late, and how long they took.
+
+Names nobody. Overdue is what is not closed after its deadline, late what was decided after it: a late answer still
+counts when everything is over.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from broker import case_files
 from broker.case_files import FILE, PER_YEAR
 from broker.clock import DAY, day_of, start_of
+from broker.complaints.handling import received_on
 from broker.complaints.rules import ROOM, State
 
 if TYPE_CHECKING:
@@ -22,7 +27,7 @@ STEP: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """One line; `median_days` are whole days until the complaint was closed, 0 if none was."""
+    """One line; `median_days` are days from receipt until the complaint was closed, 0 if none was."""
 
     month: str
     kind: str
@@ -30,6 +35,8 @@ class Count:
     count: int
     overdue: int
     median_days: int
+    late: int
+    closed: int
 
 
 def statistics(view: View, first: date, last: date) -> list[Count]:
@@ -50,7 +57,14 @@ def overdue(file: File, now_us: int) -> bool:
     return file.state != State.CLOSED and file.due_at < now_us
 
 
+def late(file: File) -> bool:
+    """Whether it was decided after its deadline, which can't move any more then."""
+    decided: int = file.body.get("decided_at", file.body.get("closed_at", 0))
+    return file.due_at < decided
+
+
 def _count(key: tuple[str, str, str], files: list[File], now_us: int) -> Count:
-    days = [(file.body["closed_at"] - file.opened_at) // DAY for file in files if "closed_at" in file.body]
-    late = sum(overdue(file, now_us) for file in files)
-    return Count(*key, len(files), late, median_low(days) if days else 0)
+    ended = [file for file in files if "closed_at" in file.body]
+    days = [(day_of(file.body["closed_at"]) - received_on(file)).days for file in ended]
+    passed = sum(overdue(file, now_us) for file in files)
+    return Count(*key, len(files), passed, median_low(days) if days else 0, sum(map(late, files)), len(ended))

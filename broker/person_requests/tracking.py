@@ -35,11 +35,14 @@ Done = tuple[Held, int]
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a request is opened with; `person` 0 for one that is not yet identified."""
+    """What a request is opened with; `person` 0 for one that is not yet identified, `received` None for today.
+
+    A retry that leaves the day out asks for the same, after midnight too.
+    """
 
     kind: Kind
     channel: str
-    received: date
+    received: date | None
     person: int
     asked: str
     requester: str
@@ -62,14 +65,15 @@ def open_request(change: Change, new: Opening, request_id: bytes) -> Done:
         SlussError: PERSON_UNKNOWN, REQUEST_ID_REUSED, CREDENTIAL_LOCKED.
     """
     words = Words(new.person, new.asked, new.requester, new.language)
-    said = (new.kind, new.channel, new.received.isoformat(), new.person, new.asked, new.requester, new.language)
+    received = new.received.isoformat() if new.received else ""
+    said = (new.kind, new.channel, received, new.person, new.asked, new.requester, new.language)
 
     def work() -> Done:
         if new.person:
             persons.active(change.connection, new.person)
             if rules.needs_unlocked(new.kind, None):
                 locks.require_unlocked(change, new.person)
-        done = create(change, Facts(new.kind, new.channel, new.received), words, "")
+        done = create(change, Facts(new.kind, new.channel, new.received or day_of(change.now_us)), words, "")
         _confirm(change, done[0])
         return done
 

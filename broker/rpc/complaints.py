@@ -58,7 +58,7 @@ class Complaints:
         """Open."""
 
         def work(change: Change) -> pb.Complaint:
-            new = wire.new_complaint(request)
+            new = wire.new_complaint(request, change.now_us)
             shown = _opened(change, handling.open_complaint(change, new, parse_request_id(request.request_id)))
             if change.principal.kind == "internal":
                 for name in OF_THE_TEAM:

@@ -55,11 +55,14 @@ def open_(
         list[str] | None,
         typer.Option("--link", help=_LINKS, metavar="LINK"),
     ] = None,
+    received: Annotated[
+        str, typer.Option("--received", help="The day it came in; default: today.", metavar="DAY")
+    ] = "",
 ) -> None:
     """Open a complaint."""
     request = pb.OpenComplaintRequest(
         request_id=str(uuid.uuid4()), person_id=person, complainant=complainant, channel=channel, kind=kind,
-        about=about, links=links or [],
+        about=about, links=links or [], received=received,
     )  # fmt: skip
     opened = session.complaints.OpenComplaint(request, timeout=DEADLINE_S).complaint
     session.output.result({"complaint": document(opened)})
@@ -112,6 +115,7 @@ def show(session: Session, complaint: ComplaintId) -> None:
             "state": shown.state,
             "who": shown.person_id or shown.complainant,
             "kind": f"{shown.kind}, by {shown.channel}",
+            "received": shown.received,
             "about": shown.about,
             "links": ", ".join(shown.links),
             "handler": shown.handler,
@@ -286,7 +290,19 @@ def statistics(
         return
     session.output.result({"counts": [document(each) for each in counts]})
     session.output.table(
-        ("month", "kind", "outcome", "count", "overdue", "median days"),
-        [(c.month, c.kind, c.outcome or "open", c.count, c.overdue, c.median_days) for c in counts],
+        ("month", "kind", "outcome", "count", "closed", "overdue", "late", "median days"),
+        [
+            (
+                c.month,
+                c.kind,
+                c.outcome or "open",
+                c.count,
+                c.closed,
+                c.overdue,
+                c.late,
+                c.median_days if c.closed else "",
+            )
+            for c in counts
+        ],
         empty="no complaints",
     )

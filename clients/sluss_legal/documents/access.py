@@ -368,7 +368,7 @@ def _complaints(said: Mapping[str, Any], tongue: Tongue) -> Table:
     rows = [
         (
             each["complaint"],
-            moment(each["opened"]),
+            each["received"],
             say(COMPLAINT_STATES.get(each["state"], each["state"])),
             each["about"],
             say(OUTCOMES.get(each["outcome"], each["outcome"])) if each["outcome"] else "",
