@@ -44,7 +44,10 @@ EVENTS = {
     "closed": N_("Report closed"),
 }
 PLACES = {
-    "nature": N_("To be written: what happened, how, and whether confidentiality, integrity or availability is hit."),
+    "nature": N_(
+        "To be written: what happened, how, which kinds of persons are concerned (such as customers), and whether"
+        " confidentiality, integrity or availability is hit."
+    ),
     "consequences": N_("To be written: what the persons concerned may suffer, and how likely that is."),
     "measures": N_("To be written: what else was done or is planned, also to soften the consequences."),
     "contact": N_("To be written: name, address and telephone of the data protection officer or another contact."),
