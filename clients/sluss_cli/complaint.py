@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 from sluss.v1 import complaint_pb2 as pb
+from sluss_legal.plain import plain as document
 
-from sluss_cli.compromise import document, print_timeline
+from sluss_cli.compromise import print_timeline
 from sluss_cli.entry_text import moment
 from sluss_cli.legal.asking import Yes, confirm, day, period
 from sluss_cli.listing import Limit, every, some, tell_more

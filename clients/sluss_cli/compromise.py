@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 from sluss.v1 import compromise_pb2 as pb
 from sluss_legal.documents import breach
+from sluss_legal.plain import plain as document
 
 from sluss_cli.entry_text import moment, parse_entry, sentence
 from sluss_cli.legal.asking import Language, language_of, need
@@ -28,11 +27,6 @@ Report = Annotated[str, typer.Argument(help="The report, such as B-2026-0001.", 
 Why = Annotated[str, typer.Option("--reason", help="Why; the ledger commits to it.", metavar="TEXT")]
 HEX = re.compile(r"[0-9A-Fa-f]{64}")
 SUSPECTS = 500
-
-
-def document(message: Message) -> dict[str, Any]:
-    """A message as JSON, with the names of the proto and with what is empty."""
-    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 @verb(

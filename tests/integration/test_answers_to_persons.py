@@ -8,7 +8,7 @@ import uuid
 import grpc
 import pytest
 from examples.registration.letters import letter
-from sluss.v1 import complaint_pb2, complaint_pb2_grpc, compromise_pb2, compromise_pb2_grpc, person_pb2
+from sluss.v1 import choice_pb2, complaint_pb2, complaint_pb2_grpc, compromise_pb2, compromise_pb2_grpc, person_pb2
 from sluss.v1 import outbox_pb2 as ob
 
 from tests.faults.siege import info
@@ -48,6 +48,24 @@ def complaint(person, **more):
     return complaint_pb2.OpenComplaintRequest(
         request_id=str(uuid.uuid4()), person_id=person, channel="web", kind="choice", about="I said no", **more
     )
+
+
+@pytest.mark.parametrize(("language", "said"), [("sv", "nej (sms, e-post)"), ("en", "no (text message, e-mail)")])
+def test_a_choice_for_some_channels_is_confirmed_for_these(broker, language, said):
+    out = choice_pb2.ChoiceMade(purpose="offers", state=choice_pb2.CHOICE_STATE_OPTED_OUT, medium="web")
+    out.channels.extend(["sms", "email"])
+    request = person_pb2.RegisterPersonRequest(
+        request_id=str(uuid.uuid4()), source="web", choices=[out], accepted_policy="2026-01",
+        values=[
+            person_pb2.FieldValue(field="email", value=f"{language}@example.com"),
+            person_pb2.FieldValue(field="language", value=language),
+        ],
+    )  # fmt: skip
+    person = broker.persons().RegisterPerson(request, timeout=TIMEOUT_S).person_id
+    (item,) = messages(broker, person, ob.OUTBOX_KIND_REGISTRATION_CONFIRMATION)
+    _, text = letter(item)
+    assert f": {said}" in text
+    assert {"sv": "Du har godkänt version 2026-01.", "en": "You have accepted version 2026-01."}[language] in text
 
 
 def test_a_refusal_has_its_ground_its_reasons_and_the_rights_in_the_language_of_the_request(broker):

@@ -194,7 +194,10 @@ def test_broker_that_says_no_is_exit_code_3_with_its_reason(place, words, profil
 def test_person_is_registered_changed_and_shown_without_values_on_the_command_line(place):
     values = "# a new customer\ncustomer_number=R-1\nemail=new@example.com\nlanguage=sv\n"
     words = ("person", "register", "--values-file", "-", "--opt-out", "offers.email")
-    person = place.json(*words, profile=place.internal, input=values)["person"]
+    registered = place.json(*words, profile=place.internal, input=values)
+    person, confirmed = registered["person"], registered["confirmation"]
+    assert [each["value"] for each in confirmed["values"]] == ["R-1", "new@example.com", "sv"]
+    assert [(each["purpose"], each["channels"]) for each in confirmed["choices"]] == [("offers.email", [])]
     found = place.json("person", "look-up", "--email", "-", profile=place.internal, input="NEW@example.com\n")
     assert found["persons"] == [person]
     place.run(

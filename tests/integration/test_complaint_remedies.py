@@ -324,6 +324,15 @@ def test_statistics_are_csv_for_a_spreadsheet(broker, desk):
     assert sluss_command.invoke(sluss_command.clients(), ["--json", *line, "--csv"]).exit_code == 2
 
 
+def test_the_json_of_the_command_has_numbers_as_numbers(broker, desk):
+    name = desk.open(["0"], complainant="a caller").complaint_id
+    line = ["--profile", str(broker.profile("privacy/team")), "--json", "complaint", "show", name]
+    shown = json.loads(sluss_command.invoke(sluss_command.clients(), line).stdout)
+    (opened,) = shown["timeline"]
+    assert isinstance(opened["entry_index"], int)
+    assert shown["complaint"]["links"] == ["0"]
+
+
 def test_what_was_upheld_is_closed_with_a_remedy_only_and_what_was_not_without_one(broker, desk):
     name = desk.upheld(person_id=broker.register(email="no.remedy@example.com"))
     error = refused("FILE_WRONG_STATE", desk.step, "CloseComplaint", name)

@@ -108,6 +108,7 @@ def test_a_form_becomes_a_person_and_a_mail_with_what_was_received(submit, mails
     assert re.search(r"version 2026-0[12]\.", text)
     assert ": nej" in text
     assert ": ja" in text
+    assert "Du har godkänt version 2026-01." in text
 
 
 def test_whoever_prefers_another_language_is_written_to_in_english(submit, mails, shared_broker):

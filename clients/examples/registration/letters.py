@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sluss.v1 import choice_pb2, outbox_pb2
+from sluss.v1 import choice_pb2, outbox_pb2, person_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,10 @@ SWEDISH: Final = "sv"
 _YES: Final = {
     SWEDISH: {choice_pb2.CHOICE_STATE_OPTED_IN: "ja", choice_pb2.CHOICE_STATE_OPTED_OUT: "nej"},
     "en": {choice_pb2.CHOICE_STATE_OPTED_IN: "yes", choice_pb2.CHOICE_STATE_OPTED_OUT: "no"},
+}
+_CHANNELS: Final = {
+    SWEDISH: {"email": "e-post", "phone": "telefon", "post": "brev", "sms": "sms"},
+    "en": {"email": "e-mail", "phone": "telephone", "post": "post", "sms": "text message"},
 }
 
 
@@ -47,18 +51,27 @@ def _confirmation(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> 
     told = item.confirmation
     label = "label_sv" if language == SWEDISH else "label_en"
     values = [f"  {getattr(each, label)}: {each.value}" for each in told.values]
-    choices = [f"  {getattr(each, label)}: {_YES[language].get(each.state, '?')}" for each in told.choices]
+    choices = [f"  {getattr(each, label)}: {_chosen(each, language)}" for each in told.choices]
     if language == SWEDISH:
         lines = ["tack för din registrering. Det här är uppgifterna som vi har fått:", "", *values]
         lines += ["", "Dina val:", *choices] if choices else []
         lines += ["", f"De behandlas enligt vår integritetspolicy, version {told.policy_version}."]
+        lines += [f"Du har godkänt version {told.accepted_policy}."] if told.accepted_policy else []
         lines += ["Är något fel, eller vill du att vi tar bort uppgifterna? Svara på det här brevet."]
         return "Bekräftelse på din registrering", lines
     lines = ["thank you for registering. This is the information that we have received:", "", *values]
     lines += ["", "Your choices:", *choices] if choices else []
     lines += ["", f"It is handled under our privacy policy, version {told.policy_version}."]
+    lines += [f"You have accepted version {told.accepted_policy}."] if told.accepted_policy else []
     lines += ["Is something wrong, or do you want us to delete it? Just answer this mail."]
     return "Confirmation of your registration", lines
+
+
+def _chosen(choice: person_pb2.ConfirmedChoice, language: str) -> str:
+    """Yes or no, and by which channels, if not by all."""
+    said = _YES[language].get(choice.state, "?")
+    names = _CHANNELS[language]
+    return f"{said} ({', '.join(names.get(each, each) for each in choice.channels)})" if choice.channels else said
 
 
 def _policy(item: outbox_pb2.OutboxItem, language: str, changes: str) -> tuple[str, list[str]]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.json_format import MessageToDict
-
 from broker.errors import SlussError
 from broker.ledger import entry
 from sluss_legal.dates import moment
@@ -19,6 +17,7 @@ from sluss_legal.documents import writers
 from sluss_legal.documents.cover import ranges
 from sluss_legal.documents.model import Document, Facts, Heading, Table, Text
 from sluss_legal.fields import label_of, purpose_label
+from sluss_legal.plain import plain
 from sluss_legal.tongue import tongue_of
 from sluss_legal.words import CATEGORIES, N_
 
@@ -113,7 +112,7 @@ def files(about: Breach, language: str) -> dict[str, bytes]:
 
 def as_document(about: Breach) -> dict[str, Any]:
     """The sheet for programs; `to_be_written` names what people have still to write."""
-    facts = MessageToDict(about.facts, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    facts = plain(about.facts)
     facts["cut_off"] = [{"entry_index": each.entry_index, "entry": _said(each)} for each in about.facts.cut_off]
     written = {name: getattr(about.written, name) for name in _asked(about)}
     return {
