@@ -118,6 +118,8 @@ def change_complaint(change: Change, complaint: str, changes: Changes, etag: str
         raise invalid("note", "nothing is changed and nothing is noted")
     if changes.due_at and (changes.due_at <= file.due_at or not changes.note):
         raise invalid("due_on", "a later day, with a note that says why")
+    if changes.due_at > change.now_us + rules.FURTHEST_DAYS * DAY:
+        raise invalid("due_on", f"at most {rules.FURTHEST_DAYS} days ahead")
     if changes.due_at and change.now_us > file.due_at:
         raise rules.wrong(file.id, State(file.state), Step.EXTEND, "its deadline has passed: it is too late to extend")
     merged = [*dict.fromkeys([*file.body["links"], *changes.links])]

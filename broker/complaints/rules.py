@@ -27,6 +27,8 @@ REMEDIES: Final = frozenset({"suspend_contract", "erase_data", RECIPIENTS_TOLD, 
 REMEDIED: Final = frozenset({"upheld", "partly"})
 """Outcomes after which something is to be remedied."""
 DEADLINE_DAYS: Final = 30
+FURTHEST_DAYS: Final = 366
+"""How far ahead a later deadline may lie: a slip of the year can't be taken back, and whoever complained is told."""
 
 
 class State(StrEnum):
@@ -54,7 +56,7 @@ _OPEN: Final = {State.RECEIVED: State.INVESTIGATING, State.INVESTIGATING: State.
 _STILL: Final = {State.DECIDED: State.DECIDED}
 TABLE: Final[Mapping[Step, Mapping[State, State]]] = {
     Step.NOTE: {**_OPEN, **_STILL},
-    Step.LINK: _OPEN,
+    Step.LINK: {**_OPEN, **_STILL},
     Step.ASSIGN: {State.RECEIVED: State.RECEIVED, State.INVESTIGATING: State.INVESTIGATING, **_STILL},
     Step.EXTEND: _OPEN,
     Step.DECIDE: {State.RECEIVED: State.DECIDED, State.INVESTIGATING: State.DECIDED},
@@ -97,7 +99,7 @@ def take(
         raise SlussError(
             Reason.SECOND_PERSON_NEEDED, "who approved or released what it is about can't decide it", case=complaint
         )
-    if step is Step.REMEDY and outcome not in REMEDIED:
+    if outcome not in REMEDIED and (step is Step.REMEDY or (step is Step.LINK and state is State.DECIDED)):
         raise wrong(complaint, state, step, "there is nothing to remedy: it was not upheld")
     if step is Step.CLOSE and outcome in REMEDIED and not remedies:
         raise wrong(complaint, state, step, "it was upheld, and no remedy is noted: apologise or other, at the least")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import date, timedelta
 
 import grpc
 import pytest
@@ -112,7 +113,7 @@ def test_whoever_asked_is_told_in_the_language_asked_in_by_when_and_why_it_takes
 def test_whoever_complained_is_told_of_the_later_day_and_of_no_note(broker):
     person = broker.register(email="klagan2@example.com", language="sv")
     opened = complaints(broker).OpenComplaint(complaint(person), timeout=TIMEOUT_S).complaint
-    day = f"{int(opened.due_at[:4]) + 1}-02-01"
+    day = str(date.fromisoformat(opened.due_at[:10]) + timedelta(days=60))
     later = complaint_pb2.ChangeComplaintRequest(
         complaint_id=opened.complaint_id, etag=opened.etag, due_on=day, note="INTERNAL: they hide something"
     )

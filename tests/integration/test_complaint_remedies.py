@@ -324,6 +324,18 @@ def test_statistics_are_csv_for_a_spreadsheet(broker, desk):
     assert sluss_command.invoke(sluss_command.clients(), ["--json", *line, "--csv"]).exit_code == 2
 
 
+def test_the_request_that_corrects_is_linked_once_it_is_decided_that_something_was_wrong(broker, desk):
+    person = broker.register(email="was.wrong@example.com")
+    name = desk.upheld(person_id=person)
+    request = RequestDesk(broker).proven("rectification", person)
+    refused("INVALID_REQUEST", desk.step, "Remedy", name, kind="correct", note="as the person said")
+    assert desk.step("ChangeComplaint", name, links=[request.id]).state == "decided"
+    assert not desk.step("Remedy", name, kind="correct", note="as the person said").remedies[0].done
+    other = desk.open(person_id=person).complaint_id
+    desk.step("SetOutcome", other, outcome="not_upheld", told="It was right.")
+    refused("FILE_WRONG_STATE", desk.step, "ChangeComplaint", other, links=[request.id])
+
+
 def test_the_json_of_the_command_has_numbers_as_numbers(broker, desk):
     name = desk.open(["0"], complainant="a caller").complaint_id
     line = ["--profile", str(broker.profile("privacy/team")), "--json", "complaint", "show", name]
@@ -354,6 +366,8 @@ def test_the_deadline_counts_from_the_day_of_receipt_and_a_late_answer_stays_lat
     assert (late.received, late.due_at[:10], late.overdue) == (str(day), str(day + timedelta(days=30)), True)
     extend = {"due_on": str(today + timedelta(days=30)), "note": "an expert is asked"}
     refused("FILE_WRONG_STATE", desk.step, "ChangeComplaint", late.complaint_id, **extend)
+    far = extend | {"due_on": str(today + timedelta(days=400))}
+    refused("INVALID_REQUEST", desk.step, "ChangeComplaint", fresh.complaint_id, **far)
     assert desk.step("ChangeComplaint", fresh.complaint_id, **extend | {"due_on": str(today + timedelta(days=60))})
     for each in (fresh, late):
         desk.step("SetOutcome", each.complaint_id, outcome="not_upheld", told="We were right.")

@@ -14,8 +14,10 @@ def model(state, step, outcome, remedies, undone, own):
     """What the policy says, in words of its own: the state after it, or the reason of the refusal."""
     if state == "closed":
         return Reason.FILE_WRONG_STATE
-    if step in ("linked", "extended", "decided") and state == "decided":
+    if step in ("extended", "decided") and state == "decided":
         return Reason.FILE_WRONG_STATE
+    if step == "linked" and state == "decided":
+        return "decided" if outcome in ("upheld", "partly") else Reason.FILE_WRONG_STATE
     if step in ("remedied", "closed") and state != "decided":
         return Reason.FILE_WRONG_STATE
     if step == "decided":

@@ -268,7 +268,9 @@ class ChangeComplaintRequest(_message.Message):
     etag: _builtins.str
     """Its etag."""
     note: _builtins.str
-    """What is noted; the reason, if the deadline is extended."""
+    """What is noted; the reason, if the deadline is extended, which can't be done once it has passed, nor
+    by more than 366 days from now.
+    """
     handler: _builtins.str
     """Who works on it from now on, such as `privacy/eva`."""
     due_on: _builtins.str
