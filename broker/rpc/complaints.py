@@ -169,7 +169,7 @@ class Complaints:
             counts = statistics.statistics(view, first, last)
             return pb.GetComplaintStatisticsResponse(counts=map(wire.count, counts))
 
-        return await self._call(self._desk.read, caller, work)
+        return await self._exporting(self._desk.read, caller, work)
 
 
 def _opened(view: View, file: File) -> pb.Complaint:

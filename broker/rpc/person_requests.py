@@ -237,7 +237,7 @@ class PersonRequests:
             counts = statistics.statistics(view, first, last)
             return pb.GetRequestStatisticsResponse(counts=[wire.count(kind, each) for kind, each in counts.items()])
 
-        return await self._call(self._desk.read, caller, work)
+        return await self._exporting(self._desk.read, caller, work)
 
     async def _stepped(self, caller: Caller, work: Callable[[Change], Done]) -> dict[str, Any]:
         """A step, and the request as it stands once it is durable."""

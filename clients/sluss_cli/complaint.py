@@ -13,7 +13,7 @@ from sluss_cli.entry_text import moment
 from sluss_cli.legal.asking import Yes, confirm, day, period
 from sluss_cli.listing import Limit, every, some, tell_more
 from sluss_cli.print_csv import Csv, not_both, print_csv
-from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.session import DEADLINE_S, LONG_S, Session
 from sluss_cli.verb import group, verb
 
 app = group("Complaints: open, list, show, note, link, assign, extend, outcome, remedy, close, statistics.")
@@ -285,7 +285,7 @@ def statistics(
     not_both(session, as_csv=as_csv)
     period(first, last)
     request = pb.GetComplaintStatisticsRequest(first_day=first, last_day=last)
-    counts = session.complaints.GetComplaintStatistics(request, timeout=DEADLINE_S).counts
+    counts = session.complaints.GetComplaintStatistics(request, timeout=LONG_S).counts
     if as_csv:
         print_csv([field.name for field in pb.ComplaintCount.DESCRIPTOR.fields], map(document, counts))
         return

@@ -17,7 +17,7 @@ from sluss_cli.listing import Limit, every, some, tell_more
 from sluss_cli.print_csv import Csv, not_both, print_csv
 from sluss_cli.problems import usage
 from sluss_cli.row_file import write_new
-from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.session import DEADLINE_S, LONG_S, Session
 from sluss_cli.times import DAY_OR_TIME, first_moment, last_moment
 from sluss_cli.verb import group, verb
 
@@ -213,7 +213,7 @@ def facts(
     written = breach.Written(nature, consequences, measures, contact, delay)
     if out is not None:
         need("typst", "jinja2")
-    reply = session.compromises.GetFactsSheet(pb.GetFactsSheetRequest(report_id=report), timeout=DEADLINE_S)
+    reply = session.compromises.GetFactsSheet(pb.GetFactsSheetRequest(report_id=report), timeout=LONG_S)
     about = breach.Breach(reply, _suspects(session, report), written, session.profile.origin, datetime.now(UTC))
     if out is not None:
         _write(session, about, out, language)

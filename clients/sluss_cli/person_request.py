@@ -17,7 +17,7 @@ from sluss_cli.listing import Limit, every, some, tell_more
 from sluss_cli.print_csv import Csv, not_both, print_csv
 from sluss_cli.problems import Problem, usage
 from sluss_cli.row_file import check_new, write_new
-from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.session import DEADLINE_S, LONG_S, Session
 from sluss_cli.values import parse_values, read_lines
 from sluss_cli.verb import group, verb
 
@@ -43,8 +43,6 @@ TELLINGS = {
     "disproportionate": pb.TELLING_OUTCOME_DISPROPORTIONATE,
 }
 _ENDED = {pb.PERSON_REQUEST_STATE_DONE, pb.PERSON_REQUEST_STATE_REFUSED, pb.PERSON_REQUEST_STATE_WITHDRAWN}
-EXPORT_S = 300.0
-"""Seconds that an export may take."""
 
 _GROUNDS = (
     "manifestly_unfounded, excessive, identity_not_proven, nothing_on_record, erased; of access: rights_of_others; of"
@@ -265,7 +263,7 @@ def export(
 def _received(session: Session, request: str) -> tuple[bytes, pb.ExportAccessResponse]:
     """All of an export and its last part; INTEGRITY if it did not come whole."""
     data, last = bytearray(), None
-    for part in session.person_requests.ExportAccess(pb.ExportAccessRequest(id=request), timeout=EXPORT_S):
+    for part in session.person_requests.ExportAccess(pb.ExportAccessRequest(id=request), timeout=LONG_S):
         data += part.part
         last = part
     if last is None or len(data) != last.size or digest_of(data).digest() != last.sha256:
@@ -383,7 +381,7 @@ def statistics(
     not_both(session, as_csv=as_csv)
     period(first, last)
     request = pb.GetRequestStatisticsRequest(first_day=first, last_day=last)
-    reply = session.person_requests.GetRequestStatistics(request, timeout=DEADLINE_S)
+    reply = session.person_requests.GetRequestStatistics(request, timeout=LONG_S)
     columns = ("received", "done", "refused", "withdrawn", "open", "overdue", "extended", "late", "median_days")
     counts = [
         {"kind": kind_name(each.kind), **{name: int(getattr(each, name)) for name in columns}} for each in reply.counts
