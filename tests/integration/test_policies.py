@@ -86,6 +86,14 @@ def test_texts_of_the_founding_version_and_languages_are_added_and_nothing_ever_
     assert lite.show("2026-01", "sv")[1] == SV
 
 
+def test_nobody_is_told_of_a_change_without_what_has_changed(lite):
+    silent = Text("fi", "Lupaamme.", "")
+    assert reason(lite.publish, "2026-02", texts=(SV, silent), notify=True) is Reason.INVALID_REQUEST
+    lite.publish("2026-02", texts=(SV, silent))
+    assert reason(lite.publish, "2026-02", texts=(), notify=True) is Reason.INVALID_REQUEST
+    assert lite.publish("2026-03", notify=True)
+
+
 @pytest.mark.parametrize("effective_at", [1, START, START + 6 * 366 * 24 * HOUR])
 def test_a_version_takes_effect_neither_in_the_past_nor_in_a_far_future(lite, effective_at):
     assert reason(lite.publish, "2026-02", effective_at) is Reason.INVALID_REQUEST
