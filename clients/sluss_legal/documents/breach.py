@@ -135,7 +135,7 @@ def document(about: Breach, tongue: Tongue) -> Document:
     blocks: list[Block] = [
         Heading(say(N_("When"))),
         Facts(_when(about, tongue)),
-        *([Text(_written(about, "delay", tongue))] if about.late else []),
+        *_delay(about, tongue),
         Heading(say(N_("Nature of the breach"))),
         Text(_written(about, "nature", tongue)),
         Facts(_stolen(report, tongue)),
@@ -178,6 +178,13 @@ def _asked(about: Breach) -> list[str]:
 
 def _written(about: Breach, name: str, tongue: Tongue) -> str:
     return getattr(about.written, name) or f"[{tongue.say(PLACES[name])}]"
+
+
+def _delay(about: Breach, tongue: Tongue) -> list[Block]:
+    """Why the notice is late (GDPR Art. 33(1)); nothing while it is not."""
+    if not about.late:
+        return []
+    return [Heading(tongue.say(N_("Reasons for the delay"))), Text(_written(about, "delay", tongue))]
 
 
 def _when(about: Breach, tongue: Tongue) -> dict[str, str]:
