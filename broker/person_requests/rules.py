@@ -177,7 +177,7 @@ def extended(facts: Facts, months: int, today: date, request: str) -> Facts:
         raise invalid("months", "1 or 2")
     if facts.months + months > MAX_FURTHER_MONTHS:
         raise _wrong(facts, request, "at most two further months in all")
-    if today > deadline(replace(facts, months=0)):
+    if (facts.paused_since or today) > deadline(replace(facts, months=0)):
         raise _wrong(facts, request, "the first month has passed: it is too late to extend")
     return replace(facts, months=facts.months + months)
 

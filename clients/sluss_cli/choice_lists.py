@@ -404,7 +404,8 @@ def export(
     key: Annotated[
         str,
         typer.Option(
-            help="How persons are named: person, customer_number or email; by id where they have none.", metavar="KEY"
+            help="How persons are named: person, customer_number or email; by id where they have none of their own.",
+            metavar="KEY",
         ),
     ] = "person",
     purpose: Annotated[

@@ -250,12 +250,14 @@ def remedy(
 ) -> None:
     """Remedy: a suspension or an erasure is done here and now. An erasure has no way back, and asks first."""
     if kind == "erase_data":
-        confirm(session, "Erase everything that is held on this person, for good?", yes=yes)
+        confirm(session, "Erase everything that is held on this person, the address too, for good?", yes=yes)
     request = pb.RemedyRequest(
         complaint_id=complaint, etag=_etag(session, complaint), kind=kind, contract_id=contract, note=note
     )
     reply = session.complaints.Remedy(request, timeout=DEADLINE_S)
     _moved(session, reply.complaint, reply.entry_index)
+    if kind == "erase_data":
+        session.output.line("Nothing is left to write to the person with: send yourself what had not gone out.")
 
 
 @verb(app, "close", examples=("sluss complaint close K-2026-0001",))

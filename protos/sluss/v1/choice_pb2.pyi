@@ -579,7 +579,7 @@ class ExportChoicesRequest(_message.Message):
         KEY_CUSTOMER_NUMBER: ExportChoicesRequest._Key.ValueType  # 1
         """By customer number; persons without one by their ids."""
         KEY_EMAIL: ExportChoicesRequest._Key.ValueType  # 2
-        """By e-mail address; persons without one by their ids."""
+        """By e-mail address; persons without one, and those who share theirs, by their ids."""
 
     class Key(_Key, metaclass=_KeyEnumTypeWrapper):
         """How persons are named in the rows."""
@@ -589,7 +589,7 @@ class ExportChoicesRequest(_message.Message):
     KEY_CUSTOMER_NUMBER: ExportChoicesRequest.Key.ValueType  # 1
     """By customer number; persons without one by their ids."""
     KEY_EMAIL: ExportChoicesRequest.Key.ValueType  # 2
-    """By e-mail address; persons without one by their ids."""
+    """By e-mail address; persons without one, and those who share theirs, by their ids."""
 
     KEY_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
