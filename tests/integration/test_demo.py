@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 SLUSS = [sys.executable, "-m", "sluss_cli"]
-CHAPTERS = 11
+CHAPTERS = 13
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def run(words, folder, environment, **options):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
         check=False,
         **options,
     )
@@ -44,6 +44,7 @@ def port_of(document):
     return int(document["chapters"][0]["facts"]["address"].rpartition(":")[2])
 
 
+@pytest.mark.timeout(600)
 def test_every_chapter_goes_as_told_and_what_it_leaves_can_be_explored_and_told_again(tmp_path, environment):
     """One telling for all, since it takes a broker's life each time."""
     done = run(["demo", "--json", "--persons", "60"], tmp_path, environment)
@@ -58,7 +59,10 @@ def goes_as_told(told):
     assert told["ok"]
     assert [chapter["ok"] for chapter in told["chapters"]] == [True] * CHAPTERS
     refused = {command["reason"] for chapter in told["chapters"] for command in chapter["commands"]} - {""}
-    assert refused == {"PURPOSE_OUT_OF_SCOPE", "FIELD_OUT_OF_SCOPE", "CONTRACT_SUSPENDED", "SECOND_PERSON_NEEDED"}
+    assert refused == {
+        "PURPOSE_OUT_OF_SCOPE", "FIELD_OUT_OF_SCOPE", "CONTRACT_SUSPENDED", "SECOND_PERSON_NEEDED", "LEGAL_HOLD",
+        "CERTIFICATE_REVOKED", "RECIPIENT_KEY_MISSING",
+    }  # fmt: skip
     assert told["chapters"][-1]["facts"]["finding"] == "altered"
     assert not listens(port_of(told))
 
