@@ -11,8 +11,8 @@ from statistics import median_low
 from typing import TYPE_CHECKING, Final
 
 from broker import case_files
-from broker.case_files import FILE, PER_YEAR
-from broker.clock import DAY, day_of, start_of
+from broker.case_files import FILE
+from broker.clock import day_of, start_of
 from broker.complaints.handling import received_on
 from broker.complaints.rules import ROOM, State
 
@@ -40,16 +40,19 @@ class Count:
 
 
 def statistics(view: View, first: date, last: date) -> list[Count]:
-    """The lines of the complaints that were opened on these days (UTC), both included, in order."""
+    """The lines of the complaints that came in on these days, both included, in order."""
     groups: dict[tuple[str, str, str], list[File]] = {}
-    where = [FILE.c.opened_at >= start_of(first), FILE.c.opened_at < start_of(last) + DAY]
-    before = (last.year + 1) * PER_YEAR
-    while before:
+    where = [FILE.c.opened_at >= start_of(first)]  # none is opened before it comes in
+    before = 0
+    while True:
         found, before = case_files.page(view, ROOM, where, before, STEP)
         for file in found:
-            month = f"{day_of(file.opened_at):%Y-%m}"
-            groups.setdefault((month, file.body["kind"], file.body["outcome"]), []).append(file)
-    return [_count(key, files, view.now_us) for key, files in sorted(groups.items())]
+            received = received_on(file)
+            if first <= received <= last:
+                key = (f"{received:%Y-%m}", file.body["kind"], file.body["outcome"])
+                groups.setdefault(key, []).append(file)
+        if not before:
+            return [_count(key, files, view.now_us) for key, files in sorted(groups.items())]
 
 
 def overdue(file: File, now_us: int) -> bool:

@@ -283,7 +283,7 @@ def statistics(
     last: Annotated[str, typer.Option("--until", help="Last day.", metavar="DAY")],
     as_csv: Csv = False,
 ) -> None:
-    """Count the complaints that were opened within a period, by month, kind and outcome."""
+    """Count the complaints that came in within a period, by month, kind and outcome."""
     not_both(session, as_csv=as_csv)
     period(first, last)
     request = pb.GetComplaintStatisticsRequest(first_day=first, last_day=last)

@@ -12,7 +12,7 @@ from sluss_legal.documents import access
 
 from sluss_cli.entry_text import moment
 from sluss_cli.exits import Exit
-from sluss_cli.legal.asking import Language, Yes, confirm, counted, language_of, need, period
+from sluss_cli.legal.asking import LANGUAGES, Language, Yes, confirm, counted, language_of, need, period
 from sluss_cli.listing import Limit, every, some, tell_more
 from sluss_cli.print_csv import Csv, not_both, print_csv
 from sluss_cli.problems import Problem, usage
@@ -233,12 +233,18 @@ def export(
     request: RequestId,
     *,
     out: Annotated[Path, typer.Option(help="A folder for the files, made closed to others.", metavar="DIR")],
-    language: Language = "sv",
+    language: Annotated[
+        str,
+        typer.Option(help="sv or en; default: the request's.", metavar="LANGUAGE", autocompletion=lambda: LANGUAGES),
+    ] = "",
 ) -> None:
     """Export everything held on the person as JSON, PDF and web page; it is in the ledger before it arrives.
 
     Each export has its own digest, and an earlier one is never written over: the next goes into another folder.
     """
+    if not language:
+        asked = session.person_requests.GetRequest(pb.GetRequestRequest(id=request), timeout=DEADLINE_S)
+        language = asked.request.language or "sv"
     language_of(language)
     need("typst", "jinja2")
     names = [f"{request}.json", f"{request}.{language}.pdf", f"{request}.{language}.html", f"{request}.receipt"]

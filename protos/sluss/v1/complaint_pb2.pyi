@@ -638,7 +638,7 @@ class GetComplaintStatisticsRequest(_message.Message):
     FIRST_DAY_FIELD_NUMBER: _builtins.int
     LAST_DAY_FIELD_NUMBER: _builtins.int
     first_day: _builtins.str
-    """The first day on which they were opened, `YYYY-MM-DD`, UTC."""
+    """The first day on which they came in, `YYYY-MM-DD`."""
     last_day: _builtins.str
     """The last day."""
     def __init__(
@@ -670,7 +670,7 @@ class ComplaintCount(_message.Message):
     LATE_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
     month: _builtins.str
-    """The month in which they were opened, `YYYY-MM`."""
+    """The month in which they came in, `YYYY-MM`."""
     kind: _builtins.str
     """What they are about."""
     outcome: _builtins.str
