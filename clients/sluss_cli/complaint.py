@@ -152,10 +152,17 @@ def _etag(session: Session, complaint: str) -> str:
     return session.complaints.GetComplaint(request, timeout=DEADLINE_S).complaint.etag
 
 
-def _change(session: Session, request: pb.ChangeComplaintRequest) -> None:
+def _change(session: Session, request: pb.ChangeComplaintRequest) -> pb.Complaint:
     request.etag = _etag(session, request.complaint_id)
     reply = session.complaints.ChangeComplaint(request, timeout=DEADLINE_S)
     _moved(session, reply.complaint, reply.entry_index)
+    return reply.complaint
+
+
+def _tell_them(session: Session, complaint: pb.Complaint) -> None:
+    """Says so where no message goes out by itself."""
+    if not complaint.person_id:
+        session.output.line("Tell whoever complained yourself: the outbox reaches persons on record.")
 
 
 def _moved(session: Session, complaint: pb.Complaint, index: int) -> None:
@@ -212,7 +219,7 @@ def extend(
 ) -> None:
     """Extend the deadline, with a reason."""
     request = pb.ChangeComplaintRequest(complaint_id=complaint, due_on=day(deadline, "--deadline"), note=reason)
-    _change(session, request)
+    _tell_them(session, _change(session, request))
 
 
 @verb(app, "outcome", examples=('sluss complaint outcome K-2026-0001 upheld --told "You were right: we are sorry."',))
@@ -227,6 +234,7 @@ def outcome(
     request = pb.SetOutcomeRequest(complaint_id=complaint, etag=_etag(session, complaint), outcome=outcome, told=told)
     reply = session.complaints.SetOutcome(request, timeout=DEADLINE_S)
     _moved(session, reply.complaint, reply.entry_index)
+    _tell_them(session, reply.complaint)
 
 
 @verb(

@@ -336,6 +336,17 @@ def test_the_request_that_corrects_is_linked_once_it_is_decided_that_something_w
     refused("FILE_WRONG_STATE", desk.step, "ChangeComplaint", other, links=[request.id])
 
 
+def test_the_command_says_whom_no_message_reaches(broker, desk):
+    def decided(**whose):
+        name = desk.open(**whose).complaint_id
+        line = ["--profile", str(broker.profile("privacy/team")), "complaint", "outcome", name, "not_upheld"]
+        return sluss_command.invoke(sluss_command.clients(), [*line, "--told", "We were right."]).output
+
+    assert "Tell whoever complained yourself" in decided(complainant="a caller")
+    person = broker.register(email="is.reached@example.com")
+    assert "Tell whoever complained yourself" not in decided(person_id=person)
+
+
 def test_the_json_of_the_command_has_numbers_as_numbers(broker, desk):
     name = desk.open(["0"], complainant="a caller").complaint_id
     line = ["--profile", str(broker.profile("privacy/team")), "--json", "complaint", "show", name]
