@@ -133,10 +133,10 @@ def new_complaint(request: complaint_pb2.OpenComplaintRequest, now_us: int) -> N
         raise invalid("complainant", "a person on record, or in words who complains")
     return NewComplaint(
         parse_person(request.person_id) if request.person_id else 0,
-        checks.optional(request.complainant, "complainant"),
+        checks.optional_words(request.complainant, "complainant"),
         checks.among(request.channel, rules.CHANNELS, "channel"),
         checks.among(request.kind, rules.KINDS, "kind"),
-        checks.text(request.about, "about"),
+        checks.words(request.about, "about"),
         tuple(dict.fromkeys(request.links)),
         checks.past(request.received, "received", now_us) if request.received else None,
     )
@@ -147,7 +147,7 @@ def changes(request: complaint_pb2.ChangeComplaintRequest) -> Changes:
     due = 0
     if request.due_on:
         due = start_of(checks.day(request.due_on, "due_on")) + DAY - 1
-    return Changes(checks.optional(request.note, "note"), tuple(request.links), handler(request.handler), due)
+    return Changes(checks.optional_words(request.note, "note"), tuple(request.links), handler(request.handler), due)
 
 
 def handler(text: str) -> str:

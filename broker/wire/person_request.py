@@ -93,8 +93,8 @@ def opening(message: pb.OpenRequestRequest, now_us: int) -> Opening:
         checks.among(message.channel, CHANNELS, "channel"),
         checks.past(message.received, "received", now_us) if message.received else None,
         whose,
-        checks.text(message.asked, "asked"),
-        checks.optional(message.requester, "requester"),
+        checks.words(message.asked, "asked"),
+        checks.optional_words(message.requester, "requester"),
         checks.among(message.language, LANGUAGES, "language"),
     )
 

@@ -331,6 +331,18 @@ def test_whoever_was_erased_before_is_refused_as_erased(desk):
     assert (state(unknown), unknown.ground) == ("refused", "erased")
 
 
+def test_words_have_lines_as_letters_and_web_forms_have(desk, person):
+    asked = "Dear Sirs,\r\n\r\n\tI ask for a copy. \r\nAnna\r\n"
+    request = desk.open("access", person, asked=asked, requester="Anna\nStorgatan 1")
+    assert (request.asked, request.requester) == ("Dear Sirs,\n\nI ask for a copy.\nAnna", "Anna\nStorgatan 1")
+    request = desk.step("ExtendDeadline", request, months=1, reason="Many systems.\nAnd holidays.")
+    done = desk.step("RefuseRequest", request, ground="excessive", told="The third time.\n\nWe are sorry.")
+    assert done.told == "The third time.\n\nWe are sorry."
+    assert [each.text for each in desk.get(request.id).timeline] == ["", "Many systems.\nAnd holidays.", done.told]
+    for bad in ("\n \n", "a\x00b", "left\u202eright", "a\rb", "a" * 2_001, "a\n" * 1_001 + "b"):
+        refused("INVALID_REQUEST", desk.open, "access", person, asked=bad)
+
+
 def test_lists_come_in_pages_and_statistics_count(desk, person):
     made = [desk.open("objection", person, received="2025-03-03").id for _ in range(5)]
     found, token = [], ""
