@@ -259,6 +259,8 @@ def test_the_document_is_in_the_language_in_which_it_was_asked_for(broker, tmp_p
     done = sluss_command.invoke(sluss_command.clients(), [*line, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / f"{request.id}.en.pdf").exists()
+    # What stands in lines is read in lines.
+    assert "td,dd,p{white-space:pre-line}" in (tmp_path / "out" / f"{request.id}.en.html").read_text()
 
 
 def test_the_command_tells_whom_a_masked_export_needs(broker, request_, tmp_path):
