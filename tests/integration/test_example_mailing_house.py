@@ -14,7 +14,11 @@ from pathlib import Path
 
 import pytest
 from examples.mailing_house.__main__ import main
+from examples.mailing_house.house import House as PullingHouse
+from examples.mailing_house.mailing_list import MailingList
 from sluss.v1 import choice_pb2, contract_pb2
+from sluss_client import Subcontractor
+from sluss_client.errors import Aborted
 
 from broker.ledger.entry import parse
 from broker.operator.office import opened
@@ -278,6 +282,35 @@ def test_who_changed_while_the_pull_was_dead_comes_as_they_are_now(shared_broker
     house.done("write")
     text = "".join(house.written().values())
     assert all(f"after{number}@example.com" in text for number in range(6))
+
+
+class Changing(Subcontractor):
+    """After the first chunk of each of its first streams the next one is lost, and somebody in it has changed."""
+
+    left = 2
+
+    def bulk(self, *given, **named):
+        for chunk in super().bulk(*given, **named):
+            yield chunk
+            if self.left:
+                self.left -= 1
+                raise Aborted("RECORD_CHANGED", "", {})
+
+
+def test_a_pull_goes_on_however_often_somebody_has_changed_meanwhile(shared_broker, tmp_path, monkeypatch):
+    monkeypatch.setattr("examples.mailing_house.house.CHUNK", 2)
+    people = [register(shared_broker, email=f"often{number}@example.com") for number in range(6)]
+    house = House(shared_broker, tmp_path, *people)
+    with Changing.from_profile(shared_broker.profile(house.name)) as client, MailingList(house.list) as on_file:
+        assert PullingHouse(on_file, house.letters).pull(client, house.contract) == 6
+
+
+def test_a_disk_that_takes_nothing_is_told_in_a_line(house):
+    house.done("pull", house.contract)
+    house.letters.touch()
+    assert house.run("write")[0] == 4
+    house.letters.unlink()
+    house.done("write")
 
 
 def test_it_watches_for_good_and_goes_on_after_the_broker_was_away(house, shared_broker):

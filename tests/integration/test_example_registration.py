@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from examples.registration import mailer
 from examples.registration.mailer import Mailer
 from sluss.v1 import outbox_pb2, policy_pb2
 
@@ -175,6 +176,12 @@ def test_without_a_broker_the_form_is_to_be_sent_again(tmp_path, monkeypatch):
         text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
     assert (ended.returncode, json.loads(ended.stdout)["error"]) == (4, "LATER")
+
+
+def test_a_mailer_without_a_profile_says_so_in_a_line(tmp_path, capsys):
+    assert mailer.main([str(tmp_path / "none"), str(tmp_path / "mails"), "--sender", "noreply@example.com"]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "profile" in line
 
 
 def test_a_mailer_whose_broker_dies_goes_on_when_it_is_back(broker, tmp_path):

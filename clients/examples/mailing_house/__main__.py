@@ -8,6 +8,7 @@ python -m examples.mailing_house fulfil PROFILE LIST LETTERS [--once] [--days-ah
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
 from enum import IntEnum
 from pathlib import Path
@@ -27,7 +28,7 @@ class Exit(IntEnum):
     DONE = 0
     REFUSED = 3
     LATER = 4
-    """The broker did not answer: run it again, it goes on."""
+    """The broker did not answer, or our disk is full: run it again, it goes on."""
     INTEGRITY = 5
     """What the broker sent does not prove itself: stop, and call the company."""
     STOPPED = 130
@@ -67,7 +68,7 @@ def main(words: Sequence[str]) -> int:
     given = _arguments(words)
     try:
         said, ends = _run(given), Exit.DONE
-    except TransportError as error:
+    except (TransportError, OSError, sqlite3.OperationalError) as error:
         said, ends = str(error), Exit.LATER
     except IntegrityError as error:
         said, ends = str(error), Exit.INTEGRITY

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from examples.payment_processor import payments
 from examples.payment_processor.kept import Kept
 from examples.payment_processor.payments import NotPaid, Payment
-from sluss_client import IntegrityError, Profile, Refused, SlussClientError, Subcontractor, TransportError
-from sluss_client.errors import Aborted, AlreadyExists, InvalidArgument, ResourceExhausted
+from sluss_client import IntegrityError, Profile, Refused, Subcontractor, TransportError
+from sluss_client.errors import Aborted, AlreadyExists, InvalidArgument, ProfileError, ResourceExhausted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Exit(IntEnum):
     NOT_PAID = 3
     """This payment can't be made; others can."""
     LATER = 4
-    """The same payment again later: after `retry_after_s`, if the broker names a time."""
+    """The same payment again later: after `retry_after_s`, if the broker names a time, or once our disk has room."""
     INTEGRITY = 5
     """What the broker sent, or what is kept, does not prove itself: stop, and call the company."""
     STOP = 6
@@ -99,8 +99,8 @@ def main(words: Sequence[str]) -> int:
         said, ends = {"error": "INTEGRITY", "detail": str(error)}, Exit.INTEGRITY
     except Refused as error:
         said, ends = _refusal(error)
-    except SlussClientError as error:
-        said, ends = {"error": type(error).__name__, "detail": str(error)}, Exit.NOT_PAID
+    except (ProfileError, OSError) as error:
+        said, ends = {"error": "OURS", "detail": str(error), "retry_after_s": None}, Exit.LATER
     except KeyboardInterrupt:
         return Exit.STOPPED
     sys.stdout.write(json.dumps(said, ensure_ascii=False, indent=2) + "\n")

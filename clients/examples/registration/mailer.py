@@ -23,7 +23,7 @@ import grpc
 from examples.registration.letters import letter, tongue
 from sluss.v1 import outbox_pb2, outbox_pb2_grpc, policy_pb2, policy_pb2_grpc
 from sluss_client.channel import channel
-from sluss_client.errors import Refused, TransportError, from_rpc_error
+from sluss_client.errors import Refused, SlussClientError, from_rpc_error
 from sluss_client.profile import Profile
 
 if TYPE_CHECKING:
@@ -162,15 +162,15 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--consumer", default="mail", help="the same name after every restart")
     parser.add_argument("--count", type=int, default=0, help="end after so many messages")
     given = parser.parse_args(words)
-    given.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with channel(Profile.load(given.profile)) as line:
-        try:
+    try:
+        given.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with channel(Profile.load(given.profile)) as line:
             Mailer(line, given.folder, given.consumer, given.sender).run(given.count)
-        except (Refused, TransportError) as error:
-            sys.stderr.write(f"{error}\n")
-            return 3
-        except KeyboardInterrupt:
-            return 130
+    except (SlussClientError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from sluss.v1 import choice_pb2, person_pb2, person_pb2_grpc
 from sluss_client.channel import channel
-from sluss_client.errors import InvalidArgument, Refused, SlussClientError, TransportError, from_rpc_error
+from sluss_client.errors import (
+    InvalidArgument,
+    Refused,
+    ResourceExhausted,
+    SlussClientError,
+    TransportError,
+    from_rpc_error,
+)
 from sluss_client.profile import Profile
 from sluss_client.retry import Retry
 
@@ -139,7 +146,7 @@ def main(words: list[str]) -> int:
         # Field by field, for the form: the detail names fields and never repeats what was typed.
         found = {"error": error.reason, "field": error.metadata.get("field", ""), "detail": error.detail}
         ends = Exit.FORM
-    except TransportError as error:
+    except (TransportError, ResourceExhausted) as error:
         found, ends = {"error": "LATER", "detail": str(error)}, Exit.LATER
     except Refused as error:
         # Such as PERSON_EXISTS: the customer number is somebody's already.
