@@ -225,7 +225,7 @@ class Subcontractor(Calls):
         request_id: str | None = None,
         chunk_size: int = MAX_CHUNK,
     ) -> Iterator[Chunk]:
-        """Slices of many persons, chunk by chunk. A broken stream goes on after its last chunk.
+        """Slices of many persons, chunk by chunk. A stream that breaks, or lay idle, goes on after its last chunk.
 
         Args:
             contract: contract id.
