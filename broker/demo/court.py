@@ -52,7 +52,7 @@ def court_order(tale: Tale) -> None:
         " approves. Their certificates make them two people for the broker, not the page that they use."
     )
     anna, bo = (_hired(tale, name) for name in ("anna", "bo"))
-    case = _prepared(tale, anna)
+    case = tale.case = _prepared(tale, anna)
     tale.refused("SECOND_PERSON_NEEDED", *_step("approve", case), "--yes", profile=anna)
     tale.run(*_step("approve", case), "--yes", profile=bo)
     _released(tale, case, anna)

@@ -159,11 +159,12 @@ def _activate() -> Path:
 def _explore(tale: Tale) -> list[str]:
     """What a reader can try next; every command works, those with a profile once the broker serves again."""
     home, folder = tale.home, tale.stage.folder
-    ask = f"sluss disclose {tale.contract} --purpose billing -f email --handle {tale.handles[0]}"
+    ask = f"sluss disclose {tale.contract} --purpose billing -f email --handle {tale.handles[2]}"
     return [
         f"sluss serve --home {home} &",
         f"sluss contract explain {tale.contract} --profile {tale.acme}",
         f"{ask} --profile {tale.acme}",
+        f"sluss request list --profile {folder / 'privacy-team'}",
         f"sluss ledger show --type refusal --profile {tale.operator}",
         f"sluss ledger verify --profile {tale.acme}",
         f"sluss ledger verify --home {home} --checkpoint {tale.acme / 'checkpoint'}",

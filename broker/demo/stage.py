@@ -34,6 +34,8 @@ START_S = 30.0
 """Seconds that the broker may take to listen."""
 STOP_S = 10.0
 """Seconds that it may take to stop before it is killed."""
+MAINTAIN_S = 1
+"""Seconds between rounds of the broker's maintenance, which scrubs the store after an erasure; a minute by default."""
 _READY = "listening on "
 
 
@@ -134,7 +136,12 @@ class Stage:
             words = [sys.executable, "-m", "sluss_cli", "serve", "--home", str(home)]
             # A session of its own: Ctrl-C reaches the story first, which then stops the broker in order.
             self.broker = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                words, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+                words,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, "SLUSS_MAINTAIN_S": str(MAINTAIN_S)},
             )
         try:
             yield self._address(self.broker, log)

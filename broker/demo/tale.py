@@ -14,6 +14,7 @@ from sluss.v1 import disclosure_pb2
 
 from broker.demo.court import court_order
 from broker.demo.population import persons, write_csv
+from broker.demo.rights import forgotten, stolen
 from broker.demo.stage import must
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Tale:
         contract: the contract's id, once it is proposed.
         people: person ids of a few, once they are imported.
         handles: their handles under the contract, in the same order.
+        case: the legal case, if there was one.
         value: a person's value, which must not turn up where it does not belong.
         facts: what the present chapter found, for programs.
     """
@@ -84,6 +86,7 @@ class Tale:
     contract: str = ""
     people: list[str] = field(default_factory=list)
     handles: list[str] = field(default_factory=list)
+    case: str = ""
     value: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -402,6 +405,8 @@ CHAPTERS = (
     Chapter("A person says no", "1c, 2", opting_out),
     Chapter("An incident: the contract is suspended", "1e, 4", suspension),
     Chapter("A court order: two people, and secrecy with an end", "6", court_order),
+    Chapter("A person wants to know, and to be forgotten", "3, 11", forgotten),
+    Chapter("A stolen certificate", "4", stolen),
     Chapter("What the ledger tells", "3", the_ledger),
     Chapter("One byte is altered", "4", tampering),
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import os
+from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +25,7 @@ from broker.keys.ring import KEY_LENGTH, LAST_VERSION, KeyRing
 from broker.keys.secret_file import read_secret, sole_writer, write_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FORMAT: Final = 1
@@ -65,18 +66,13 @@ class FileProvider:
         """Adds a version to the ring `name`: in the file first, then in memory. Returns its number.
 
         Raises:
-            SlussError: INVALID_REQUEST for an unknown ring or `index`, KEYS_UNAVAILABLE if the file can't be
-                written; the ring is then as before.
+            SlussError: as `_changing`; KEYS_UNAVAILABLE if the ring has no versions left.
         """
-        _require_rotating(name)
-        with sole_writer(self._path):
-            keys = _parse(read_secret(self._path))
-            version = max(keys[name]) + 1
+        with self._changing(name) as versions:
+            version = max(versions) + 1
             if version > LAST_VERSION:
                 raise SlussError(Reason.KEYS_UNAVAILABLE, f"the key ring {name} has no versions left")
-            keys[name][version] = os.urandom(KEY_LENGTH)
-            write_secret(self._path, _format(keys), replace=True)
-        self._rings[name].take(keys[name])
+            versions[version] = os.urandom(KEY_LENGTH)
         return version
 
     def destroy_old(self, name: str) -> list[int]:
@@ -85,20 +81,29 @@ class FileProvider:
         The medium may keep the bytes of the file that was there: that is for the encryption of the volume.
 
         Raises:
+            SlussError: as `_changing`.
+        """
+        with self._changing(name) as versions:
+            old = sorted(versions)[:-1]
+            for version in old:
+                del versions[version]
+        self._rings[name].forget(old)
+        return old
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[dict[int, bytes]]:
+        """The versions of a ring that rotates, to be changed: on a clean exit they are in the file, then in memory.
+
+        Raises:
             SlussError: INVALID_REQUEST for an unknown ring or `index`, KEYS_UNAVAILABLE if the file can't be
                 written; the ring is then as before.
         """
         _require_rotating(name)
         with sole_writer(self._path):
             keys = _parse(read_secret(self._path))
-            newest = max(keys[name])
-            old = sorted(keys[name].keys() - {newest})
-            if old:
-                keys[name] = {newest: keys[name][newest]}
-                write_secret(self._path, _format(keys), replace=True)
+            yield keys[name]
+            write_secret(self._path, _format(keys), replace=True)
         self._rings[name].take(keys[name])
-        self._rings[name].forget(old)
-        return old
 
     def _versions(self, name: str) -> Mapping[int, bytes]:
         return _parse(read_secret(self._path))[name]

@@ -19,6 +19,8 @@ MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of the largest reply that is accepted: 10,000 slices of 6 KB."""
 
 _KEEPALIVE_MS = 60_000
+_RECONNECT_MS = 5_000
+"""The longest pause between attempts to connect: a broker that is back is not left alone for gRPC's two minutes."""
 
 
 def credentials(profile: Profile, identity: Identity | None = None) -> grpc.ChannelCredentials:
@@ -32,6 +34,7 @@ def options(profile: Profile) -> list[tuple[str, int | str]]:
     chosen: list[tuple[str, int | str]] = [
         ("grpc.max_receive_message_length", MAX_MESSAGE),
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS),
         ("grpc.enable_retries", 0),
     ]
     if profile.server_name:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import uuid
 
-import grpc
 import pytest
 from sluss.v1 import person_request_pb2 as pb
 from sqlalchemy import text
@@ -24,6 +23,7 @@ from broker.store.queries import read_persons
 from broker.vault import Vault, commitment
 from tests.faults.siege import CALL_S, Siege, index_of, ledger_of, raw_bulk, raw_unary, request
 from tests.support.broker import grant
+from tests.support.patience import patiently_called
 from tests.support.requests import RequestDesk
 
 RUNS, WHOLE = 8, 2_000
@@ -57,16 +57,6 @@ def spoken_of(entries, secrets):
     return found
 
 
-def patiently(call):
-    """What a call gives, however often it takes on a machine under siege; it is the same request each time."""
-    while True:
-        try:
-            return call()
-        except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                raise
-
-
 class Eraser(threading.Thread):
     """Erases persons of its own, one after the other, and looks from the other broker at once."""
 
@@ -79,10 +69,10 @@ class Eraser(threading.Thread):
         try:
             for asked, handle in self.people:
                 message = pb.EraseRequest(id=asked.id, etag=asked.etag, request_id=str(uuid.uuid4()))
-                erased = patiently(lambda m=message: self.desk.stub.Erase(m, timeout=CALL_S)).request
+                erased = patiently_called(self.desk.stub.Erase, message, timeout=CALL_S).request
                 assert erased.person_id == ""
                 look = request(self.contract, [handle])
-                self.had += patiently(lambda m=look: self.looks.Disclose(m, timeout=CALL_S)).disclosures
+                self.had += patiently_called(self.looks.Disclose, look, timeout=CALL_S).disclosures
         except Exception as error:  # noqa: BLE001 - reported in the test's own thread
             self.broken = error
 

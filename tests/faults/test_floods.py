@@ -21,6 +21,7 @@ from broker.operator.office import opened
 from tests.faults.siege import CALL_S, PATIENCE_S, Twin, info, ledger_of, request
 from tests.support import postgres
 from tests.support.broker import DOMAIN, BrokerProcess, grant
+from tests.support.patience import patiently_called
 
 WINDOW_S, ENTRIES = 2, 5
 QUICK = {
@@ -61,7 +62,7 @@ def refused_calls(line, contract):
 def heard(call):
     """The reason that a call is refused with; empty if the connection broke first."""
     try:
-        call()
+        patiently_called(call)
     except grpc.RpcError as error:
         cut = error.code() is grpc.StatusCode.UNAVAILABLE
         return "" if cut else info(error).reason

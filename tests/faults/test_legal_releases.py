@@ -17,6 +17,7 @@ from tests.faults.outages import full_disk, locked_file, removed_file
 from tests.faults.siege import CALL_S, Twin, check_exact, info, ledger_of, reasons, verifier_of
 from tests.support.broker import BrokerProcess
 from tests.support.legal_callers import ANNA, BO, Team, in_days
+from tests.support.patience import patiently_called
 
 EVERYONE = contract_pb2.Population(everyone=True)
 MERGER = legal_pb2.GROUND_MERGER_OR_SALE
@@ -89,9 +90,9 @@ def test_a_release_killed_again_and_again_releases_each_person_once(broker, grou
         broker.start()
         team.connect()
     assert set(ended) <= {grpc.StatusCode.UNAVAILABLE}
-    messages += team.release(case, who=BO, resume_after=cursor)
+    messages += patiently_called(lambda: list(team.release(case, who=BO, resume_after=cursor)))
     check_release(broker, team, case, messages, people)
-    again = list(team.release(case))
+    again = patiently_called(lambda: list(team.release(case)))
     assert team.opened(case, again) == team.opened(case, messages)
     check_release(broker, team, case, again, people)
 
@@ -110,19 +111,8 @@ def test_without_a_store_no_part_of_a_release_leaves(broker, outage):
     with outage(broker), pytest.raises(grpc.RpcError) as caught:
         next(team.release(case, resume_after=messages[0].cursor))
     assert (caught.value.code(), info(caught.value).reason) == (grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE")
-    messages += _patiently(lambda: list(team.release(case, resume_after=messages[0].cursor)))
+    messages += patiently_called(lambda: list(team.release(case, resume_after=messages[0].cursor)))
     check_release(broker, team, case, messages, people)
-
-
-def _patiently(action, tries=40):
-    """What it gives once the broker has its store back."""
-    pause = threading.Event()
-    for _ in range(tries):
-        try:
-            return action()
-        except grpc.RpcError:
-            pause.wait(0.25)
-    return action()
 
 
 # --- races ----------------------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ def test_a_time_in_the_past_is_refused_by_name(place):
 
 def test_messages_are_lines_of_json_and_acknowledged_if_asked(place):
     people = {register(place), register(place)}
+    # Other tests have persons and messages of their own.
     words = [sys.executable, "-m", "sluss_cli", "outbox", "watch", "archive", "--profile", str(place.internal)]
 
     def watch(*more):
@@ -92,10 +93,11 @@ def test_messages_are_lines_of_json_and_acknowledged_if_asked(place):
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     kinds = ("--kind", "registration_confirmation")
-    waiting = len(place.json("outbox", "list", profile=place.privacy)["items"])
+    listed = place.json("outbox", "list", "--limit", "500", profile=place.privacy)["items"]
+    waiting = sum(each["kind"] == "registration_confirmation" for each in listed)
     seen = watch(*kinds, "--count", str(waiting))
     assert people <= {each["person_id"] for each in seen}
-    assert all(each["email"] == "asa@example.com" for each in seen)
+    assert {each["email"] for each in seen if each["person_id"] in people} == {"asa@example.com"}
     assert watch(*kinds, "--count", "1", "--acknowledge") == seen[:1]
     assert watch(*kinds, "--count", "1") == seen[1:2]
     listed = place.json("outbox", "list", "--state", "delivered", profile=place.privacy)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import time
 
+import grpc
+from sluss_client.errors import from_rpc_error
+
 from broker.errors import Reason, SlussError
 
 NOT_DONE = frozenset({Reason.LEDGER_UNAVAILABLE, Reason.OVERLOADED})
@@ -21,5 +24,17 @@ def patiently(work, *arguments):
             return work(*arguments)
         except SlussError as error:
             if error.reason not in NOT_DONE or time.monotonic() > end:
+                raise
+        time.sleep(0.02)
+
+
+def patiently_called(call, *arguments, **named):
+    """What a gRPC call gives; it is made again as long as the broker says that nothing of it was done."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return call(*arguments, **named)
+        except grpc.RpcError as error:
+            if getattr(from_rpc_error(error), "reason", "") not in NOT_DONE or time.monotonic() > end:
                 raise
         time.sleep(0.02)
