@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sluss.v1 import obligation_pb2 as pb
 
 from broker.clock import rfc3339, system_clock
-from broker.obligations.statement import owed_digest, statement
+from broker.obligations.statement import ANSWERS, owed_digest, statement
 from broker.sealing import handle_text
 from broker.slice_terms import base64url
-from sluss_client.errors import IntegrityError, InvalidRequest
+from sluss_client.errors import IntegrityError, InvalidRequest, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -332,13 +332,14 @@ class Duties:
         return len(self._taken) + len(self._done)
 
     def failed(self, obligation: Obligation, error: BaseException) -> None:
-        """It has not been done: later again. The kind of the failure is logged, never its text."""
+        """It has not been done: later again. Of a failure of the program's own the kind is logged, never its text."""
         waiting = self._waiting[obligation.id]
         waiting.failures += 1
         wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(waiting.failures - 1, 16))
         waiting.not_before = self._clock() + wait_s
         waiting.old = True
-        log.warning("%s was not fulfilled (%s): again in %d s", obligation.id, type(error).__name__, wait_s)
+        why = error if isinstance(error, Refused) else type(error).__name__
+        log.warning("%s was not fulfilled (%s): again in %d s", obligation.id, why, wait_s)
 
     def put_off(self, obligation: Obligation, until: date) -> None:
         """Not again before that day, unless it moves: the company may say otherwise."""
@@ -366,5 +367,14 @@ def look_s(*, stoppable: bool) -> float:
 
 
 def outcome_of(obligation: Obligation, returned: object) -> str:
-    """What to attest after a callback returned: what it named, or what its kind means."""
-    return returned if isinstance(returned, str) and returned else obligation.outcome
+    """What to attest after a callback returned: what it named, or what its kind means.
+
+    Raises:
+        InvalidRequest: it named something else. Nobody can tell what it has done.
+    """
+    if not isinstance(returned, str) or not returned:
+        return obligation.outcome
+    if returned not in ANSWERS[obligation.kind]:
+        told = ", ".join(sorted(ANSWERS[obligation.kind]))
+        raise InvalidRequest(f"{obligation.id}: the callback returned a text that is none of {told}")
+    return returned

@@ -443,7 +443,7 @@ class Subcontractor(Calls):
             stop: return soon after it is set.
 
         Raises:
-            InvalidRequest: there is no callback.
+            InvalidRequest: there is no callback, or one returned a text that is no outcome of what is owed.
             TransportError: with `once`, the broker has not answered in time; what was attested stands.
             Refused: the company has cut us off; others of `sluss_client.errors`.
         """

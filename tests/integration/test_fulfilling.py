@@ -16,7 +16,7 @@ from sluss.v1 import obligation_pb2 as pb
 from sluss_client import AsyncSubcontractor, NeedTime, Subcontractor
 from sluss_client import fulfilling as loop
 from sluss_client import obligations as duty
-from sluss_client.errors import TransportError
+from sluss_client.errors import InvalidRequest, TransportError
 from sluss_client.obligations import Duties
 
 from tests.integration.test_obligations_broker import of_kind, received, rectify, service
@@ -225,6 +225,27 @@ def test_what_is_tried_again_is_what_is_owed_now(recipient):
     loop._do(recipient.other, duties)
     assert told == ["fetch_and_replace", "delete_fields"]
     assert recipient.now().message.outcome == "deleted"
+
+
+def test_a_callback_that_returns_what_is_no_outcome_is_told_at_once(recipient):
+    with pytest.raises(InvalidRequest, match="corrected, deleted, never_held_any_more"):
+        recipient.other.fulfil(on_correct=lambda _: "done", once=True)
+    assert recipient.now().state == "acknowledged"
+
+
+def test_the_brokers_no_is_logged_with_its_reason_and_our_own_failure_without_its_text(recipient, caplog):
+    clock = Clock()
+
+    def too_late(obligation):
+        raise NeedTime(obligation.due + timedelta(days=400), "the archive is being moved")
+
+    def failing(_obligation):
+        raise OSError("anna@example.com is not there")
+
+    for correct, told in ((too_late, "INVALID_REQUEST: until"), (failing, "OSError")):
+        loop._do(recipient.other, waiting(recipient, clock, correct))
+        assert told in caplog.messages[-1]
+    assert "anna" not in caplog.text
 
 
 def test_an_id_that_is_given_a_second_time_is_another_obligation(recipient):
