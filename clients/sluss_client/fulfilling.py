@@ -84,13 +84,13 @@ def _do(client: Subcontractor, duties: Duties) -> None:
 
 
 def _now(client: Subcontractor, duties: Duties, known: Obligation) -> Obligation | None:
-    """How it stands now; None if it can't be done any more, or not yet."""
+    """What is to be done now; None if somebody has answered, or if it has to wait."""
     try:
         found = client.obligation(known.id)
     except NotFound:
         duties.drop(known)
         return None
-    return found if duties.renew(found) else None
+    return duties.renew(found)
 
 
 async def fulfil_async(client: AsyncSubcontractor, duties: Duties, *, once: bool) -> int:
@@ -143,13 +143,13 @@ async def _do_async(client: AsyncSubcontractor, duties: Duties) -> None:
 
 
 async def _now_async(client: AsyncSubcontractor, duties: Duties, known: Obligation) -> Obligation | None:
-    """How it stands now; None if it can't be done any more, or not yet."""
+    """What is to be done now; None if somebody has answered, or if it has to wait."""
     try:
         found = await client.obligation(known.id)
     except NotFound:
         duties.drop(known)
         return None
-    return found if duties.renew(found) else None
+    return duties.renew(found)
 
 
 class _Kept:

@@ -8,7 +8,7 @@
 A callback that returns has done it: only then it is signed and attested. One that raises has not: it is called again
 later. One that raises `NeedTime` asks the company for time. After a crash everything that was not attested comes again:
 callbacks are called at least once, and have to bear being called twice. Before something is tried again it is looked at
-anew: what another program has answered meanwhile, or people have closed, is no longer done.
+anew: what another program has answered meanwhile is no longer done.
 """
 
 from __future__ import annotations
@@ -289,23 +289,27 @@ class Duties:
         waiting = self._waiting[obligation.id]
         return waiting.old or waiting.seen + LOOK_S < self._clock()
 
-    def renew(self, obligation: Obligation) -> bool:
-        """Note how an obligation stands now; whether it can still be done now."""
+    def renew(self, obligation: Obligation) -> Obligation | None:
+        """Note how an obligation stands now; what can be done now, if anything."""
         waiting = self._waiting[obligation.id]
         if waiting.attesting and obligation.message.outcome == waiting.attesting:
             # It was taken, and the reply was lost.
             self.done(obligation)
-            return False
-        if obligation.settled or obligation.owed != waiting.obligation.owed:
+            return None
+        if obligation.owed != waiting.obligation.owed or obligation.state == "answered":
             self.drop(obligation)
-            return False
+            return None
+        if obligation.settled:
+            # People have closed it, and the broker tells no more of whom it was about: a late answer is still taken.
+            waiting.seen, waiting.old = self._clock(), False
+            return waiting.obligation
         waiting.obligation, waiting.seen, waiting.old = obligation, self._clock(), False
         until = waiting.put_off
         if until and until > self._today() and (obligation.message.delay_asked or until <= obligation.due):
             self.put_off(obligation, until)
-            return False
+            return None
         waiting.put_off = None
-        return self._has_come(obligation)
+        return obligation if self._has_come(obligation) else None
 
     def drop(self, obligation: Obligation) -> None:
         """Nobody waits for our answer any more."""

@@ -431,7 +431,7 @@ class Subcontractor(Calls):
         A callback that returns has done it, and only then it is attested: as `deleted` or `corrected`, or as what it
         returns. One that raises is called again later; one that raises `NeedTime` asks for time, or is called again on
         that day if it is not after the day when it is due. After a crash, whatever was not attested comes again. What
-        others have answered meanwhile, or people have closed, is left alone.
+        others have answered meanwhile is left alone.
 
         Args:
             on_delete: called when the day has come by which something is to be deleted.

@@ -19,6 +19,10 @@ from sluss_client import obligations as duty
 from sluss_client.errors import InvalidRequest, TransportError
 from sluss_client.obligations import Duties
 
+from broker.ledger.standing import Standing
+from broker.obligations import rows
+from broker.obligations.rules import BROKER
+from broker.operator.office import opened
 from tests.integration.test_obligations_broker import of_kind, received, rectify, service
 from tests.support.broker import BrokerProcess
 
@@ -225,6 +229,38 @@ def test_what_is_tried_again_is_what_is_owed_now(recipient):
     loop._do(recipient.other, duties)
     assert told == ["fetch_and_replace", "delete_fields"]
     assert recipient.now().message.outcome == "deleted"
+
+
+def closed(recipient):
+    """Two people have closed the obligation: the contract is over and nobody answered."""
+    with opened(recipient.broker.home) as office:
+
+        def unanswered(tx):
+            rows.log(tx, rows.load(tx.connection, recipient.owed.id, Standing()), "unanswered", BROKER)
+
+        office.ledger.run(unanswered)
+    for name in ("privacy/team", "legal/anna"):
+        request = pb.CloseUnansweredRequest(obligation_id=recipient.owed.id, reason="nobody answers")
+        service(recipient.broker, name).CloseUnanswered(request, timeout=10)
+    assert recipient.now().state == "not_confirmed"
+
+
+def test_what_people_have_closed_meanwhile_is_still_done_and_answered(recipient):
+    clock, handles = Clock(), []
+
+    def correct(obligation):
+        handles.append(obligation.handle)
+        if len(handles) == 1:
+            raise OSError("disk full")
+        return "deleted"
+
+    duties = waiting(recipient, clock, correct)
+    loop._do(recipient.other, duties)
+    closed(recipient)
+    clock.pass_by()
+    loop._do(recipient.other, duties)
+    assert handles == [recipient.owed.handle] * 2
+    assert (recipient.now().state, duties.fulfilled) == ("answered", 1)
 
 
 def test_a_callback_that_returns_what_is_no_outcome_is_told_at_once(recipient):
