@@ -13,8 +13,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
-from examples.payment_processor.__main__ import main
+from examples.payment_processor.__main__ import Exit, _refusal, main
 from sluss.v1 import contract_pb2
+from sluss_client.errors import Refused
 
 from broker.operator import pins
 from broker.operator.office import opened
@@ -273,6 +274,11 @@ def test_a_payment_that_can_not_be_made_says_why(processor, person, shared_broke
     assert processor.pay(processor.payment(poor))[1]["error"] == "NO_ACCOUNT"
     for given in ("no payment", "[]", "{}", json.dumps(payment | {"amount": 120}), json.dumps(payment | {"x": ""})):
         assert processor.run("pay", given=given)[0] == 2
+
+
+def test_a_fault_of_the_broker_is_no_word_against_the_payment():
+    said, ends = _refusal(Refused("INTERNAL", "internal error", {"reference": "00ff00ff"}))
+    assert (ends, said["reference"], said["retry_after_s"]) == (Exit.LATER, "00ff00ff", None)
 
 
 def test_a_revoked_certificate_stops_every_payment(processor, person):

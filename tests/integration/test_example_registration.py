@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 import uuid
 from email.policy import default
 from pathlib import Path
@@ -16,7 +17,10 @@ import pytest
 from examples.registration import mailer
 from examples.registration.mailer import Mailer
 from sluss.v1 import outbox_pb2, policy_pb2
+from sqlalchemy import update
 
+from broker.operator.office import opened
+from broker.policies.versions import TEXT
 from tests.support.broker import BrokerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,6 +208,27 @@ def test_a_mailer_whose_broker_dies_goes_on_when_it_is_back(broker, tmp_path):
     written = [path.read_text() for path in (tmp_path / "mails").glob("*.eml")]
     assert len(written) == 3
     assert any("last@example.com" in text for text in written)
+
+
+def test_a_letter_whose_text_is_damaged_stops_no_other(tmp_path):
+    text = policy_pb2.PolicyText(language="en", text="We promise.", changes="Clause 3 reworded.")
+    publish = policy_pb2.PublishPolicyVersionRequest(version="2026-02", texts=[text], notify=True)
+    everything = outbox_pb2.ListOutboxRequest()
+    with BrokerProcess(tmp_path / "home", environment={"SLUSS_MAINTAIN_S": "0.2"}) as broker:
+        broker.profile(MAILER)
+        broker.register(email="first@example.com", name__given="Bo")
+        broker.policies().PublishPolicyVersion(publish, timeout=TIMEOUT_S)
+        privacy = broker.outbox("privacy/team")
+        while len(privacy.ListOutbox(everything, timeout=TIMEOUT_S).items) < 2:
+            time.sleep(0.05)
+        with opened(broker.home) as office, office.engine.begin() as connection:
+            connection.execute(update(TEXT).values(changes="something else"))
+        broker.register(email="last@example.com", name__given="Bo")
+        Mailer(broker.channel(MAILER), tmp_path, "mail", "noreply@example.com").run(count=3)
+        items = privacy.ListOutbox(everything, timeout=TIMEOUT_S).items
+    states = {each.kind: each.standings[0].state for each in items}
+    assert states[outbox_pb2.OUTBOX_KIND_POLICY_CHANGED] == outbox_pb2.OUTBOX_STATE_FAILED
+    assert len(list(tmp_path.glob("*.eml"))) == 2
 
 
 class ReplyLost(grpc.RpcError):

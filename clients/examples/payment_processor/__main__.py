@@ -21,6 +21,8 @@ from examples.payment_processor.payments import NotPaid, Payment
 from sluss_client import IntegrityError, Profile, Refused, Subcontractor, TransportError
 from sluss_client.errors import Aborted, AlreadyExists, InvalidArgument, ProfileError, ResourceExhausted
 
+from broker.errors import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -81,6 +83,8 @@ def _refusal(error: Refused) -> tuple[dict[str, Any], Exit]:
     said = {"error": error.reason, "detail": error.detail, "do": payments.what_to_do(error), **error.metadata}
     if isinstance(error, ResourceExhausted):
         return said | {"retry_after_s": error.retry_after_s}, Exit.LATER
+    if error.reason == Reason.INTERNAL:
+        return said | {"retry_after_s": None}, Exit.LATER
     return said, Exit.NOT_PAID if isinstance(error, OF_THIS_PAYMENT) else Exit.STOP
 
 

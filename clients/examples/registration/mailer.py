@@ -23,7 +23,7 @@ import grpc
 from examples.registration.letters import letter, tongue
 from sluss.v1 import outbox_pb2, outbox_pb2_grpc, policy_pb2, policy_pb2_grpc
 from sluss_client.channel import channel
-from sluss_client.errors import Refused, SlussClientError, from_rpc_error
+from sluss_client.errors import Refused, SlussClientError, TransportError, from_rpc_error
 from sluss_client.profile import Profile
 
 if TYPE_CHECKING:
@@ -108,6 +108,13 @@ class Mailer:
             subject, text = letter(item, self._changes(item))
         except ValueError:
             return outbox_pb2.OUTBOX_FAILURE_OTHER
+        except grpc.RpcError as error:
+            failure = from_rpc_error(error)
+            if isinstance(failure, TransportError):
+                raise
+            # The text can't be had: this letter waits, and no other waits for it.
+            sys.stderr.write(f"message {item.id}: {failure}\n")
+            return outbox_pb2.OUTBOX_FAILURE_TEMPORARY
         try:
             mail = self._mail(item, subject, text)
         except ValueError:

@@ -29,6 +29,8 @@ from sluss_client.errors import (
 from sluss_client.profile import Profile
 from sluss_client.retry import Retry
 
+from broker.errors import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -149,8 +151,9 @@ def main(words: list[str]) -> int:
     except (TransportError, ResourceExhausted) as error:
         found, ends = {"error": "LATER", "detail": str(error)}, Exit.LATER
     except Refused as error:
-        # Such as PERSON_EXISTS: the customer number is somebody's already.
-        found, ends = {"error": error.reason, "detail": error.detail}, Exit.REFUSED
+        # Such as PERSON_EXISTS: the customer number is somebody's already. Of a fault of the broker nobody knows more.
+        found = {"error": error.reason, "detail": error.detail}
+        ends = Exit.LATER if error.reason == Reason.INTERNAL else Exit.REFUSED
     except SlussClientError as error:
         found, ends = {"error": type(error).__name__, "detail": str(error)}, Exit.REFUSED
     sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
