@@ -16,6 +16,7 @@ the person. A retry takes the same steps but appends nothing: its bytes must equ
 from __future__ import annotations
 
 import logging
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from broker import requests
@@ -41,7 +42,7 @@ from broker.legal.releasing import grant_release
 from broker.obligations.owing import is_gone
 from broker.obligations.retention import Retentions
 from broker.own_keys import claimed_choices, has_accepted, require_chosen
-from broker.plan import Basis, Granted, Plan, Refusing, refusal_of
+from broker.plan import Basis, Granted, Plan, Refusing, refusal_of, spare_retries
 from broker.rights import not_yours, own
 from broker.slice_terms import unbase64
 from broker.slices import Candidate, Opened, SliceMaker
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from broker.ledger.log import Ledger, Tx
     from broker.refusals import RefusalLog
     from broker.rights import HeldContract, Rights, Snapshot
+    from broker.sealing import Epoch
     from broker.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -150,6 +152,7 @@ class Spine:
             with Refusing(plan):
                 self._decide(connection, snapshot, plan, now_us)
                 self._look_at_volume(volumes, plan, now_us)
+        spare_retries(connection, plans)
         rows = self._read(connection, plans)
         for plan in plans:
             if plan.answer and not plan.ask.dry_run and plan.exceeded is None:
@@ -400,6 +403,8 @@ class Spine:
         last = int.from_bytes(known.reply, "big")
         again = Answer(answer.decision, looked_at=len(plan.persons), last=last)
         candidates = self._candidates(connection, plan, last)
+        secrets = [(each, self._vault.person_secret(each.row)) for each in candidates]
+        epochs: dict[str, Epoch] = {}
         stored = self._ledger.entries(known.first_entry, known.entries)
         if len(stored) != known.entries:
             raise SlussError(Reason.RECORD_CHANGED)
@@ -408,13 +413,13 @@ class Spine:
             if granted.release is not None:
                 written, opening = granted.release.opened(connection, found)
             first = entry.parse(written)
-            if granted.release is None:
-                persons = [candidate.row.id for candidate in candidates]
-                if is_gone(connection, granted.snapshot.standing, found.index, first["terms"], persons):
-                    raise SlussError(Reason.RECORD_CHANGED, disclosure=first["terms"]["disclosure"])
-            epoch = self._epochs.load(connection, unbase64(first["terms"]["epoch"], EPOCH_ID_BYTES))
-            granted.snapshot.require_not_stolen(connection, first["terms"]["recipient"], found.index)
-            sealed = granted.maker.remake(epoch, first, candidates)
+            name = first["terms"]["epoch"]
+            if not again.sealed:
+                # All disclosures of an answer have one recipient, contract and retention date.
+                self._require_still_had(connection, granted, found.index, first["terms"], candidates)
+            if name not in epochs:
+                epochs[name] = self._epochs.load(connection, unbase64(name, EPOCH_ID_BYTES))
+            sealed = granted.maker.remake(epochs[name], first, secrets)
             sealed.entry, sealed.index, sealed.opening = written, found.index, opening
             again.sealed.append(sealed)
         if isinstance(plan.ask.who, Named):
@@ -428,8 +433,22 @@ class Spine:
             again.consistency = state.tree.consistency(plan.ask.seen_size)
         plan.answer = again
 
+    @staticmethod
+    def _require_still_had(
+        connection: Connection, granted: Granted, index: int, terms: dict[str, Any], persons: Sequence[Candidate]
+    ) -> None:
+        """Refuse to give again what its recipient has attested to be gone, or what was sealed to a stolen key.
+
+        Raises:
+            SlussError: RECORD_CHANGED, LEDGER_INCONSISTENT.
+        """
+        ids = [each.row.id for each in persons]
+        if granted.release is None and is_gone(connection, granted.snapshot.standing, index, terms, ids):
+            raise SlussError(Reason.RECORD_CHANGED, disclosure=terms["disclosure"])
+        granted.snapshot.require_not_stolen(connection, terms["recipient"], index)
+
     def _candidates(self, connection: Connection, plan: Plan, last: int) -> list[Candidate]:
-        """Those of the persons asked for who may be disclosed now, as their choices are now."""
+        """Those of the persons asked for who may be disclosed now, as their choices are now; in the order of then."""
         granted, answer, who = plan.granted, plan.answer, plan.ask.who
         if granted is None or answer is None:
             raise AssertionError
@@ -438,7 +457,8 @@ class Spine:
             pairs = [(handle, rows[person]) for handle, person in plan.persons if person in rows]
         else:
             page = _persons_between(connection, who.after, last, who.limit, answer.decision.contract)
-            pairs = list(zip(handles_of(granted.held.handle_key, [row.id for row in page]), page, strict=True))
+            handles = handles_of(granted.held.handle_key, [row.id for row in page])
+            pairs = sorted(zip(handles, page, strict=True), key=itemgetter(0))
         found = ((handle, row, self._proven_left_out(answer.decision, row)) for handle, row in pairs)
         return [Candidate(handle, row, without) for handle, row, without in found if without is not None]
 

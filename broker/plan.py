@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from broker.asks import Answer, Ask, Named, Page
+from broker import requests
+from broker.asks import CHUNK, Answer, Ask, Named, Page
 from broker.errors import Reason, SlussError
 from broker.refusals import UNKNOWN_PRINCIPAL, Refusal
 
 if TYPE_CHECKING:
-    from broker import requests
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
     from broker.contracts import Decision
     from broker.identity import Principal
     from broker.legal.releasing import ReleaseWriter
@@ -97,6 +101,18 @@ class Refusing:
             self._plan.refused = SlussError(Reason.INTERNAL, reference=reference)
             return True
         return False
+
+
+def spare_retries(connection: Connection, plans: Sequence[Plan]) -> None:
+    """Mark large requests that were answered before: nobody is read or sealed for them twice.
+
+    That one is a retry still has to show under the lock. If its answer was forgotten in between, it is asked again.
+    """
+    large = [plan for plan in plans if plan.answer and not plan.ask.dry_run and plan.ask.who.persons > CHUNK]
+    known = requests.find(connection, [plan.name for plan in large]) if large else {}
+    for plan in large:
+        if plan.name in known:
+            plan.exceeded = SlussError(Reason.RATE_EXCEEDED, "its answer is being forgotten", retry_after_s="1")
 
 
 def refusal_of(plan: Plan) -> Refusal | None:

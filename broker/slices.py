@@ -146,8 +146,14 @@ class SliceMaker:
             return self._whole
         return entry.holds({ordinal for ordinal, _, _ in values}, len(self._fields))
 
-    def remake(self, epoch: Epoch, first: dict[str, Any], persons: Sequence[Candidate]) -> Sealed:
+    def remake(self, epoch: Epoch, first: dict[str, Any], persons: list[tuple[Candidate, bytes]]) -> Sealed:
         """The same disclosure again, from its entry.
+
+        Args:
+            epoch: that of its terms.
+            first: the entry.
+            persons: who may be in it, with their secrets; who is in it is taken out, so that of an answer of many
+                disclosures each person is looked for once, as long as they come in the order of then.
 
         Raises:
             SlussError: RECORD_CHANGED if terms, persons or values are no longer what they were.
@@ -156,15 +162,22 @@ class SliceMaker:
         changed = SlussError(Reason.RECORD_CHANGED, disclosure=terms.disclosure)
         if terms.fields != self._terms.fields or terms.contract_version != self._terms.contract_version:
             raise changed
-        by_commitment = {}
-        for person in persons:
-            secret = self._vault.person_secret(person.row)
-            by_commitment[entry.base64url(commitment(secret, terms.disclosure))] = person
-        chosen = [by_commitment.get(item["person"]) for item in first["slices"]]
-        present = [item for item in chosen if item is not None]
-        if len(present) != len(chosen):
-            raise changed
-        sealed = self.make(epoch, terms, [self.open(*person) for person in present])
+        chosen = []
+        for item in first["slices"]:
+            person = _take(persons, item["person"], terms.disclosure)
+            if person is None:
+                raise changed
+            chosen.append(self.open(*person))
+        sealed = self.make(epoch, terms, chosen)
         if entry.slice_list(sealed.listed) != first["slices"]:
             raise changed
         return sealed
+
+
+def _take(persons: list[tuple[Candidate, bytes]], wanted: str, disclosure: str) -> Candidate | None:
+    """Takes the person out whose commitment this is."""
+    for place, (person, secret) in enumerate(persons):
+        if entry.base64url(commitment(secret, disclosure)) == wanted:
+            del persons[place]
+            return person
+    return None

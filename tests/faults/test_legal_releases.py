@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import grpc
 import pytest
-from sluss.v1 import contract_pb2, legal_pb2, legal_pb2_grpc, person_pb2
+from sluss.v1 import contract_pb2, legal_pb2, legal_pb2_grpc
 
 from broker.ledger import entry
 from broker.ledger.receipt import parse_receipt, verify_receipt
@@ -23,28 +22,6 @@ EVERYONE = contract_pb2.Population(everyone=True)
 MERGER = legal_pb2.GROUND_MERGER_OR_SALE
 PEOPLE = 600
 """Three parts of a release."""
-
-
-def imported(broker, count, **values):
-    """So many new persons, in one call; gives their ids."""
-    batch = uuid.uuid4().hex[:12]
-    rows = [
-        person_pb2.ImportRow(
-            line=n + 1,
-            values=[
-                person_pb2.FieldValue(field="customer_number", value=f"I-{batch}-{n}"),
-                person_pb2.FieldValue(field="email", value=f"i{n}@example.com"),
-                *(person_pb2.FieldValue(field=name, value=value) for name, value in values.items()),
-            ],
-        )
-        for n in range(count)
-    ]
-    batches = [
-        person_pb2.ImportPersonsRequest(source="registration", rows=rows[start : start + 500])
-        for start in range(0, count, 500)
-    ]
-    answers = broker.persons().ImportPersons(iter(batches), timeout=60)
-    return [result.person_id for answer in answers for result in answer.results]
 
 
 def check_release(broker, team, case, messages, people):
@@ -68,7 +45,7 @@ def check_release(broker, team, case, messages, people):
 
 @pytest.mark.parametrize("ground", [legal_pb2.GROUND_LAW_OR_PROCESS, MERGER], ids=["listed", "population"])
 def test_a_release_killed_again_and_again_releases_each_person_once(broker, ground, campaign):
-    people = imported(broker, PEOPLE)
+    people = broker.imported(PEOPLE)
     team = Team(broker)
     scope = team.scope(people) if ground != MERGER else team.scope(population=EVERYONE)
     case = team.approved(scope, ground=ground)
@@ -102,7 +79,7 @@ def test_a_release_killed_again_and_again_releases_each_person_once(broker, grou
 
 @pytest.mark.parametrize("outage", [full_disk, removed_file, locked_file])
 def test_without_a_store_no_part_of_a_release_leaves(broker, outage):
-    people = imported(broker, PEOPLE)
+    people = broker.imported(PEOPLE)
     team = Team(broker)
     case = team.approved(team.scope(people))
     stream = team.release(case)
@@ -209,7 +186,7 @@ def test_a_release_raced_by_its_end_happens_whole_or_not_at_all(pair, step):
 
 def test_two_who_release_at_once_release_each_person_once(pair):
     broker, team, twins = pair
-    people = imported(broker, 300)
+    people = broker.imported(300)
     case = team.approved(team.scope(people))
     request = legal_pb2.ReleaseRequest(request_id="3f6c1c5e-6f0e-4d1c-9c1b-0d9f2f3f9e55", case_id=case)
     streams = [
@@ -226,7 +203,7 @@ def test_two_who_release_at_once_release_each_person_once(pair):
 
 def test_a_release_raced_by_secrecy_is_sealed_from_there_on(pair):
     broker, team, twins = pair
-    people = imported(broker, 300)
+    people = broker.imported(300)
     case = team.approved(team.scope(people))
     etag = team.case(case).etag
     hide = legal_pb2.SetSecrecyRequest(case_id=case, until=in_days(9), reason="an investigation", etag=etag)

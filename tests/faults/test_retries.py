@@ -17,6 +17,7 @@ from tests.faults.cutting import Cutter
 from tests.faults.siege import CALL_S, Twin, check_durable, info, request
 from tests.support import postgres
 from tests.support.broker import BrokerProcess, grant
+from tests.support.patience import patiently_called
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +155,19 @@ def through(cutter, broker):
     """The SDK's client behind the cutter."""
     profile = Profile.load(broker.profile("subcontractor/acme"))
     return Subcontractor(replace(profile, endpoint=cutter.endpoint))
+
+
+MOST = 10_000
+"""Persons whom one call may name."""
+
+
+def test_the_largest_answer_is_given_again_too(tmp_path):
+    """The retry of a large call took longer than a call may: it failed for ever, and with it everybody's health."""
+    with BrokerProcess(tmp_path / "home") as broker:
+        contract, _, _ = scene(broker, 1)
+        people = broker.imported(MOST)
+        asked = request(contract, broker.handles(contract, *people))
+        first = patiently_called(broker.disclosures().Disclose, asked, timeout=60)
+        assert sum(len(each.slices) for each in first.disclosures) == MOST
+        again = patiently_called(broker.disclosures().Disclose, asked, timeout=60)
+        assert bodies(again) == bodies(first)

@@ -39,7 +39,7 @@ def at(day, hour=12):
     return f"{day.isoformat()}T{hour:02d}:00:00.000000Z"
 
 
-def counted(budget=4_000_000, min_persons=20, dimensions=("advertisement", "country"), purpose=PURPOSE, delta=0):
+def counted(budget=4_000_000, min_persons=50, dimensions=("advertisement", "country"), purpose=PURPOSE, delta=0):
     """A grant to count."""
     return contract_pb2.Grant(
         purpose=purpose,
@@ -106,7 +106,7 @@ def fill(broker):
     """`PEOPLE` persons who saw an advertisement in spring, a third of them in Norway, and three who saw another."""
     people = registered(broker, PEOPLE)
     events = [used(person, country="NO" if n % 3 == 0 else "SE") for n, person in enumerate(people)]
-    events += [used(person, advertisement="webinar_week") for person in people[:3]]
+    events += [used(person, advertisement="conference_phone") for person in people[:3]]
     for start in range(0, len(events), 1000):
         assert record(broker, events[start : start + 1000]).recorded == len(events[start : start + 1000])
     return people
@@ -129,11 +129,14 @@ def test_an_answer_is_near_the_truth_and_proves_itself(broker):
     cells = by(reply, "advertisement")
     assert len(cells) == 5
     assert abs(cells["spring_trial",].persons - PEOPLE) < 150
-    assert all(cell.suppressed for key, cell in cells.items() if key != ("spring_trial",))
+    published = {key for (key,), cell in cells.items() if not cell.suppressed}
+    # Another test has everybody see the webinar's.
+    assert {"spring_trial"} <= published <= {"spring_trial", "webinar_week"}
     assert (reply.spent_micro, reply.budget.spent_micro) == (250_000, 250_000)
     entry = json.loads(reply.entry)
     assert (entry["type"], entry["contract"], entry["recipient"]) == ("aggregate", broker.contract, ACME)
-    assert (entry["cells"], entry["suppressed"], entry["epsilon_micro"]) == (1, 4, 250_000)
+    assert (entry["cells"], entry["suppressed"]) == (len(published), 5 - len(published))
+    assert entry["epsilon_micro"] == 250_000
     verify_receipt(reply.receipt, reply.entry, verifier_of(broker.home))
 
 
@@ -437,7 +440,7 @@ def test_the_command_asks_and_draws(broker, run, tmp_path):
     shown = run(*words)
     assert shown.exit_code == 0, shown.output
     assert "spring_trial" in shown.stdout
-    assert "cells, behind which, with the noise, fewer than 20 persons may be" in shown.stdout
+    assert "cells, behind which, with the noise, fewer than 50 persons may be" in shown.stdout
     assert "epsilon 0.75 of 4 spent" in shown.stdout
     assert "it moves 19 of 20 numbers by at most: events 180, persons 36, seconds " in shown.stdout
     found = json.loads(run(*words, "--json").stdout)

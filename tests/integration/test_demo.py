@@ -29,7 +29,7 @@ def run(words, folder, environment, **options):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
         check=False,
         **options,
     )
@@ -44,6 +44,7 @@ def port_of(document):
     return int(document["chapters"][0]["facts"]["address"].rpartition(":")[2])
 
 
+@pytest.mark.timeout(600)
 def test_every_chapter_goes_as_told_and_what_it_leaves_can_be_explored_and_told_again(tmp_path, environment):
     """One telling for all, since it takes a broker's life each time."""
     done = run(["demo", "--json", "--persons", "60"], tmp_path, environment)
