@@ -16,7 +16,7 @@ from sluss.v1 import person_pb2, trace_pb2
 from broker.catalogue import default_catalogue
 from broker.errors import SlussError
 from broker.intake.convert import international
-from broker.intake.guess import guess
+from broker.intake.guess import field_named, guess
 from sluss_cli.problems import usage
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _finds(catalogue: Catalogue, name: str) -> bool:
 
 
 def _names_a_field(text: str) -> bool:
-    return text in default_catalogue().fields
+    return bool(field_named(text.strip('"'), default_catalogue()))
 
 
 def _looks_like(text: str, country: str) -> tuple[str, str]:

@@ -74,3 +74,19 @@ def test_what_is_wrong_is_told_without_what_is_in_the_file(text, columns, told):
     said = refused(text, columns)
     assert told in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("header", "field", "value"),
+    [
+        ("E-post", "email", "p1@example.org"),
+        ('"E-mail"', "email", "p1@example.org"),
+        ("EMAIL", "email", "p1@example.org"),
+        ("Telefon", "phone", "46701740611"),
+        ("Customer number", "customer_number", "K-1"),
+    ],
+)
+def test_a_list_of_one_column_has_a_header_that_is_no_value(header, field, value):
+    found = of_text(f"\ufeff{header}\r\n{value}\r\n", {}, "")
+    assert [[(each.field, each.value) for each in row.values] for row in found.rows] == [[(field, value)]]
+    assert found.lines == [2]
