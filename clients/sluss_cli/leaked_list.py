@@ -114,7 +114,8 @@ def _fields(
         try:
             guessed = {name: found.field for name, found in guess(header, told, catalogue).columns.items()}
         except SlussError:
-            guessed = {}
+            # Good for no import, as nothing in it tells persons apart; a telephone number finds them all the same.
+            guessed = {name: field_named(name, catalogue) for name in header}
     fields: list[str] = []
     for name in header:
         found = columns.get(name) or (name if name in catalogue.fields else guessed.get(name, ""))
