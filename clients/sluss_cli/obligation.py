@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.json_format import MessageToDict
 from sluss.v1 import obligation_pb2 as pb
-from sluss_client.errors import Aborted, TransportError
+from sluss_client.errors import Aborted, ResourceExhausted, TransportError
 from sluss_client.obligations import Obligation
 from sluss_client.obligations import read as read_obligation
 
@@ -150,7 +150,7 @@ def watch(
                         left -= 1
                         if not left:
                             return
-            except (TransportError, Aborted) as broken:
+            except (TransportError, Aborted, ResourceExhausted) as broken:
                 error = broken
             if not again.is_over:
                 again.pause(error)
