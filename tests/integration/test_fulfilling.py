@@ -16,9 +16,10 @@ from sluss.v1 import obligation_pb2 as pb
 from sluss_client import AsyncSubcontractor, NeedTime, Subcontractor
 from sluss_client import fulfilling as loop
 from sluss_client import obligations as duty
-from sluss_client.errors import InvalidRequest, TransportError
+from sluss_client.errors import InvalidArgument, InvalidRequest, TransportError
 from sluss_client.obligations import Duties
 
+from broker.clock import SECOND, system_clock
 from broker.ledger.standing import Standing
 from broker.obligations import rows
 from broker.obligations.rules import BROKER
@@ -282,6 +283,13 @@ def test_the_brokers_no_is_logged_with_its_reason_and_our_own_failure_without_it
         loop._do(recipient.other, waiting(recipient, clock, correct))
         assert told in caplog.messages[-1]
     assert "anna" not in caplog.text
+
+
+def test_a_program_whose_clock_is_ahead_is_told_so_and_attests_nothing(recipient, monkeypatch):
+    monkeypatch.setattr(duty, "system_clock", lambda: system_clock() + 3600 * SECOND)
+    with pytest.raises(InvalidArgument, match="clock"):
+        recipient.other.fulfil(on_correct=lambda _: "deleted", once=True)
+    assert recipient.now().state == "open"
 
 
 def test_an_id_that_is_given_a_second_time_is_another_obligation(recipient):
