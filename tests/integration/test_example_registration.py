@@ -131,6 +131,15 @@ def test_whoever_prefers_another_language_is_written_to_in_english(submit, mails
     assert change["Message-ID"].endswith(f".{mails.consumer}@example.com>")
 
 
+def test_an_address_in_the_letters_of_its_owner_is_written_to(submit, mails):
+    values = {**form()["values"], "email": "åsa@exämple.com"}
+    assert submit(form(values=values))[0] == 0
+    (mail,) = mails.take(1)
+    # The parser of the standard library knows the bytes, and not that they are UTF-8.
+    address = mail["To"].addresses[0].addr_spec.encode("ascii", "surrogateescape")
+    assert address.decode() == "åsa@xn--exmple-cua.com"
+
+
 def test_who_has_no_address_is_told_of_by_word_and_stops_no_other(submit, mails, shared_broker):
     values = {name: value for name, value in form()["values"].items() if name != "email"}
     _, told = submit(form(values=values))

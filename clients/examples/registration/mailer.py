@@ -135,7 +135,9 @@ class Mailer:
         mail = EmailMessage(policy=SMTPUTF8)
         mail["Message-ID"] = f"<{item.id}.{self._consumer}@{self._sender.rpartition('@')[2]}>"
         mail["From"] = self._sender
-        mail["To"] = Address(display_name=item.name, addr_spec=item.email)
+        # In its parts: as one, the standard library takes no letters beyond ASCII before the @ (RFC 6531).
+        local, _, domain = item.email.rpartition("@")
+        mail["To"] = Address(display_name=item.name, username=local, domain=domain)
         mail["Subject"] = subject
         mail["Content-Language"] = tongue(item.language)
         # No vacation message and no mailing list may answer it (RFC 3834).
