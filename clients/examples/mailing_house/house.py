@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from examples.mailing_house.letters import FIELDS, letter
 from sluss_client.errors import Aborted
-from sluss_client.files import SECRET, write_atomic
+from sluss_client.files import SECRET, sync_folder, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,6 +147,9 @@ class House:
     def _unwrite(self, handles: Iterable[str]) -> None:
         for handle in list(handles):
             (self._letters / f"{handle}.txt").unlink(missing_ok=True)
+        if self._letters.is_dir():
+            # What is attested to be gone does not come back with a power cut.
+            sync_folder(self._letters)
 
 
 def _fetch(sluss: Subcontractor, obligation: Obligation) -> OpenedPerson | None:

@@ -24,6 +24,7 @@ from examples.registration.letters import letter, tongue
 from sluss.v1 import outbox_pb2, outbox_pb2_grpc, policy_pb2, policy_pb2_grpc
 from sluss_client.channel import channel
 from sluss_client.errors import Refused, SlussClientError, TransportError, from_rpc_error
+from sluss_client.files import sync_folder
 from sluss_client.profile import Profile
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class Mailer:
             file.flush()
             os.fsync(file.fileno())
         staged.replace(path)
+        sync_folder(path.parent)
 
 
 def main(words: Sequence[str]) -> int:
