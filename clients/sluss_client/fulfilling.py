@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from typing import TYPE_CHECKING
 
@@ -126,7 +127,9 @@ async def _do_async(client: AsyncSubcontractor, duties: Duties) -> None:
         if obligation is None:
             continue
         try:
-            returned = await duties.callback(obligation)(obligation)
+            returned = duties.callback(obligation)(obligation)
+            if inspect.isawaitable(returned):
+                returned = await returned
         except NeedTime as asked:
             if _asks(duties, obligation, asked):
                 with _Kept(duties, obligation):

@@ -13,6 +13,7 @@ anew: what another program has answered meanwhile is no longer done.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from dataclasses import dataclass, field
@@ -374,8 +375,13 @@ def outcome_of(obligation: Obligation, returned: object) -> str:
     """What to attest after a callback returned: what it named, or what its kind means.
 
     Raises:
-        InvalidRequest: it named something else. Nobody can tell what it has done.
+        InvalidRequest: it named something else, so that nobody can tell what it has done; or it is a coroutine or a
+            generator, which has done nothing yet.
     """
+    if inspect.isawaitable(returned) or inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        raise InvalidRequest(f"{obligation.id}: the callback has not run: it is a coroutine function or a generator")
     if not isinstance(returned, str) or not returned:
         return obligation.outcome
     if returned not in ANSWERS[obligation.kind]:

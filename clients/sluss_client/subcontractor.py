@@ -443,7 +443,8 @@ class Subcontractor(Calls):
             stop: return soon after it is set.
 
         Raises:
-            InvalidRequest: there is no callback, or one returned a text that is no outcome of what is owed.
+            InvalidRequest: there is no callback, or one returned a text that is no outcome of what is owed, or a
+                coroutine or generator, which has done nothing.
             TransportError: with `once`, the broker has not answered in time; what was attested stands.
             Refused: the company has cut us off; others of `sluss_client.errors`.
         """

@@ -270,6 +270,34 @@ def test_a_callback_that_returns_what_is_no_outcome_is_told_at_once(recipient):
     assert recipient.now().state == "acknowledged"
 
 
+def test_a_callback_that_has_not_run_is_never_attested(recipient):
+    async def never_awaited(_obligation):
+        raise AssertionError
+
+    def never_begun(_obligation):
+        yield
+
+    for callback in (never_awaited, never_begun):
+        with pytest.raises(InvalidRequest, match="has not run"):
+            recipient.other.fulfil(on_correct=callback, once=True)
+    assert recipient.now().state == "acknowledged"
+
+
+def test_a_plain_callback_is_as_good_in_asyncio(recipient):
+    called = []
+
+    def correct(obligation):
+        called.append(obligation.id)
+        return "deleted"
+
+    async def run():
+        async with AsyncSubcontractor.from_profile(recipient.profile) as client:
+            return await client.fulfil(on_correct=correct, once=True)
+
+    assert asyncio.run(run()) == 1
+    assert called == [recipient.owed.id]
+
+
 def test_the_brokers_no_is_logged_with_its_reason_and_our_own_failure_without_its_text(recipient, caplog):
     clock = Clock()
 
