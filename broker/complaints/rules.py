@@ -1,8 +1,7 @@
 """The rules of complaints (POLICY 5). Pure: no store, no clock, no keys.
 
 A complaint is closed only with an outcome, if it was upheld only with a remedy, and only once nothing of one is waited
-for. Who approved or released
-what a complaint is about does not decide it: nobody judges an act of their own.
+for. Who approved or released what a complaint is about does not decide it: nobody judges an act of their own.
 """
 
 from __future__ import annotations
