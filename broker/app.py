@@ -68,7 +68,7 @@ HEAD = tables.core(tables.Head)
 CURSOR_LABEL = b"sluss/v1 cursors\x00"
 THREADS = 8
 EXPORTERS = 2
-"""Access exports that are made at a time: each holds one in memory."""
+"""Access exports, facts of a breach, statistics and the like that are made at a time: each holds one in memory."""
 EXPORT_S = 240.0
 """Seconds that one may take; nothing waits for it but its caller."""
 COUNTERS = 2
@@ -143,7 +143,7 @@ class App:
             "AggregateService": Aggregates(desk, questions, months, call, self._counting),
             "ChoiceService": Choices(desk, cursors, call),
             "ComplaintService": Complaints(desk, agreed, cursors, call, self._exporting, tell),
-            "CompromiseService": Compromises(desk, cursors, call),
+            "CompromiseService": Compromises(desk, cursors, call, self._exporting),
             "ContractService": Contracts(desk, agreed, cursors, call),
             "DisclosureService": Disclosures(desk, batches, agreed, cursors, call),
             "ErasureService": Erasures(desk, cursors, call),

@@ -65,7 +65,7 @@ def record(change: Change, recording: Recording) -> Recorded:
     index = append(change, row, choice, recording.source, recording.evidence, at)
     put(change, row, with_choice(before, choice, at), [index])
     change.tx.bump_rights()
-    policy = change.snapshot.policy(change.now_us)
+    policy = change.snapshot.policy(at)
     requests.remember_one(change, recording.request_id, requests.Known(body, index, 1, policy.encode()))
     return Recorded(index, policy)
 
@@ -116,8 +116,11 @@ def check(change: Change, choices: Sequence[ChoiceMade]) -> list[ChoiceMade]:
 
 
 def append(change: Change, row: PersonRow, choice: ChoiceMade, source: str, evidence: str, chosen_at: int) -> int:
-    """Append a checked choice's entry and its line in the history; the entry's index."""
-    policy = change.snapshot.policy(change.now_us)
+    """Append a checked choice's entry and its line in the history; the entry's index.
+
+    It is pinned to the policy version that was in force when the person chose, whenever it is recorded.
+    """
+    policy = change.snapshot.policy_if_any(chosen_at)
     secret = change.snapshot.vault.person_secret(row)
     body = entry.choice(
         change.now_us,

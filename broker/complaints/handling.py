@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from broker import case_files, requests
-from broker.clock import DAY, rfc3339
+from broker.clock import DAY, day_of, rfc3339
 from broker.complaints import links, remedies, rules
 from broker.complaints.rules import ROOM, State, Step
 from broker.contracts import Step as ContractStep
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NewComplaint:
-    """What a complaint is opened with; `person` 0 for somebody who is not on record."""
+    """What a complaint is opened with; `person` 0 for somebody who is not on record, `received` None for today."""
 
     person: int
     complainant: str
@@ -38,6 +39,7 @@ class NewComplaint:
     kind: str
     about: str
     links: tuple[str, ...]
+    received: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,23 @@ def open_complaint(change: Change, new: NewComplaint, request_id: bytes) -> File
     if new.person:
         person_rows.active(change.connection, new.person)
     links.check(change, new.links, len(new.links))
+    today = day_of(change.now_us)
+    received = new.received or today
     file = case_files.create(
         change,
         ROOM,
         State.RECEIVED,
         handler=name,
-        due_at=change.now_us + rules.DEADLINE_DAYS * DAY,
+        due_at=change.now_us + (rules.DEADLINE_DAYS - (today - received).days) * DAY,
         person=new.person,
-        body={"channel": new.channel, "kind": new.kind, "links": list(new.links), "outcome": "", "remedies": []},
+        body={
+            "channel": new.channel,
+            "kind": new.kind,
+            "received": received.isoformat(),
+            "links": list(new.links),
+            "outcome": "",
+            "remedies": [],
+        },
         private={"complainant": new.complainant, "about": new.about},
     )
     if file.person:
@@ -107,9 +118,16 @@ def change_complaint(change: Change, complaint: str, changes: Changes, etag: str
         raise invalid("note", "nothing is changed and nothing is noted")
     if changes.due_at and (changes.due_at <= file.due_at or not changes.note):
         raise invalid("due_on", "a later day, with a note that says why")
+    if changes.due_at > change.now_us + rules.FURTHEST_DAYS * DAY:
+        raise invalid("due_on", f"at most {rules.FURTHEST_DAYS} days ahead")
+    if changes.due_at and change.now_us > file.due_at:
+        raise rules.wrong(file.id, State(file.state), Step.EXTEND, "its deadline has passed: it is too late to extend")
     merged = [*dict.fromkeys([*file.body["links"], *changes.links])]
     links.check(change, changes.links, len(merged))
     states = [_take(change, file, step) for step in steps]
+    if changes.due_at and file.person:
+        references = {"complaint": file.id, "due": rfc3339(changes.due_at)[:10]}
+        queue(change, file.person, "deadline_extended", references)
     return case_files.write(
         change,
         file,
@@ -132,9 +150,16 @@ def set_outcome(change: Change, complaint: str, outcome: str, told: str, etag: s
     state = _take(change, file, Step.DECIDE)
     if file.person:
         answer = Answer(file.person, file.id, ROOM, outcome, "", told, "")
-        body = answers.sealed(change.snapshot.vault, person_rows.active(change.connection, file.person), answer)
-        queue(change, file.person, "complaint_answered", {"complaint": file.id}, body)
-    return case_files.write(change, file, Step.DECIDE, told, state=state, body={**file.body, "outcome": outcome})
+        sealed = answers.sealed(change.snapshot.vault, person_rows.active(change.connection, file.person), answer)
+        queue(change, file.person, "complaint_answered", {"complaint": file.id}, sealed)
+    body = {**file.body, "outcome": outcome, "decided_at": change.now_us}
+    return case_files.write(change, file, Step.DECIDE, told, state=state, body=body)
+
+
+def received_on(file: File) -> date:
+    """The day on which a complaint came in."""
+    said = file.body.get("received")
+    return date.fromisoformat(said) if said else day_of(file.opened_at)
 
 
 def left(view: View, complaint: str) -> list[Disclosed]:
@@ -202,7 +227,8 @@ def close(change: Change, complaint: str, note: str, etag: str) -> tuple[File, i
     """Close a complaint.
 
     Raises:
-        SlussError: FILE_UNKNOWN, ETAG_STALE, FILE_WRONG_STATE without an outcome, or while a remedy is waited for.
+        SlussError: FILE_UNKNOWN, ETAG_STALE, FILE_WRONG_STATE without an outcome, or while a remedy is waited for, or
+            has to be noted.
     """
     file = _based_on(change, complaint, etag)
     state = _take(change, file, Step.CLOSE)
@@ -228,6 +254,7 @@ def _take(change: Change, file: File, step: Step) -> State:
         State(file.state),
         step,
         outcome=file.body["outcome"],
+        remedies=len(file.body["remedies"]),
         undone=len(undone),
         authors=links.authors(change, file.body["links"]) if step is Step.DECIDE else (),
         by=change.principal.name,

@@ -1,7 +1,7 @@
 """The rules of complaints (POLICY 5). Pure: no store, no clock, no keys.
 
-A complaint is closed only with an outcome, and only once nothing of a remedy is waited for. Who approved or released
-what a complaint is about does not decide it: nobody judges an act of their own.
+A complaint is closed only with an outcome, if it was upheld only with a remedy, and only once nothing of one is waited
+for. Who approved or released what a complaint is about does not decide it: nobody judges an act of their own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ REMEDIES: Final = frozenset({"suspend_contract", "erase_data", RECIPIENTS_TOLD, 
 REMEDIED: Final = frozenset({"upheld", "partly"})
 """Outcomes after which something is to be remedied."""
 DEADLINE_DAYS: Final = 30
+FURTHEST_DAYS: Final = 366
+"""How far ahead a later deadline may lie: a slip of the year can't be taken back, and whoever complained is told."""
 
 
 class State(StrEnum):
@@ -53,7 +55,7 @@ _OPEN: Final = {State.RECEIVED: State.INVESTIGATING, State.INVESTIGATING: State.
 _STILL: Final = {State.DECIDED: State.DECIDED}
 TABLE: Final[Mapping[Step, Mapping[State, State]]] = {
     Step.NOTE: {**_OPEN, **_STILL},
-    Step.LINK: _OPEN,
+    Step.LINK: {**_OPEN, **_STILL},
     Step.ASSIGN: {State.RECEIVED: State.RECEIVED, State.INVESTIGATING: State.INVESTIGATING, **_STILL},
     Step.EXTEND: _OPEN,
     Step.DECIDE: {State.RECEIVED: State.DECIDED, State.INVESTIGATING: State.DECIDED},
@@ -64,7 +66,15 @@ TABLE: Final[Mapping[Step, Mapping[State, State]]] = {
 
 
 def take(
-    complaint: str, state: State, step: Step, *, outcome: str, undone: int, authors: Collection[str], by: str
+    complaint: str,
+    state: State,
+    step: Step,
+    *,
+    outcome: str,
+    remedies: int,
+    undone: int,
+    authors: Collection[str],
+    by: str,
 ) -> State:
     """The state after a step.
 
@@ -73,7 +83,8 @@ def take(
         state: as it stands.
         step: what is to be done.
         outcome: the one it has, empty for none.
-        undone: remedies of which something is waited for.
+        remedies: how many it has.
+        undone: those of them of which something is waited for.
         authors: who approved or released what it is about.
         by: who takes the step.
 
@@ -82,17 +93,20 @@ def take(
     """
     after = TABLE[step].get(state)
     if after is None:
-        raise _wrong(complaint, state, step, f"a complaint that is {state} can't be {step}")
+        raise wrong(complaint, state, step, f"a complaint that is {state} can't be {step}")
     if step is Step.DECIDE and by in authors:
         raise SlussError(
             Reason.SECOND_PERSON_NEEDED, "who approved or released what it is about can't decide it", case=complaint
         )
-    if step is Step.REMEDY and outcome not in REMEDIED:
-        raise _wrong(complaint, state, step, "there is nothing to remedy: it was not upheld")
+    if outcome not in REMEDIED and (step is Step.REMEDY or (step is Step.LINK and state is State.DECIDED)):
+        raise wrong(complaint, state, step, "there is nothing to remedy: it was not upheld")
+    if step is Step.CLOSE and outcome in REMEDIED and not remedies:
+        raise wrong(complaint, state, step, "it was upheld, and no remedy is noted: apologise or other, at the least")
     if step is Step.CLOSE and undone:
-        raise _wrong(complaint, state, step, "a remedy is not done yet: it has to be scrubbed, or answered for")
+        raise wrong(complaint, state, step, "a remedy is not done yet: it has to be scrubbed, or answered for")
     return after
 
 
-def _wrong(complaint: str, state: State, step: Step, why: str) -> SlussError:
+def wrong(complaint: str, state: State, step: Step, why: str) -> SlussError:
+    """The refusal of a step that a complaint can't take as it stands."""
     return SlussError(Reason.FILE_WRONG_STATE, why, case=complaint, state=state, step=step)

@@ -195,7 +195,7 @@ def _signed(change: Change, account: Account, event: str, signed: Signed, **more
     except SlussError as error:
         raise invalid("time", error.detail) from None
     if ahead:
-        raise invalid("time", "in the future")
+        raise invalid("time", "in the future: the clock that it was signed by is ahead")
     said: dict[str, Any] = {"outcome": "", "reason": "", "through": 0, "until": "", "time": signed.time, **more}
     stated = {
         "contract": account.contract,

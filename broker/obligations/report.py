@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import or_, select
 
@@ -14,11 +14,18 @@ from broker.obligations.rows import OBLIGATION
 from broker.obligations.rules import SETTLED, State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Select
+
     from broker.desk import View
     from broker.obligations.rows import Held
     from broker.obligations.rules import Account
 
 TOGETHER: Final = 500
+"""Obligations proven in one look at the store: of many, one look would take longer than a call may."""
+LOOKED_AT: Final = 2_000
+"""Obligations that one page of a list looks at. So it may hold few, or none, though there are more."""
 NEVER: Final = -1
 
 
@@ -78,36 +85,48 @@ def days_overdue(account: Account, today: str) -> int:
     return max(0, (date.fromisoformat(today) - date.fromisoformat(account.due)).days)
 
 
-def listed(view: View, wanted: Filter, after: int, limit: int) -> list[Held]:
-    """Up to `limit` obligations whose last change stands behind entry `after`, in that order.
+def listed(view: View, wanted: Filter, after: int, size: int) -> tuple[list[Held], int | None]:
+    """Up to `size` obligations whose last change stands behind entry `after`, in that order.
 
     What a row says of its state is a hint: each is proven, and one whose row calls it settled though it is not raises.
+
+    Returns:
+        The obligations, and the entry to go on behind; None if there is nothing more to look at.
 
     Raises:
         SlussError: LEDGER_INCONSISTENT.
     """
+    query = _maybe(wanted, day_after(view.now_us, 0))
+    found: list[Held] = []
+    for part in (size, *[TOGETHER] * (LOOKED_AT // TOGETHER)):
+        page = view.connection.execute(query.where(OBLIGATION.c.moved > after).limit(part + 1)).all()
+        for held in rows.of_rows(view.connection, page[:part], view.snapshot.standing):
+            if len(found) == size:
+                return found, after
+            after = held.account.moved
+            found += [held] if wanted.takes(held.account) else []
+        if len(page) <= part:
+            return found, None
+        if len(found) == size:
+            break
+    return found, after
+
+
+def _maybe(wanted: Filter, today: str) -> Select[Any]:
+    """The rows that may be wanted, in the order of their last change."""
     table = OBLIGATION.c
-    query = select(OBLIGATION).where(table.moved > after).order_by(table.moved)
+    query = select(OBLIGATION).order_by(table.moved)
     if wanted.recipient:
         query = query.where(table.recipient == wanted.recipient)
     if wanted.contract:
         query = query.where(table.contract == wanted.contract)
     if wanted.cause:
         query = query.where(table.cause == wanted.cause)
-    today = day_after(view.now_us, 0)
     if wanted.overdue:
         query = query.where(table.settled == 0, table.due < today)
     elif wanted.escalated or (wanted.states and not wanted.states & SETTLED):
         query = query.where(table.settled == 0)
-    found: list[Held] = []
-    while len(found) < limit:
-        page = view.connection.execute(query.where(table.moved > after).limit(limit)).all()
-        proven = rows.of_rows(view.connection, page, view.snapshot.standing)
-        found += [held for held in proven if wanted.takes(held.account)]
-        if len(page) < limit:
-            break
-        after = page[-1].moved
-    return found[:limit]
+    return query
 
 
 def waiting(view: View, recipient: str, after: int, limit: int) -> list[Held]:
@@ -122,26 +141,37 @@ def waiting(view: View, recipient: str, after: int, limit: int) -> list[Held]:
     return rows.of_rows(view.connection, view.connection.execute(query).all(), view.snapshot.standing)
 
 
-def by_recipient(view: View, since: str) -> list[RecipientReport]:
-    """What each recipient owes, the worst first. Every obligation counts by its entries.
+def part(view: View, since: str, after: int) -> tuple[list[Account], int | None]:
+    """Up to 500 obligations behind number `after`, each by its entries; the number to go on behind, if there are more.
 
     Args:
         view: to read with.
         since: settled ones that were due before this day are left out.
+        after: a number; `NEVER` for the first part.
 
     Raises:
         SlussError: LEDGER_INCONSISTENT.
     """
-    table, today = OBLIGATION.c, day_after(view.now_us, 0)
-    found: dict[str, RecipientReport] = {}
-    after = NEVER
-    while True:
-        query = select(OBLIGATION).where(table.number > after, or_(table.settled == 0, table.due >= since))
-        page = view.connection.execute(query.order_by(table.number).limit(TOGETHER)).all()
-        for held in rows.of_rows(view.connection, page, view.snapshot.standing):
-            account = held.account
-            found.setdefault(account.recipient, RecipientReport(account.recipient)).count(account, today)
-        if len(page) < TOGETHER:
-            break
-        after = page[-1].number
-    return sorted(found.values(), key=lambda each: (-each.worst_days, -each.overdue, each.recipient))
+    table = OBLIGATION.c
+    query = select(OBLIGATION).where(table.number > after, or_(table.settled == 0, table.due >= since))
+    page = view.connection.execute(query.order_by(table.number).limit(TOGETHER)).all()
+    accounts = [held.account for held in rows.of_rows(view.connection, page, view.snapshot.standing)]
+    return accounts, page[-1].number if len(page) == TOGETHER else None
+
+
+class Tally:
+    """What each recipient owes on a day. Pure."""
+
+    def __init__(self, today: str) -> None:
+        self._today = today
+        self._found: dict[str, RecipientReport] = {}
+
+    def count(self, accounts: Iterable[Account]) -> None:
+        """Count obligations in."""
+        for account in accounts:
+            report = self._found.setdefault(account.recipient, RecipientReport(account.recipient))
+            report.count(account, self._today)
+
+    def recipients(self) -> list[RecipientReport]:
+        """The recipients, the worst first."""
+        return sorted(self._found.values(), key=lambda each: (-each.worst_days, -each.overdue, each.recipient))

@@ -1,4 +1,4 @@
-"""What a request or a complaint of a person came to, as the message about it tells (GDPR Art. 12(4)).
+"""What a request or a complaint of a person came to, as the message about it tells (GDPR Art. 12(3) and 12(4)).
 
 It is what the person is told, in the words of then, and waits sealed under the person's own key until it is delivered.
 """
@@ -27,7 +27,8 @@ class Answer:
         person: whose it is.
         case: the request or the complaint.
         about: `access`, `rectification`, `erasure`, `objection` or `complaint`.
-        outcome: `done` or `refused`; of a complaint its outcome.
+        outcome: `done` or `refused`; `extended` if it takes longer, empty while it was only taken in; of a complaint
+            its outcome.
         ground: why a request was refused, a word; empty otherwise.
         told: what the person is told; may be empty of what is done.
         language: in which the person asked to be answered; empty for the one on record.

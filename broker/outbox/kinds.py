@@ -35,6 +35,7 @@ class Kind(StrEnum):
     CREDENTIAL_RESET = "credential_reset"
     COMPLAINT_RECEIVED = "complaint_received"
     COMPLAINT_ANSWERED = "complaint_answered"
+    DEADLINE_EXTENDED = "deadline_extended"
 
 
 class Failure(StrEnum):

@@ -140,7 +140,7 @@ def rectify(
         facts = rules.owing(held.facts, telling.cases(change, held.person, named))
         facts = replace(facts, begun=True, fulfilled=day_of(change.now_us) if last else None)
         moved = replace(held, facts=facts, owed=progress(change.connection, held.id))
-        return write(change, moved, rules.Step.RECTIFY, note)
+        return write(change, moved, rules.Step.RECTIFY, _noted(sorted(named), note))
 
     said = (call.request, [list(each) for each in values], list(remove), record, note, last)
     return once(change, call.request_id, "rectify", said, work)
@@ -215,10 +215,15 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
         for purpose in purposes:
             made = ChoiceMade(purpose, OPTED_OUT, (), channel)
             own_id = persons.request_body(change.snapshot.vault, "objection", call.request, purpose)[:16]
-            recording.record(change, Recording(own_id, held.person, made, SOURCE))
-        return write(change, _fulfilled(change, held), rules.Step.OBJECT, note)
+            recording.record(change, Recording(own_id, held.person, made, SOURCE, call.request))
+        return write(change, _fulfilled(change, held), rules.Step.OBJECT, _noted(purposes, note))
 
     return once(change, call.request_id, "object", (call.request, list(purposes), channel, note), work)
+
+
+def _noted(about: Sequence[str], note: str) -> str:
+    """The timeline's text: what it was done for, then the note."""
+    return ": ".join(filter(None, (", ".join(about), note)))
 
 
 def _require_choices(change: Change, purposes: Sequence[str]) -> None:

@@ -69,6 +69,7 @@ def complaints(view: View, person: int) -> list[dict[str, Any]]:
     return [
         {
             "complaint": file.id,
+            "received": handling.received_on(file).isoformat(),
             "opened": rfc3339(file.opened_at),
             "state": file.state,
             "due": rfc3339(file.due_at),

@@ -32,11 +32,15 @@ _ALL: Final = frozenset(Kind)
 
 ERASED: Final = "erased"
 """The ground on which the broker closes what an erased person had asked for, and an answer to who comes after that."""
+NOTHING: Final = "nothing_on_record"
+NOT_ON_RECORD: Final = frozenset({ERASED, NOTHING})
+"""Grounds that are false for whoever is on record."""
+NOT_PROVEN: Final = "identity_not_proven"
 GROUNDS: Final[Mapping[str, frozenset[Kind]]] = {
     "manifestly_unfounded": _ALL,
     "excessive": _ALL,
-    "identity_not_proven": _ALL,
-    "nothing_on_record": _ALL,
+    NOT_PROVEN: _ALL,
+    NOTHING: _ALL,
     ERASED: _ALL,
     "rights_of_others": frozenset({Kind.ACCESS}),
     "accurate_as_it_is": frozenset({Kind.RECTIFICATION}),
@@ -173,7 +177,7 @@ def extended(facts: Facts, months: int, today: date, request: str) -> Facts:
         raise invalid("months", "1 or 2")
     if facts.months + months > MAX_FURTHER_MONTHS:
         raise _wrong(facts, request, "at most two further months in all")
-    if today > deadline(replace(facts, months=0)):
+    if (facts.paused_since or today) > deadline(replace(facts, months=0)):
         raise _wrong(facts, request, "the first month has passed: it is too late to extend")
     return replace(facts, months=facts.months + months)
 
@@ -182,11 +186,14 @@ def refused(facts: Facts, ground: str) -> Facts:
     """Refused on a ground.
 
     Raises:
-        SlussError: INVALID_REQUEST for none that there is for this kind.
+        SlussError: INVALID_REQUEST for none that there is for this kind, and for `identity_not_proven` after a check
+            that passed: a person is told no reason that is not so.
     """
     if facts.kind not in GROUNDS.get(ground, ()):
         known = ", ".join(sorted(name for name, kinds in GROUNDS.items() if facts.kind in kinds))
         raise invalid("ground", f"one of {known}")
+    if ground == NOT_PROVEN and facts.identity is Identity.PASSED:
+        raise invalid("ground", "the last check of the identity passed")
     return replace(facts, ground=ground)
 
 

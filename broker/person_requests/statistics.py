@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
-from broker.clock import day_of
+from sqlalchemy import func, select
+
+from broker.clock import day_of, start_of
 from broker.person_requests import rules
 from broker.person_requests.model import CORRECTION, Kind, State
-from broker.person_requests.rows import list_requests, timeline
+from broker.person_requests.rows import EVENT, REQUEST, list_requests, timeline
+from broker.timelines import ENTRY
 
 if TYPE_CHECKING:
     from broker.desk import View
@@ -42,10 +45,12 @@ class Count:
 def statistics(view: View, first: date, last: date) -> dict[Kind, Count]:
     """The counts by kind of the requests that somebody made and that came in from `first` to `last`, both included."""
     found = {kind: Count() for kind in Kind}
-    before = 0
+    begin, before = _opened_since(view, first), 0
     while True:
         page, before = list_requests(view, [], 0, before, PAGE, only_open=False, only_overdue=False)
         for held in page:
+            if held.number < begin:
+                return found
             if not first <= held.facts.received <= last or held.facts.channel == CORRECTION:
                 continue
             count = found[held.facts.kind]
@@ -62,6 +67,22 @@ def statistics(view: View, first: date, last: date) -> dict[Kind, Count]:
                 count.days.append((held.facts.completed - held.facts.received).days)
         if not before:
             return found
+
+
+def _opened_since(view: View, first: date) -> int:
+    """The number of the first request that was opened on or after a day: none that came in then is older."""
+    low = 1
+    high = 1 + (view.connection.execute(select(func.max(REQUEST.c.number))).scalar_one() or 0)
+    while low < high:
+        middle = (low + high) // 2
+        entries = select(func.min(EVENT.c.entry)).join(REQUEST, REQUEST.c.id == EVENT.c.request)
+        opened = select(ENTRY.c.at).where(ENTRY.c.id == entries.where(REQUEST.c.number == middle).scalar_subquery())
+        at = view.connection.execute(opened).scalar_one_or_none()
+        if at is None or at >= start_of(first):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def _ended(view: View, held: Held) -> date | None:

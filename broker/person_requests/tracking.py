@@ -13,6 +13,8 @@ from broker import requests
 from broker.clock import day_of
 from broker.compromise import locks
 from broker.errors import Reason, SlussError, invalid
+from broker.outbox import answers
+from broker.outbox.answers import Answer
 from broker.outbox.queue import queue
 from broker.person_requests import rules, telling
 from broker.person_requests.model import Facts, Identity, Kind, Words
@@ -33,11 +35,14 @@ Done = tuple[Held, int]
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a request is opened with; `person` 0 for one that is not yet identified."""
+    """What a request is opened with; `person` 0 for one that is not yet identified, `received` None for today.
+
+    A retry that leaves the day out asks for the same, after midnight too.
+    """
 
     kind: Kind
     channel: str
-    received: date
+    received: date | None
     person: int
     asked: str
     requester: str
@@ -60,14 +65,15 @@ def open_request(change: Change, new: Opening, request_id: bytes) -> Done:
         SlussError: PERSON_UNKNOWN, REQUEST_ID_REUSED, CREDENTIAL_LOCKED.
     """
     words = Words(new.person, new.asked, new.requester, new.language)
-    said = (new.kind, new.channel, new.received.isoformat(), new.person, new.asked, new.requester, new.language)
+    received = new.received.isoformat() if new.received else ""
+    said = (new.kind, new.channel, received, new.person, new.asked, new.requester, new.language)
 
     def work() -> Done:
         if new.person:
             persons.active(change.connection, new.person)
             if rules.needs_unlocked(new.kind, None):
                 locks.require_unlocked(change, new.person)
-        done = create(change, Facts(new.kind, new.channel, new.received), words, "")
+        done = create(change, Facts(new.kind, new.channel, new.received or day_of(change.now_us)), words, "")
         _confirm(change, done[0])
         return done
 
@@ -76,8 +82,17 @@ def open_request(change: Change, new: Opening, request_id: bytes) -> Done:
 
 def _confirm(change: Change, held: Held) -> None:
     """Queue the confirmation of receipt, once it is known whose request it is."""
-    if held.person:
-        queue(change, held.person, "request_received", {"request": held.id})
+    _tell(change, held, "request_received", "", "")
+
+
+def _tell(change: Change, held: Held, message: str, outcome: str, told: str) -> None:
+    """Queue a message about the request to whoever is known to have made it, in the language that was asked for."""
+    if held.words is None or not held.person:
+        return
+    answer = Answer(held.person, held.id, str(held.facts.kind), outcome, "", told, held.words.language)
+    body = answers.sealed(change.snapshot.vault, persons.active(change.connection, held.person), answer)
+    references = {"request": held.id, "due": rules.deadline(held.facts).isoformat()}
+    queue(change, held.person, message, references, body)
 
 
 def once(change: Change, request_id: bytes, call: str, said: tuple[object, ...], work: Callable[[], Done]) -> Done:
@@ -163,7 +178,7 @@ def note_work(change: Change, call: Call, note: str) -> Done:
 
 
 def extend(change: Change, call: Call, months: int, reason: str) -> Done:
-    """Extend the deadline.
+    """Extend the deadline; the person is told of it, with the reason (GDPR Art. 12(3)).
 
     Raises:
         SlussError: as `based_on` and `rules.extended`.
@@ -171,8 +186,9 @@ def extend(change: Change, call: Call, months: int, reason: str) -> Done:
 
     def work() -> Done:
         held = based_on(change, call, rules.Step.EXTEND)
-        facts = rules.extended(held.facts, months, day_of(change.now_us), held.id)
-        return write(change, replace(held, facts=facts), rules.Step.EXTEND, reason)
+        moved = replace(held, facts=rules.extended(held.facts, months, day_of(change.now_us), held.id))
+        _tell(change, moved, "deadline_extended", "extended", reason)
+        return write(change, moved, rules.Step.EXTEND, reason)
 
     return once(change, call.request_id, "extend", (call.request, months, reason), work)
 
@@ -181,12 +197,13 @@ def refuse(change: Change, call: Call, ground: str, told: str) -> Done:
     """Refuse, with what the person is told (GDPR Art. 12(4)).
 
     Raises:
-        SlussError: as `based_on` and `rules.refused`; INVALID_REQUEST for `erased`, if the person is on record.
+        SlussError: as `based_on` and `rules.refused`; INVALID_REQUEST for `erased` or `nothing_on_record`, if
+            the person is on record.
     """
 
     def work() -> Done:
         held = based_on(change, call, rules.Step.REFUSE)
-        if ground == rules.ERASED and held.person:
+        if ground in rules.NOT_ON_RECORD and held.person:
             raise invalid("ground", "the person is on record")
         words = replace(held.words, told=told) if held.words else None
         moved = replace(held, facts=rules.refused(held.facts, ground), words=words)

@@ -45,6 +45,8 @@ def publish(change: Change, asked: Publication) -> tuple[Standing, int]:
     texts = merged(asked.version, before, asked.texts)
     if not texts:
         raise invalid("texts", "at least one is needed")
+    if asked.notify and not all(text.changes for text in texts.values()):
+        raise invalid("texts.changes", "say in each language what has changed: everybody is told of it")
     # 3. only what is new is written
     if known is None or texts != before:
         index = _write(change, asked.version, effective_at, texts, before, is_new=known is None)

@@ -58,7 +58,7 @@ class Complaints:
         """Open."""
 
         def work(change: Change) -> pb.Complaint:
-            new = wire.new_complaint(request)
+            new = wire.new_complaint(request, change.now_us)
             shown = _opened(change, handling.open_complaint(change, new, parse_request_id(request.request_id)))
             if change.principal.kind == "internal":
                 for name in OF_THE_TEAM:
@@ -85,7 +85,7 @@ class Complaints:
 
         def work(change: Change) -> pb.SetOutcomeResponse:
             outcome = checks.among(request.outcome, rules.OUTCOMES, "outcome")
-            told = checks.text(request.told, "told")
+            told = checks.words(request.told, "told")
             done = handling.set_outcome(change, request.complaint_id, outcome, told, request.etag)
             return pb.SetOutcomeResponse(complaint=_moved(change, done[0]), entry_index=done[1])
 
@@ -101,7 +101,7 @@ class Complaints:
 
         def work(change: Change) -> pb.RemedyResponse:
             kind = checks.among(request.kind, rules.REMEDIES, "kind")
-            note = checks.text(request.note, "note")
+            note = checks.words(request.note, "note")
             done = handling.remedy(
                 change, self._agreed, request.complaint_id, kind, request.contract_id, note, request.etag, known
             )
@@ -120,7 +120,7 @@ class Complaints:
         """Close."""
 
         def work(change: Change) -> pb.CloseComplaintResponse:
-            note = checks.optional(request.note, "note")
+            note = checks.optional_words(request.note, "note")
             done = handling.close(change, request.complaint_id, note, request.etag)
             return pb.CloseComplaintResponse(complaint=_moved(change, done[0]), entry_index=done[1])
 
@@ -169,7 +169,7 @@ class Complaints:
             counts = statistics.statistics(view, first, last)
             return pb.GetComplaintStatisticsResponse(counts=map(wire.count, counts))
 
-        return await self._call(self._desk.read, caller, work)
+        return await self._exporting(self._desk.read, caller, work)
 
 
 def _opened(view: View, file: File) -> pb.Complaint:

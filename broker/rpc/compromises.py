@@ -32,10 +32,11 @@ MAX_PERSONS = 1_000
 class Compromises:
     """The servicer; see compromise.proto for what each method does."""
 
-    def __init__(self, desk: Desk, cursors: Cursors, call: Threads) -> None:
+    def __init__(self, desk: Desk, cursors: Cursors, call: Threads, exporting: Threads) -> None:
         self._desk = desk
         self._cursors = cursors
         self._call = call
+        self._exporting = exporting
 
     async def report_compromise(
         self, caller: Caller, request: pb.ReportCompromiseRequest, _deadline_s: float
@@ -137,10 +138,10 @@ class Compromises:
     async def get_facts_sheet(
         self, caller: Caller, request: pb.GetFactsSheetRequest, _deadline_s: float
     ) -> pb.GetFactsSheetResponse:
-        """Compute the facts."""
+        """Compute the facts; of a large breach that takes longer than a call."""
 
         def work(view: View) -> pb.GetFactsSheetResponse:
             file = case_files.load(view, ROOM, request.report_id)
             return wire.facts(file, window.facts(view, file), case_files.timeline(view, file))
 
-        return await self._call(self._desk.read, caller, work)
+        return await self._exporting(self._desk.read, caller, work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sluss.v1 import obligation_pb2 as pb
@@ -66,11 +67,10 @@ class Obligations:
                 wanted.overdue,
             )
             after = self._cursors.number(request.page_token, *binding, first=BEFORE_ALL)
-            found = report.listed(view, wanted, after, size + 1)
-            more = len(found) > size
+            found, following = report.listed(view, wanted, after, size)
             return pb.ListObligationsResponse(
-                obligations=[wire.obligation(view, held) for held in found[:size]],
-                next_page_token=self._cursors.seal(str(found[size - 1].account.moved), *binding) if more else "",
+                obligations=[wire.obligation(view, held) for held in found],
+                next_page_token="" if following is None else self._cursors.seal(str(following), *binding),
             )
 
         return await self._call(self._told(work), caller)
@@ -205,16 +205,21 @@ class Obligations:
     async def report_overdue(
         self, caller: Caller, request: pb.ReportOverdueRequest, _deadline_s: float
     ) -> pb.ReportOverdueResponse:
-        """Report."""
+        """Report, part by part: other calls go on between them."""
 
-        def work(view: View) -> pb.ReportOverdueResponse:
-            since = wire.since(view, request.since, SINCE_DAYS)
-            found = report.by_recipient(view, since)
-            return pb.ReportOverdueResponse(
-                recipients=[wire.recipient(each) for each in found], today=wire.since(view, "", 0)
+        def days(view: View) -> tuple[str, str]:
+            return wire.since(view, request.since, SINCE_DAYS), wire.since(view, "", 0)
+
+        since, today = await self._call(self._told(days), caller)
+        tally, after = report.Tally(today), report.NEVER
+        while True:
+            accounts, following = await self._call(
+                self._desk.read, caller, partial(report.part, since=since, after=after)
             )
-
-        return await self._call(self._told(work), caller)
+            tally.count(accounts)
+            if following is None:
+                return pb.ReportOverdueResponse(recipients=map(wire.recipient, tally.recipients()), today=today)
+            after = following
 
     def _told(self, work: Callable[[View], T]) -> Callable[[Caller], T]:
         """Reads; what is to be deleted by a day and nobody was told of is raised first."""

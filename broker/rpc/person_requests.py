@@ -77,7 +77,7 @@ class PersonRequests:
         """Note work."""
 
         def work(change: Change) -> Done:
-            return tracking.note_work(change, wire.call(request), checks.text(request.note, "note"))
+            return tracking.note_work(change, wire.call(request), checks.words(request.note, "note"))
 
         return pb.NoteWorkResponse(**await self._stepped(caller, work))
 
@@ -87,7 +87,7 @@ class PersonRequests:
         """Extend."""
 
         def work(change: Change) -> Done:
-            reason = checks.text(request.reason, "reason")
+            reason = checks.words(request.reason, "reason")
             return tracking.extend(change, wire.call(request), request.months, reason)
 
         return pb.ExtendDeadlineResponse(**await self._stepped(caller, work))
@@ -98,7 +98,7 @@ class PersonRequests:
         """Refuse."""
 
         def work(change: Change) -> Done:
-            told = checks.text(request.told, "told")
+            told = checks.words(request.told, "told")
             return tracking.refuse(change, wire.call(request), request.ground, told)
 
         return pb.RefuseRequestResponse(**await self._stepped(caller, work))
@@ -155,7 +155,7 @@ class PersonRequests:
 
         def work(change: Change) -> Done:
             values, remove = wire.correction(request)
-            note = checks.optional(request.note, "note")
+            note = checks.optional_words(request.note, "note")
             return doing.rectify(
                 change, wire.call(request), values, remove, request.person_etag, note, last=request.last, known=known
             )
@@ -181,7 +181,7 @@ class PersonRequests:
         """Object."""
 
         def work(change: Change) -> Done:
-            purposes, note = wire.purposes(request.purposes), checks.optional(request.note, "note")
+            purposes, note = wire.purposes(request.purposes), checks.optional_words(request.note, "note")
             return doing.record_objection(change, wire.call(request), purposes, request.channel, note)
 
         return pb.ObjectResponse(**await self._stepped(caller, work))
@@ -237,7 +237,7 @@ class PersonRequests:
             counts = statistics.statistics(view, first, last)
             return pb.GetRequestStatisticsResponse(counts=[wire.count(kind, each) for kind, each in counts.items()])
 
-        return await self._call(self._desk.read, caller, work)
+        return await self._exporting(self._desk.read, caller, work)
 
     async def _stepped(self, caller: Caller, work: Callable[[Change], Done]) -> dict[str, Any]:
         """A step, and the request as it stands once it is durable."""

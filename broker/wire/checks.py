@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from broker.clock import day_of, start_of
 from broker.errors import SlussError, invalid
 from broker.ids import parse_person
-from broker.plain_text import is_plain_text
+from broker.plain_text import Unfit, is_plain_text, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +56,30 @@ def text(given: str, field: str, most: int = MAX_TEXT) -> str:
     if not is_plain_text(given, most):
         raise invalid(field, f"1 to {most:,} printable characters")
     return given
+
+
+def words(given: str, field: str, most: int = MAX_TEXT) -> str:
+    """What somebody wrote, as a letter or a web form has it: 1 to `most` printable characters, in lines.
+
+    Blanks around a line say nothing and are left out, and a tab is one.
+    """
+    try:
+        lines = [plain(line, most) if line else "" for line in map(_line, given.replace("\r\n", "\n").split("\n"))]
+    except Unfit:
+        lines = []
+    found = "\n".join(lines).strip("\n")
+    if not 1 <= len(found) <= most:
+        raise invalid(field, f"1 to {most:,} printable characters, in lines")
+    return found
+
+
+def optional_words(given: str, field: str) -> str:
+    """What somebody wrote, or nothing."""
+    return words(given, field) if given else ""
+
+
+def _line(given: str) -> str:
+    return given.replace("\t", " ").strip(" ")
 
 
 def optional(given: str, field: str) -> str:

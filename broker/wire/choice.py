@@ -171,5 +171,6 @@ def _exported(number: int, each: Exported) -> choice_pb2.ChoiceRow:
         source=each.line.source,
         evidence=each.line.evidence,
         chosen_at=rfc3339(each.line.chosen_at),
+        policy_version=each.line.policy,
         **{_NAMED_BY[each.kind]: each.key},
     )

@@ -8,7 +8,7 @@ from sluss.v1 import complaint_pb2, compromise_pb2
 
 from broker.clock import DAY, micros, rfc3339, start_of
 from broker.complaints import rules
-from broker.complaints.handling import Changes, NewComplaint
+from broker.complaints.handling import Changes, NewComplaint, received_on
 from broker.complaints.statistics import overdue
 from broker.compromise.reports import NOTICE_US, NewReport
 from broker.errors import SlussError, invalid
@@ -123,7 +123,7 @@ def report_state(text: str) -> str:
     return checks.among(text, STATES, "state") if text else ""
 
 
-def new_complaint(request: complaint_pb2.OpenComplaintRequest) -> NewComplaint:
+def new_complaint(request: complaint_pb2.OpenComplaintRequest, now_us: int) -> NewComplaint:
     """What a complaint is opened with.
 
     Raises:
@@ -133,11 +133,12 @@ def new_complaint(request: complaint_pb2.OpenComplaintRequest) -> NewComplaint:
         raise invalid("complainant", "a person on record, or in words who complains")
     return NewComplaint(
         parse_person(request.person_id) if request.person_id else 0,
-        checks.optional(request.complainant, "complainant"),
+        checks.optional_words(request.complainant, "complainant"),
         checks.among(request.channel, rules.CHANNELS, "channel"),
         checks.among(request.kind, rules.KINDS, "kind"),
-        checks.text(request.about, "about"),
+        checks.words(request.about, "about"),
         tuple(dict.fromkeys(request.links)),
+        checks.past(request.received, "received", now_us) if request.received else None,
     )
 
 
@@ -146,7 +147,7 @@ def changes(request: complaint_pb2.ChangeComplaintRequest) -> Changes:
     due = 0
     if request.due_on:
         due = start_of(checks.day(request.due_on, "due_on")) + DAY - 1
-    return Changes(checks.optional(request.note, "note"), tuple(request.links), handler(request.handler), due)
+    return Changes(checks.optional_words(request.note, "note"), tuple(request.links), handler(request.handler), due)
 
 
 def handler(text: str) -> str:
@@ -194,6 +195,7 @@ def complaint(
         remedies=[_remedy(made, standing, tell) for made, standing, tell in remedies],
         opened_at=rfc3339(file.opened_at),
         etag=str(file.etag),
+        received=received_on(file).isoformat(),
     )
 
 
@@ -220,6 +222,8 @@ def count(line: Count) -> complaint_pb2.ComplaintCount:
         count=line.count,
         overdue=line.overdue,
         median_days=line.median_days,
+        late=line.late,
+        closed=line.closed,
     )
 
 

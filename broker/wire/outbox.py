@@ -97,7 +97,7 @@ def item(shown: Shown) -> outbox_pb2.WatchOutboxResponse:
     )
     if shown.confirmation is not None:
         found.confirmation.CopyFrom(persons.confirmation(shown.confirmation))
-    if shown.answer is not None:
+    if shown.answer is not None and shown.answer.outcome:
         answered = shown.answer
         found.decision.CopyFrom(
             outbox_pb2.OutboxDecision(

@@ -91,10 +91,10 @@ def opening(message: pb.OpenRequestRequest, now_us: int) -> Opening:
     return Opening(
         kind(message.kind),
         checks.among(message.channel, CHANNELS, "channel"),
-        checks.past(message.received, "received", now_us) if message.received else day_of(now_us),
+        checks.past(message.received, "received", now_us) if message.received else None,
         whose,
-        checks.text(message.asked, "asked"),
-        checks.optional(message.requester, "requester"),
+        checks.words(message.asked, "asked"),
+        checks.optional_words(message.requester, "requester"),
         checks.among(message.language, LANGUAGES, "language"),
     )
 

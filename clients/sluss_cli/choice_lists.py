@@ -1,11 +1,12 @@
 """`sluss choice import` and `export`: preference lists as CSV, and registers of those who have opted out.
 
-    person,purpose,channels,state,medium,source,evidence,chosen_at
-    P-04CVZ6HGRM5PX,offers,email sms,out,web,preference-centre,,2026-11-23T22:33:57.123456Z
+    person,purpose,channels,state,medium,source,evidence,chosen_at,policy_version
+    P-04CVZ6HGRM5PX,offers,email sms,out,web,preference-centre,,2026-11-23T22:33:57.123456Z,2026-01
 
 In place of `person` a list may name persons by `customer_number`, `email` or `phone`. What a list does not say row by
-row is given once as an option. An exported file changes nothing when it is imported; a cell that got an apostrophe, so
-that no spreadsheet runs it as a formula, is read without it.
+row is given once as an option. `policy_version` is in exports and is not read: the broker finds the version
+that was in force when the person chose. An exported file changes nothing when it is imported; a cell that got an
+apostrophe, so that no spreadsheet runs it as a formula, is read without it.
 
 A list with headers and words of its own, as a spreadsheet or another system writes it, is read by a mapping
 (`choice_mapping`): `--guess` prints one, a person reviews it.
@@ -37,6 +38,7 @@ from sluss_cli.choice_guess import guess
 from sluss_cli.choice_mapping import (
     COLUMNS,
     KEYS,
+    TOLD,
     UNKNOWN,
     Column,
     ListMapping,
@@ -402,7 +404,8 @@ def export(
     key: Annotated[
         str,
         typer.Option(
-            help="How persons are named: person, customer_number or email; by id where they have none.", metavar="KEY"
+            help="How persons are named: person, customer_number or email; by id where they have none of their own.",
+            metavar="KEY",
         ),
     ] = "person",
     purpose: Annotated[
@@ -412,7 +415,7 @@ def export(
     """Export the choices in force of all persons as CSV that `sluss choice import` takes back."""
     if key not in EXPORT_KEYS:
         raise usage(f"--key is one of {', '.join(EXPORT_KEYS)}", key=key)
-    columns = ("person", *([key] if key != "person" else []), *COLUMNS)
+    columns = ("person", *([key] if key != "person" else []), *COLUMNS, *TOLD)
     count = 0
     with create_private(out) as file:
         try:
@@ -463,6 +466,7 @@ def _cell(row: pb.ChoiceRow, column: str) -> str:
         "source": row.source,
         "evidence": row.evidence,
         "chosen_at": row.chosen_at,
+        "policy_version": row.policy_version,
     }
     return spreadsheet_cell(cells[column])
 

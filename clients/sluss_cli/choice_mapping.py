@@ -44,6 +44,8 @@ FORMAT: Final = 1
 KEYS: Final = {"person": "person_id", "customer_number": "customer_number", "email": "email", "phone": "phone"}
 """A column that names persons -> the field of the message."""
 COLUMNS: Final = ("purpose", "channels", "state", "medium", "source", "evidence", "chosen_at")
+TOLD: Final = ("policy_version",)
+"""Columns of an export that an import passes over: the broker finds them by when the person chose."""
 CONSTANTS: Final = ("purpose", "channels", "state", "medium", "source", "evidence")
 UNKNOWN: Final = "?"
 """What a guess writes where a person has to say it."""
@@ -96,7 +98,7 @@ def own_mapping(names: list[str]) -> ListMapping:
     Raises:
         Problem: USAGE, naming the places of the others: in a file without a header a person's data stands there.
     """
-    unknown = [str(place) for place, name in enumerate(names, 1) if name not in (*KEYS, *COLUMNS)]
+    unknown = [str(place) for place, name in enumerate(names, 1) if name not in (*KEYS, *COLUMNS, *TOLD)]
     if unknown:
         raise usage(
             f"column {', '.join(unknown[:10])}: none of {', '.join((*KEYS, *COLUMNS))}. Print a mapping with --guess,"
@@ -104,7 +106,7 @@ def own_mapping(names: list[str]) -> ListMapping:
         )
     if not set(KEYS) & set(names):
         raise usage(f"no column names persons: one of {', '.join(KEYS)} is needed")
-    return ListMapping({name: Column(name) for name in names})
+    return ListMapping({name: Column(name) for name in names if name not in TOLD}, ignore=TOLD)
 
 
 def check_header(mapping: ListMapping, names: list[str]) -> None:

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 from sluss.v1 import complaint_pb2 as pb
+from sluss_legal.plain import plain as document
 
-from sluss_cli.compromise import document, print_timeline
+from sluss_cli.compromise import print_timeline
 from sluss_cli.entry_text import moment
 from sluss_cli.legal.asking import Yes, confirm, day, period
 from sluss_cli.listing import Limit, every, some, tell_more
 from sluss_cli.print_csv import Csv, not_both, print_csv
-from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.session import DEADLINE_S, LONG_S, Session
 from sluss_cli.verb import group, verb
 
 app = group("Complaints: open, list, show, note, link, assign, extend, outcome, remedy, close, statistics.")
@@ -55,11 +56,14 @@ def open_(
         list[str] | None,
         typer.Option("--link", help=_LINKS, metavar="LINK"),
     ] = None,
+    received: Annotated[
+        str, typer.Option("--received", help="The day it came in; default: today.", metavar="DAY")
+    ] = "",
 ) -> None:
     """Open a complaint."""
     request = pb.OpenComplaintRequest(
         request_id=str(uuid.uuid4()), person_id=person, complainant=complainant, channel=channel, kind=kind,
-        about=about, links=links or [],
+        about=about, links=links or [], received=received,
     )  # fmt: skip
     opened = session.complaints.OpenComplaint(request, timeout=DEADLINE_S).complaint
     session.output.result({"complaint": document(opened)})
@@ -112,6 +116,7 @@ def show(session: Session, complaint: ComplaintId) -> None:
             "state": shown.state,
             "who": shown.person_id or shown.complainant,
             "kind": f"{shown.kind}, by {shown.channel}",
+            "received": shown.received,
             "about": shown.about,
             "links": ", ".join(shown.links),
             "handler": shown.handler,
@@ -147,10 +152,17 @@ def _etag(session: Session, complaint: str) -> str:
     return session.complaints.GetComplaint(request, timeout=DEADLINE_S).complaint.etag
 
 
-def _change(session: Session, request: pb.ChangeComplaintRequest) -> None:
+def _change(session: Session, request: pb.ChangeComplaintRequest) -> pb.Complaint:
     request.etag = _etag(session, request.complaint_id)
     reply = session.complaints.ChangeComplaint(request, timeout=DEADLINE_S)
     _moved(session, reply.complaint, reply.entry_index)
+    return reply.complaint
+
+
+def _tell_them(session: Session, complaint: pb.Complaint) -> None:
+    """Says so where no message goes out by itself."""
+    if not complaint.person_id:
+        session.output.line("Tell whoever complained yourself: the outbox reaches persons on record.")
 
 
 def _moved(session: Session, complaint: pb.Complaint, index: int) -> None:
@@ -207,7 +219,7 @@ def extend(
 ) -> None:
     """Extend the deadline, with a reason."""
     request = pb.ChangeComplaintRequest(complaint_id=complaint, due_on=day(deadline, "--deadline"), note=reason)
-    _change(session, request)
+    _tell_them(session, _change(session, request))
 
 
 @verb(app, "outcome", examples=('sluss complaint outcome K-2026-0001 upheld --told "You were right: we are sorry."',))
@@ -222,6 +234,7 @@ def outcome(
     request = pb.SetOutcomeRequest(complaint_id=complaint, etag=_etag(session, complaint), outcome=outcome, told=told)
     reply = session.complaints.SetOutcome(request, timeout=DEADLINE_S)
     _moved(session, reply.complaint, reply.entry_index)
+    _tell_them(session, reply.complaint)
 
 
 @verb(
@@ -245,12 +258,14 @@ def remedy(
 ) -> None:
     """Remedy: a suspension or an erasure is done here and now. An erasure has no way back, and asks first."""
     if kind == "erase_data":
-        confirm(session, "Erase everything that is held on this person, for good?", yes=yes)
+        confirm(session, "Erase everything that is held on this person, the address too, for good?", yes=yes)
     request = pb.RemedyRequest(
         complaint_id=complaint, etag=_etag(session, complaint), kind=kind, contract_id=contract, note=note
     )
     reply = session.complaints.Remedy(request, timeout=DEADLINE_S)
     _moved(session, reply.complaint, reply.entry_index)
+    if kind == "erase_data":
+        session.output.line("Nothing is left to write to the person with: send yourself what had not gone out.")
 
 
 @verb(app, "close", examples=("sluss complaint close K-2026-0001",))
@@ -276,17 +291,29 @@ def statistics(
     last: Annotated[str, typer.Option("--until", help="Last day.", metavar="DAY")],
     as_csv: Csv = False,
 ) -> None:
-    """Count the complaints that were opened within a period, by month, kind and outcome."""
+    """Count the complaints that came in within a period, by month, kind and outcome."""
     not_both(session, as_csv=as_csv)
     period(first, last)
     request = pb.GetComplaintStatisticsRequest(first_day=first, last_day=last)
-    counts = session.complaints.GetComplaintStatistics(request, timeout=DEADLINE_S).counts
+    counts = session.complaints.GetComplaintStatistics(request, timeout=LONG_S).counts
     if as_csv:
         print_csv([field.name for field in pb.ComplaintCount.DESCRIPTOR.fields], map(document, counts))
         return
     session.output.result({"counts": [document(each) for each in counts]})
     session.output.table(
-        ("month", "kind", "outcome", "count", "overdue", "median days"),
-        [(c.month, c.kind, c.outcome or "open", c.count, c.overdue, c.median_days) for c in counts],
+        ("month", "kind", "outcome", "count", "closed", "overdue", "late", "median days"),
+        [
+            (
+                c.month,
+                c.kind,
+                c.outcome or "open",
+                c.count,
+                c.closed,
+                c.overdue,
+                c.late,
+                c.median_days if c.closed else "",
+            )
+            for c in counts
+        ],
         empty="no complaints",
     )

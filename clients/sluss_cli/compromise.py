@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 from sluss.v1 import compromise_pb2 as pb
 from sluss_legal.documents import breach
+from sluss_legal.plain import plain as document
 
 from sluss_cli.entry_text import moment, parse_entry, sentence
 from sluss_cli.legal.asking import Language, language_of, need
@@ -18,7 +17,7 @@ from sluss_cli.listing import Limit, every, some, tell_more
 from sluss_cli.print_csv import Csv, not_both, print_csv
 from sluss_cli.problems import usage
 from sluss_cli.row_file import write_new
-from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.session import DEADLINE_S, LONG_S, Session
 from sluss_cli.times import DAY_OR_TIME, first_moment, last_moment
 from sluss_cli.verb import group, verb
 
@@ -28,11 +27,6 @@ Report = Annotated[str, typer.Argument(help="The report, such as B-2026-0001.", 
 Why = Annotated[str, typer.Option("--reason", help="Why; the ledger commits to it.", metavar="TEXT")]
 HEX = re.compile(r"[0-9A-Fa-f]{64}")
 SUSPECTS = 500
-
-
-def document(message: Message) -> dict[str, Any]:
-    """A message as JSON, with the names of the proto and with what is empty."""
-    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 @verb(
@@ -219,7 +213,7 @@ def facts(
     written = breach.Written(nature, consequences, measures, contact, delay)
     if out is not None:
         need("typst", "jinja2")
-    reply = session.compromises.GetFactsSheet(pb.GetFactsSheetRequest(report_id=report), timeout=DEADLINE_S)
+    reply = session.compromises.GetFactsSheet(pb.GetFactsSheetRequest(report_id=report), timeout=LONG_S)
     about = breach.Breach(reply, _suspects(session, report), written, session.profile.origin, datetime.now(UTC))
     if out is not None:
         _write(session, about, out, language)

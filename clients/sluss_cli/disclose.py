@@ -2,7 +2,8 @@
 
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,8 @@ import typer
 from google.protobuf.message import DecodeError
 from sluss.v1.disclosure_pb2 import Disclosure
 from sluss_client.core import MAX_CHUNK
-from sluss_client.errors import Refused
-from sluss_client.results import Chunk, OpenedPerson, Result, UnavailablePerson
+from sluss_client.errors import Aborted, Refused
+from sluss_client.results import OpenedPerson, Result, UnavailablePerson
 
 from broker.clock import SECOND, rfc3339, system_clock
 from broker.errors import Reason, SlussError
@@ -278,19 +279,24 @@ def _stream(session: Session, ask: Ask, handles: Sequence[str], out: Path, forma
     mark = Progress(str(uuid.uuid4()), ask.contract, ask.purpose, ask.fields, format_)
     missing: list[str] = []
     with ResumableFile(out, mark, resume=resume) as file, progress(session.output, "slices") as advance:
-        chunks = client.bulk(
-            ask.contract,
-            ask.purpose,
-            ask.fields,
-            handles or None,
-            resume=file.progress.cursor or None,
-            request_id=file.progress.request_id,
-            chunk_size=ask.chunk_size,
-        )
-        for chunk in _resumable(session, chunks, file, out):
-            file.append([_row(person) for person in chunk.persons], chunk.cursor)
-            missing += [person.handle for person in chunk.unavailable]
-            advance(chunk.done, chunk.total)
+
+        def follow() -> None:
+            chunks = client.bulk(
+                ask.contract,
+                ask.purpose,
+                ask.fields,
+                handles or None,
+                resume=file.progress.cursor or None,
+                request_id=file.progress.request_id,
+                chunk_size=ask.chunk_size,
+            )
+            for chunk in chunks:
+                file.append([_row(person) for person in chunk.persons], chunk.cursor)
+                missing.extend(person.handle for person in chunk.unavailable)
+                advance(chunk.done, chunk.total)
+
+        with _resumable(session, file, out):
+            _following(follow, file)
         file.complete()
         rows, formulas = file.progress.rows, file.formulas
     session.output.result({"file": str(out), "slices": rows, "unavailable": missing})
@@ -318,9 +324,26 @@ def _say_volume(session: Session, error: BaseException) -> None:
         session.output.note(f"The window ends at {ends} UTC.")
 
 
-def _resumable(session: Session, chunks: Iterator[Chunk], file: ResumableFile, out: Path) -> Iterator[Chunk]:
+def _following(follow: Callable[[], None], file: ResumableFile) -> None:
+    """Follow the chunks to their end.
+
+    One that was on its way when a stream broke, and has changed since, is not given again as it was: it is asked anew.
+    """
+    while True:
+        try:
+            follow()
+        except Aborted as error:
+            if error.reason != Reason.RECORD_CHANGED:
+                raise
+            file.ask_anew(str(uuid.uuid4()))
+        else:
+            return
+
+
+@contextmanager
+def _resumable(session: Session, file: ResumableFile, out: Path) -> Iterator[None]:
     try:
-        yield from chunks
+        yield
     except BaseException as error:
         _say_volume(session, error)
         if isinstance(error, Refused) and not file.progress.cursor:

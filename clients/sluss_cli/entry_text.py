@@ -85,9 +85,10 @@ def _choice(entry: Mapping[str, Any]) -> str:
     word = {"in": "yes", "out": "no"}.get(entry["state"], entry["state"])
     by = f" by {', '.join(entry['channels'])}" if entry["channels"] else ""
     proof = f", evidence {entry['evidence']}" if entry["evidence"] else ""
+    policy = f"policy {entry['policy']}" if entry["policy"] else "before the first policy version"
     return (
         f"a person said {word} to {entry['purpose']}{by} at {moment(entry['chosen_at'])}"
-        f" (through {entry['medium']}{proof}, recorded by {entry['by']}, policy {entry['policy']})"
+        f" (through {entry['medium']}{proof}, recorded by {entry['by']}, {policy})"
     )
 
 

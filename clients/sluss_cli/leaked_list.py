@@ -16,7 +16,7 @@ from sluss.v1 import person_pb2, trace_pb2
 from broker.catalogue import default_catalogue
 from broker.errors import SlussError
 from broker.intake.convert import international
-from broker.intake.guess import guess
+from broker.intake.guess import field_named, guess
 from sluss_cli.problems import usage
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ def _fields(
         try:
             guessed = {name: found.field for name, found in guess(header, told, catalogue).columns.items()}
         except SlussError:
-            guessed = {}
+            # Good for no import, as nothing in it tells persons apart; a telephone number finds them all the same.
+            guessed = {name: field_named(name, catalogue) for name in header}
     fields: list[str] = []
     for name in header:
         found = columns.get(name) or (name if name in catalogue.fields else guessed.get(name, ""))
@@ -131,7 +132,7 @@ def _finds(catalogue: Catalogue, name: str) -> bool:
 
 
 def _names_a_field(text: str) -> bool:
-    return text in default_catalogue().fields
+    return bool(field_named(text.strip('"'), default_catalogue()))
 
 
 def _looks_like(text: str, country: str) -> tuple[str, str]:

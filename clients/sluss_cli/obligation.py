@@ -1,6 +1,5 @@
 """`sluss obligation`: what recipients owe. They list, watch and answer it; the company sees what is overdue."""
 
-import time
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any
@@ -8,11 +7,13 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.json_format import MessageToDict
 from sluss.v1 import obligation_pb2 as pb
+from sluss_client.errors import Aborted, ResourceExhausted, TransportError
 from sluss_client.obligations import Obligation
 from sluss_client.obligations import read as read_obligation
 
 from broker.obligations.statement import SIGNED, is_signed
 from broker.sealing import handle_text
+from sluss_cli.again import Again
 from sluss_cli.entry_text import moment, parse_entry, sentence
 from sluss_cli.exits import Exit
 from sluss_cli.legal.asking import day
@@ -132,20 +133,29 @@ def watch(
     seconds: Seconds = 0,
     count: Count = 0,
 ) -> None:
-    """Print what this subcontractor owes, then what is new, as it comes."""
-    end, left = time.monotonic() + seconds if seconds else None, count
+    """Print what this subcontractor owes, then what is new, as it comes. A broken stream is taken up where it broke."""
+    again, token, left = Again(session.output, seconds), "", count
     try:
-        for found, _ in session.subcontractor.watch_obligations(timeout_s=seconds or None):
-            if found is None:
-                session.output.note("That is all so far; waiting for more.")
-            else:
-                session.output.result(document(found.message))
-                session.output.line(_line(found))
-                left -= 1
-                if not left:
-                    return
+        while not again.is_over:
+            error: Exception | None = None
+            try:
+                for found, resume in session.subcontractor.watch_obligations(resume=token, timeout_s=again.left_s):
+                    again.heard()
+                    if found is None and not token:
+                        session.output.note("That is all so far; waiting for more.")
+                    token = resume
+                    if found is not None:
+                        session.output.result(document(found.message))
+                        session.output.line(_line(found))
+                        left -= 1
+                        if not left:
+                            return
+            except (TransportError, Aborted, ResourceExhausted) as broken:
+                error = broken
+            if not again.is_over:
+                again.pause(error)
     except KeyboardInterrupt:
-        if end is None or time.monotonic() < end:
+        if not again.is_over:
             session.output.note("Stopped.")
 
 

@@ -1,6 +1,7 @@
 """`sluss outbox`: messages to persons on their way; what became of them, and a stream for programs."""
 
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import grpc
@@ -8,6 +9,7 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from sluss.v1 import outbox_pb2 as pb
 
+from sluss_cli.again import Again
 from sluss_cli.entry_text import moment
 from sluss_cli.listing import Count, Limit, Seconds, every, some, tell_more
 from sluss_cli.output import json_line
@@ -99,32 +101,69 @@ def watch(
         bool, typer.Option("--acknowledge", help="Each message counts as delivered when it is printed.")
     ] = False,
 ) -> None:
-    """Print messages as they come, one line of JSON each, with their addresses and contents."""
+    """Print messages as they come, one line of JSON each, with their addresses and contents.
+
+    A stream that breaks is begun anew. What was not acknowledged comes again with the next run.
+    """
     kinds = [_number(pb.OutboxKind, _KIND, each, "kind") for each in kind or ()]
     request = pb.WatchOutboxRequest(consumer=consumer, kinds=kinds, skip_earlier=skip_earlier)  # type: ignore[arg-type] # checked
-    stream = session.outbox.WatchOutbox(request, timeout=seconds or None)
-    try:
-        _print_items(session, stream, consumer, count, acknowledge=acknowledge)
-    except grpc.RpcError as error:
-        if not seconds or error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise
+    again, watch = Again(session.output, seconds), _Watch(session, request, count, acknowledge=acknowledge)
+    while not again.is_over:
+        error: Exception | None = None
+        try:
+            for _ in watch.replies(again.left_s):
+                again.heard()
+            if watch.is_done:
+                return
+        except grpc.RpcError as broken:
+            error = broken
+        if not again.is_over:
+            again.pause(error)
 
 
-def _print_items(session: Session, stream: Any, consumer: str, count: int, *, acknowledge: bool) -> None:
-    left = count
-    for reply in stream:
-        if not reply.HasField("item"):
-            continue
-        sys.stdout.write(json_line(MessageToDict(reply.item, preserving_proto_field_name=True)) + "\n")
-        sys.stdout.flush()
-        if acknowledge:
-            answer = pb.OutboxAcknowledgement(id=reply.item.id)
-            answers = pb.AcknowledgeOutboxRequest(consumer=consumer, acknowledgements=[answer])
-            session.outbox.AcknowledgeOutbox(answers, timeout=DEADLINE_S)
-        left -= 1
-        if not left:
-            stream.cancel()
+class _Watch:
+    """Messages as they come, over all the streams that it takes."""
+
+    def __init__(self, session: Session, request: pb.WatchOutboxRequest, count: int, *, acknowledge: bool) -> None:
+        self._outbox = session.outbox
+        self._request = request
+        self._left = count
+        self._acknowledge = acknowledge
+        self._unheard: pb.OutboxAcknowledgement | None = None
+        # Without acknowledging, the broker sends all of them again on the next stream.
+        self._printed: set[int] = set()
+        self.is_done = False
+
+    def replies(self, timeout_s: float | None) -> Iterator[pb.WatchOutboxResponse]:
+        """The replies of one stream, printed and answered for; an answer that got no reply is given again first."""
+        self._answer()
+        if self.is_done:
             return
+        stream = self._outbox.WatchOutbox(self._request, timeout=timeout_s)
+        try:
+            for reply in stream:
+                yield reply
+                if reply.HasField("item") and reply.item.id not in self._printed:
+                    if not self._acknowledge:
+                        self._printed.add(reply.item.id)
+                    sys.stdout.write(json_line(MessageToDict(reply.item, preserving_proto_field_name=True)) + "\n")
+                    sys.stdout.flush()
+                    self._unheard = pb.OutboxAcknowledgement(id=reply.item.id)
+                    self._answer()
+                    if self.is_done:
+                        return
+        finally:
+            stream.cancel()
+
+    def _answer(self) -> None:
+        if self._unheard is None:
+            return
+        if self._acknowledge:
+            answers = pb.AcknowledgeOutboxRequest(consumer=self._request.consumer, acknowledgements=[self._unheard])
+            self._outbox.AcknowledgeOutbox(answers, timeout=DEADLINE_S)
+        self._unheard = None
+        self._left -= 1
+        self.is_done = not self._left
 
 
 def _number(enum: Any, prefix: str, word: str, option: str) -> int:

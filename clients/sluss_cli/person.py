@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 from sluss.v1 import person_pb2 as pb
+from sluss_legal.plain import plain
 
 from broker.handles import handle_text
 from sluss_cli.entry_text import moment
@@ -172,7 +173,12 @@ def register(
         raise usage("nothing to register: give --values-file FILE or --set FIELD=VALUE")
     reply = session.persons.RegisterPerson(request, timeout=DEADLINE_S)
     session.output.result(
-        {"person": reply.person_id, "etag": reply.etag, "policy_version": reply.confirmation.policy_version}
+        {
+            "person": reply.person_id,
+            "etag": reply.etag,
+            "policy_version": reply.confirmation.policy_version,
+            "confirmation": plain(reply.confirmation),
+        }
     )
     session.output.line(reply.person_id)
 

@@ -12,12 +12,12 @@ from sluss_legal.documents import access
 
 from sluss_cli.entry_text import moment
 from sluss_cli.exits import Exit
-from sluss_cli.legal.asking import Language, Yes, confirm, counted, language_of, need, period
+from sluss_cli.legal.asking import LANGUAGES, Language, Yes, confirm, counted, language_of, need, period
 from sluss_cli.listing import Limit, every, some, tell_more
 from sluss_cli.print_csv import Csv, not_both, print_csv
 from sluss_cli.problems import Problem, usage
 from sluss_cli.row_file import check_new, write_new
-from sluss_cli.session import DEADLINE_S, Session
+from sluss_cli.session import DEADLINE_S, LONG_S, Session
 from sluss_cli.values import parse_values, read_lines
 from sluss_cli.verb import group, verb
 
@@ -42,8 +42,13 @@ TELLINGS = {
     "impossible": pb.TELLING_OUTCOME_IMPOSSIBLE,
     "disproportionate": pb.TELLING_OUTCOME_DISPROPORTIONATE,
 }
-EXPORT_S = 300.0
-"""Seconds that an export may take."""
+_ENDED = {pb.PERSON_REQUEST_STATE_DONE, pb.PERSON_REQUEST_STATE_REFUSED, pb.PERSON_REQUEST_STATE_WITHDRAWN}
+
+_GROUNDS = (
+    "manifestly_unfounded, excessive, identity_not_proven, nothing_on_record, erased; of access: rights_of_others; of"
+    " rectification: accurate_as_it_is; of erasure: freedom_of_expression, legal_obligation, public_interest,"
+    " legal_claims; of objection: legal_claims, overriding_grounds, contract_or_legal_duty."
+)
 
 RequestId = Annotated[str, typer.Argument(help="The request, such as R-2026-0001.", metavar="REQUEST")]
 PersonOption = Annotated[str, typer.Option("--person", help="Whose request it is.", metavar="PERSON")]
@@ -188,10 +193,12 @@ def extend(
     request: RequestId,
     *,
     months: Annotated[int, typer.Option(help="Further months, 1 or 2.", min=1, max=2, metavar="NUMBER")] = 1,
-    reason: Reason,
+    reason: Annotated[str, typer.Option(help="Why, as the person is told.", metavar="TEXT")],
 ) -> None:
-    """Extend the deadline; the person has to be told within the first month."""
-    _step(session, "ExtendDeadline", request, months=months, reason=reason)
+    """Extend the deadline within the first month; whoever is on record is told over the outbox."""
+    extended = _step(session, "ExtendDeadline", request, months=months, reason=reason)
+    if not extended.person_id:
+        session.output.line("Tell whoever asked, with the reason, within the first month (GDPR Art. 12(3)).")
 
 
 @verb(
@@ -203,8 +210,8 @@ def refuse(
     session: Session,
     request: RequestId,
     *,
-    ground: Annotated[str, typer.Option(help="Such as manifestly_unfounded or legal_claims.", metavar="GROUND")],
-    told: Annotated[str, typer.Option(help="What the person is told.", metavar="TEXT")],
+    ground: Annotated[str, typer.Option(help=_GROUNDS, metavar="GROUND")],
+    told: Annotated[str, typer.Option(help="What the person is told besides.", metavar="TEXT")],
 ) -> None:
     """Refuse a request."""
     _step(session, "RefuseRequest", request, ground=ground, told=told)
@@ -226,12 +233,18 @@ def export(
     request: RequestId,
     *,
     out: Annotated[Path, typer.Option(help="A folder for the files, made closed to others.", metavar="DIR")],
-    language: Language = "sv",
+    language: Annotated[
+        str,
+        typer.Option(help="sv or en; default: the request's.", metavar="LANGUAGE", autocompletion=lambda: LANGUAGES),
+    ] = "",
 ) -> None:
     """Export everything held on the person as JSON, PDF and web page; it is in the ledger before it arrives.
 
     Each export has its own digest, and an earlier one is never written over: the next goes into another folder.
     """
+    if not language:
+        asked = session.person_requests.GetRequest(pb.GetRequestRequest(id=request), timeout=DEADLINE_S)
+        language = asked.request.language or "sv"
     language_of(language)
     need("typst", "jinja2")
     names = [f"{request}.json", f"{request}.{language}.pdf", f"{request}.{language}.html", f"{request}.receipt"]
@@ -256,7 +269,7 @@ def export(
 def _received(session: Session, request: str) -> tuple[bytes, pb.ExportAccessResponse]:
     """All of an export and its last part; INTEGRITY if it did not come whole."""
     data, last = bytearray(), None
-    for part in session.person_requests.ExportAccess(pb.ExportAccessRequest(id=request), timeout=EXPORT_S):
+    for part in session.person_requests.ExportAccess(pb.ExportAccessRequest(id=request), timeout=LONG_S):
         data += part.part
         last = part
     if last is None or len(data) != last.size or digest_of(data).digest() != last.sha256:
@@ -313,8 +326,9 @@ def rectify(
 @verb(app, "erase", examples=("sluss request erase R-2026-0001 --yes",))
 def erase(session: Session, request: RequestId, *, yes: Yes = False) -> None:
     """Erase the person; whoever received anything owes the erasure. There is no way back."""
-    confirm(session, "Erase everything that is held on this person, for good?", yes=yes)
+    confirm(session, "Erase everything that is held on this person, the address too, for good?", yes=yes)
     erased = _step(session, "Erase", request)
+    session.output.line("Nothing is left to write to the person with: send the answer yourself (GDPR Art. 12(3)).")
     if not erased.recipients and not erased.to_tell:
         session.output.line("Nobody had received anything that has to be deleted: no recipient owes an answer.")
 
@@ -373,7 +387,7 @@ def statistics(
     not_both(session, as_csv=as_csv)
     period(first, last)
     request = pb.GetRequestStatisticsRequest(first_day=first, last_day=last)
-    reply = session.person_requests.GetRequestStatistics(request, timeout=DEADLINE_S)
+    reply = session.person_requests.GetRequestStatistics(request, timeout=LONG_S)
     columns = ("received", "done", "refused", "withdrawn", "open", "overdue", "extended", "late", "median_days")
     counts = [
         {"kind": kind_name(each.kind), **{name: int(getattr(each, name)) for name in columns}} for each in reply.counts
@@ -382,7 +396,13 @@ def statistics(
         print_csv(("kind", *columns), counts)
         return
     session.output.result({"counts": counts})
-    session.output.table([_words(name) for name in ("kind", *columns)], [tuple(each.values()) for each in counts])
+    rows = [(*list(each.values())[:-1], _median(each)) for each in counts]
+    session.output.table([_words(name) for name in ("kind", *columns)], rows)
+
+
+def _median(count: dict[str, Any]) -> str:
+    """Nothing where none is done: 0 would read as done on the same day."""
+    return str(count["median_days"]) if count["done"] else ""
 
 
 def _words(name: str) -> str:
@@ -415,7 +435,7 @@ def _kind(name: str) -> pb.PersonRequestKind.ValueType:
 
 def _stands_out(request: pb.PersonRequest) -> str:
     marks = ["OVERDUE"] if request.overdue else []
-    if request.paused_since:
+    if request.paused_since and request.state not in _ENDED:
         marks.append(f"stands still since {request.paused_since}")
     if request.recipients > request.answered:
         marks.append(f"{counted(request.recipients - request.answered, 'recipient', 'recipients')} silent")

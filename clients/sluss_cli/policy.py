@@ -76,17 +76,18 @@ def list_(session: Session) -> None:
     """List all versions, in the order in which they take effect."""
     reply = session.policies.ListPolicyVersions(pb.ListPolicyVersionsRequest(), timeout=DEADLINE_S)
     session.output.result({"versions": [_version(each) for each in reply.versions]})
+    current = next((place for place, each in enumerate(reply.versions) if each.in_force), -1)
     session.output.table(
         ("version", "in force from", "now", "languages", "sha256"),
         [
             (
                 each.version,
                 moment(each.effective),
-                "in force" if each.in_force else "",
+                "in force" if each.in_force else "to come" if place > current else "past",
                 ", ".join(each.languages) or "no text yet",
                 each.sha256,
             )
-            for each in reply.versions
+            for place, each in enumerate(reply.versions)
         ],
     )
 

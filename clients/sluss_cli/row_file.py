@@ -15,7 +15,7 @@ import csv
 import io
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self
 
 import orjson
@@ -55,7 +55,7 @@ class Progress:
     """How far a bulk disclosure got.
 
     Attributes:
-        request_id: of the call: the same one on resumption.
+        request_id: of the call: the same one on resumption, unless the broker refuses to give the same chunk again.
         contract: of the request, as are the next three: another request can't go on in the same file.
         purpose: see contract.
         fields: see contract.
@@ -184,6 +184,11 @@ class ResumableFile:
         self._file.write(self._format.rows(rows))
         _sync(self._file)
         self._advance(cursor, self.progress.rows + len(rows))
+
+    def ask_anew(self, request_id: str) -> None:
+        """Go on under another request id."""
+        self.progress = replace(self.progress, request_id=request_id)
+        self._advance(self.progress.cursor, self.progress.rows)
 
     def complete(self) -> None:
         """All chunks have come: the mark goes."""

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 30.0
 """Seconds that a single call may take."""
+LONG_S = 300.0
+"""Seconds for what reads much: an export, statistics, the facts of a breach."""
 PATIENCE_S = 1.5
 """Seconds after which somebody who is still waiting is told if there is no connection."""
 PROBE_S = 0.4

@@ -300,7 +300,7 @@ class AsyncSubcontractor:
         once: bool = False,
         days_ahead: int = 0,
     ) -> int:
-        """See `Subcontractor.fulfil`; callbacks are awaited, and cancelling the task stops it."""
+        """See `Subcontractor.fulfil`; callbacks that can be awaited are, and cancelling the task stops it."""
         return await fulfil_async(self, Duties(on_delete, on_correct, on_erase, ahead=days_ahead), once=once)
 
     async def _answered(self, method: str, request: Callable[[Identity], Any]) -> Obligation:

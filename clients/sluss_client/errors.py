@@ -12,7 +12,7 @@ SlussClientError
 │   ├── FailedPrecondition  the contract or the key is not in the state that the call needs
 │   ├── NotFound
 │   ├── AlreadyExists       also: a request id used again with another body
-│   ├── Aborted             stale: read again, then retry with a new request id
+│   ├── Aborted             stale: read again, then retry with a new request id; a stream that lay idle
 │   └── ResourceExhausted   volume or rate; `retry_after_s` says when
 └── IntegrityError          LOUD: what the broker sent does not prove itself. Nothing was opened. Keep the
     │                       reply, stop disclosing, and tell the company

@@ -7,11 +7,13 @@
 
 A callback that returns has done it: only then it is signed and attested. One that raises has not: it is called again
 later. One that raises `NeedTime` asks the company for time. After a crash everything that was not attested comes again:
-callbacks are called at least once, and have to bear being called twice.
+callbacks are called at least once, and have to bear being called twice. Before something is tried again it is looked at
+anew: what another program has answered meanwhile is no longer done.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from dataclasses import dataclass, field
@@ -21,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sluss.v1 import obligation_pb2 as pb
 
 from broker.clock import rfc3339, system_clock
-from broker.obligations.statement import owed_digest, statement
+from broker.obligations.statement import ANSWERS, owed_digest, statement
 from broker.sealing import handle_text
 from broker.slice_terms import base64url
-from sluss_client.errors import IntegrityError, InvalidRequest
+from sluss_client.errors import IntegrityError, InvalidRequest, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +45,9 @@ LOOK_S: Final = 60.0
 """A stream is begun anew at least so often: a day may have come."""
 STOP_S: Final = 1.0
 """And so often, if somebody may want to stop."""
+PATIENCE_S: Final = 1.0
+"""What is waited for at least: a broker that is busy needs a moment to say anything."""
+LONGEST_PATIENCE_S: Final = 20.0
 FOREVER_S: Final = 366 * 86_400.0
 """How long a broker that can't be reached is waited for."""
 
@@ -196,9 +201,25 @@ def _sign(obligation: Obligation, event: str, identity: Identity, **more: Any) -
 
 @dataclass(slots=True)
 class _Waiting:
+    """An obligation that waits to be done.
+
+    Attributes:
+        obligation: as it was seen last.
+        seen: when (seconds, monotonic).
+        old: whether to look at it again before it is done: it was tried before, or others may have moved it.
+        failures: how often it was tried in vain.
+        not_before: when to try it next (seconds, monotonic).
+        put_off: the day before which it is not done, if it was put off.
+        attesting: the outcome that was sent, if one was.
+    """
+
     obligation: Obligation
+    seen: float
+    old: bool = False
     failures: int = 0
     not_before: float = 0.0
+    put_off: date | None = None
+    attesting: str = ""
 
 
 class Duties:
@@ -230,16 +251,24 @@ class Duties:
         self._today = today
         self._clock = clock
         self._waiting: dict[str, _Waiting] = {}
-        self._done: set[str] = set()
+        # By what is owed: after a restore the broker may give an id a second time.
+        self._taken: set[bytes] = set()
+        self._done: set[bytes] = set()
+        self._patience_s = PATIENCE_S
 
     def take(self, obligation: Obligation) -> bool:
         """Note an obligation; whether it is one that a callback does."""
-        if obligation.settled or obligation.id in self._done or self._callbacks.get(obligation.kind) is None:
+        if obligation.settled or obligation.owed in self._done or self._callbacks.get(obligation.kind) is None:
             return False
+        self._taken.add(obligation.owed)
         before = self._waiting.get(obligation.id)
-        self._waiting[obligation.id] = _Waiting(
-            obligation, before.failures if before else 0, before.not_before if before else 0.0
-        )
+        if before is None or before.obligation.owed != obligation.owed:
+            self._waiting[obligation.id] = _Waiting(obligation, self._clock())
+            return True
+        before.obligation, before.seen = obligation, self._clock()
+        if before.put_off:
+            # It has moved: the company may have decided.
+            before.old, before.not_before = True, 0.0
         return True
 
     def callback(self, obligation: Obligation) -> Callable[[Obligation], Any]:
@@ -253,45 +282,109 @@ class Duties:
         """What can be done now."""
         now = self._clock()
         for waiting in list(self._waiting.values()):
-            due = waiting.obligation.due - self._ahead
-            if waiting.not_before <= now and (waiting.obligation.kind != "delete_by" or due <= self._today()):
+            if waiting.not_before <= now and self._has_come(waiting.obligation):
                 yield waiting.obligation
+
+    def is_old(self, obligation: Obligation) -> bool:
+        """Whether to look at it again before it is done: others may have answered, or the company decided."""
+        waiting = self._waiting[obligation.id]
+        return waiting.old or waiting.seen + LOOK_S < self._clock()
+
+    def renew(self, obligation: Obligation) -> Obligation | None:
+        """Note how an obligation stands now; what can be done now, if anything."""
+        waiting = self._waiting[obligation.id]
+        if waiting.attesting and obligation.message.outcome == waiting.attesting:
+            # It was taken, and the reply was lost.
+            self.done(obligation)
+            return None
+        if obligation.owed != waiting.obligation.owed or obligation.state == "answered":
+            self.drop(obligation)
+            return None
+        if obligation.settled:
+            # People have closed it, and the broker tells no more of whom it was about: a late answer is still taken.
+            waiting.seen, waiting.old = self._clock(), False
+            return waiting.obligation
+        waiting.obligation, waiting.seen, waiting.old = obligation, self._clock(), False
+        until = waiting.put_off
+        if until and until > self._today() and (obligation.message.delay_asked or until <= obligation.due):
+            self.put_off(obligation, until)
+            return None
+        waiting.put_off = None
+        return obligation if self._has_come(obligation) else None
+
+    def drop(self, obligation: Obligation) -> None:
+        """Nobody waits for our answer any more."""
+        self._waiting.pop(obligation.id, None)
+
+    def attesting(self, obligation: Obligation, outcome: str) -> None:
+        """It is about to be attested; whether that was taken is looked at before it is done again."""
+        waiting = self._waiting[obligation.id]
+        waiting.attesting, waiting.old = outcome, True
 
     def done(self, obligation: Obligation) -> None:
         """It has been attested."""
-        self._waiting.pop(obligation.id, None)
-        self._done.add(obligation.id)
+        self.drop(obligation)
+        self._done.add(obligation.owed)
 
     @property
     def fulfilled(self) -> int:
         """How many have been attested."""
         return len(self._done)
 
+    @property
+    def steps(self) -> int:
+        """A number that grows with each obligation that is new, and with each that is attested."""
+        return len(self._taken) + len(self._done)
+
     def failed(self, obligation: Obligation, error: BaseException) -> None:
-        """It has not been done: later again. The kind of the failure is logged, never its text."""
+        """It has not been done: later again. Of a failure of the program's own the kind is logged, never its text."""
         waiting = self._waiting[obligation.id]
         waiting.failures += 1
-        wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** (waiting.failures - 1))
+        wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(waiting.failures - 1, 16))
         waiting.not_before = self._clock() + wait_s
-        log.warning("%s was not fulfilled (%s): again in %d s", obligation.id, type(error).__name__, wait_s)
+        waiting.old = True
+        why = error if isinstance(error, Refused) else type(error).__name__
+        log.warning("%s was not fulfilled (%s): again in %d s", obligation.id, why, wait_s)
 
     def put_off(self, obligation: Obligation, until: date) -> None:
-        """Time was asked for: not again before that day, unless the company says otherwise."""
+        """Not again before that day, unless it moves: the company may say otherwise."""
+        waiting = self._waiting[obligation.id]
         seconds = max((until - self._today()).days * 86_400.0, LONGEST_RETRY_S)
-        self._waiting[obligation.id].not_before = self._clock() + seconds
+        waiting.not_before, waiting.put_off, waiting.old = self._clock() + seconds, until, True
 
-    def wait_s(self, most: float = LOOK_S) -> float:
-        """Seconds until something can be done."""
+    def wait_s(self, most: float) -> float:
+        """Seconds until something can be done; never less than the broker has needed to say anything."""
         now = self._clock()
         times = [waiting.not_before - now for waiting in self._waiting.values() if waiting.not_before > now]
-        return max(0.05, min([most, *times]))
+        return max(self._patience_s, min([most, *times]))
+
+    def unheard(self) -> None:
+        """A stream has ended before anything came: the next one is given more time."""
+        self._patience_s = min(2 * self._patience_s, LONGEST_PATIENCE_S)
+
+    def _has_come(self, obligation: Obligation) -> bool:
+        return obligation.kind != "delete_by" or obligation.due - self._ahead <= self._today()
 
 
-def look_s(stoppable: bool) -> float:  # noqa: FBT001 - its one question
+def look_s(*, stoppable: bool) -> float:
     """How long one stream may last."""
     return STOP_S if stoppable else LOOK_S
 
 
 def outcome_of(obligation: Obligation, returned: object) -> str:
-    """What to attest after a callback returned: what it named, or what its kind means."""
-    return returned if isinstance(returned, str) and returned else obligation.outcome
+    """What to attest after a callback returned: what it named, or what its kind means.
+
+    Raises:
+        InvalidRequest: it named something else, so that nobody can tell what it has done; or it is a coroutine or a
+            generator, which has done nothing yet.
+    """
+    if inspect.isawaitable(returned) or inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        raise InvalidRequest(f"{obligation.id}: the callback has not run: it is a coroutine function or a generator")
+    if not isinstance(returned, str) or not returned:
+        return obligation.outcome
+    if returned not in ANSWERS[obligation.kind]:
+        told = ", ".join(sorted(ANSWERS[obligation.kind]))
+        raise InvalidRequest(f"{obligation.id}: the callback returned a text that is none of {told}")
+    return returned

@@ -1,8 +1,8 @@
 """When to try again, and after how long. Pure but for the clock and the dice that are handed in.
 
 Only what can't do harm is tried again: a read, or a call under one request id, which the broker answers
-with the same bytes and no second entry. Three things are reasons to: no answer, an answer that is too late,
-and a broker that names a time to come back.
+with the same bytes and no second entry. Four things are reasons to: no answer, an answer that is too late,
+a broker that names a time to come back, and a stream that was ended since its caller took too long over a message.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sluss_client.errors import BrokerUnavailable, ResourceExhausted, SlussClientError, TransportError
+from broker.errors import Reason
+from sluss_client.errors import Aborted, BrokerUnavailable, ResourceExhausted, SlussClientError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +81,7 @@ def _asked_s(error: SlussClientError) -> float | None:
     """The seconds that the broker asks to wait, 0 if it leaves them to us, None if trying again is no use."""
     if isinstance(error, BrokerUnavailable):
         return error.retry_after_s or 0.0
-    if isinstance(error, TransportError):
+    # The broker's no to a stream whose caller took too long over a message, and not to the next one.
+    if isinstance(error, TransportError) or (isinstance(error, Aborted) and error.reason == Reason.STREAM_IDLE):
         return 0.0
     return error.retry_after_s if isinstance(error, ResourceExhausted) else None

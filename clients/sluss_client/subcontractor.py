@@ -225,7 +225,7 @@ class Subcontractor(Calls):
         request_id: str | None = None,
         chunk_size: int = MAX_CHUNK,
     ) -> Iterator[Chunk]:
-        """Slices of many persons, chunk by chunk. A broken stream goes on after its last chunk.
+        """Slices of many persons, chunk by chunk. A stream that breaks, or lay idle, goes on after its last chunk.
 
         Args:
             contract: contract id.
@@ -429,19 +429,23 @@ class Subcontractor(Calls):
         """Watch what we owe and fulfil it by callbacks; gives how many were fulfilled.
 
         A callback that returns has done it, and only then it is attested: as `deleted` or `corrected`, or as what it
-        returns. One that raises is called again later; one that raises `NeedTime` asks for time. After a crash,
-        whatever was not attested comes again.
+        returns. One that raises is called again later; one that raises `NeedTime` asks for time, or is called again on
+        that day if it is not after the day when it is due. After a crash, whatever was not attested comes again. What
+        others have answered meanwhile is left alone.
 
         Args:
             on_delete: called when the day has come by which something is to be deleted.
             on_correct: called for a person whose fields were wrong, or must be deleted (`instruction` says which).
             on_erase: called for a person who is to be erased.
-            once: do what can be done now and return, for programs that are called at times.
+            once: do what can be done now and return, for programs that are called at times. A broker that does not
+                answer, or takes no answers, is waited for a minute.
             days_ahead: call `on_delete` so many days before.
             stop: return soon after it is set.
 
         Raises:
-            InvalidRequest: there is no callback.
+            InvalidRequest: there is no callback, or one returned a text that is no outcome of what is owed, or a
+                coroutine or generator, which has done nothing.
+            TransportError: with `once`, the broker has not answered in time; what was attested stands.
             Refused: the company has cut us off; others of `sluss_client.errors`.
         """
         return fulfil(self, Duties(on_delete, on_correct, on_erase, ahead=days_ahead), once=once, stop=stop)

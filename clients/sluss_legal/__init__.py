@@ -7,6 +7,7 @@ releasing.py   carries out a release: streams, verifies, opens, and goes on wher
 package.py     what an authority gets: a file that opens with a passphrase, or sealed to its own key
 stream_file.py what came of a release, kept until it has been handed over
 data_files.py  released data as CSV and JSON lines
+plain.py       messages as JSON for programs
 passphrases.py made here, shown once
 console.py     how the console releases
 checking.py    the other side of it: opens a package and proves what is in it

@@ -262,7 +262,7 @@ def test_an_obligation_that_is_settled_by_hand_is_not_answered(owed):
     for wanted in (report.Filter(), report.Filter(states=frozenset({State.ANSWERED}))):
         look = lambda view, wanted=wanted: report.listed(view, wanted, -1, 10)  # noqa: E731 - named for its use
         assert refused(lambda look=look: owed.desk.read(caller, look)) is Reason.LEDGER_INCONSISTENT
-    assert refused(lambda: owed.desk.read(caller, lambda view: report.by_recipient(view, "2020-01-01"))) is (
+    assert refused(lambda: owed.desk.read(caller, lambda view: report.part(view, "2020-01-01", report.NEVER))) is (
         Reason.LEDGER_INCONSISTENT
     )
 

@@ -247,6 +247,22 @@ def test_the_command_writes_closed_files_and_the_hand_over_ends_it(broker, reque
     assert run("request", "statistics", "--from", "2020-01-01", "--until", "2099-12-31")["counts"][0]["done"] == 1
 
 
+def test_the_document_is_in_the_language_in_which_it_was_asked_for(broker, tmp_path):
+    desk, person = RequestDesk(broker), broker.register(email="english@example.com")
+    request = desk.step(
+        "NoteIdentityCheck",
+        desk.open("access", person, language="en"),
+        method="eid",
+        result=pb.IDENTITY_RESULT_PASSED,
+    )
+    line = ["--profile", str(broker.profile("privacy/team")), "request", "export", request.id]
+    done = sluss_command.invoke(sluss_command.clients(), [*line, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / f"{request.id}.en.pdf").exists()
+    # What stands in lines is read in lines.
+    assert "td,dd,p{white-space:pre-line}" in (tmp_path / "out" / f"{request.id}.en.html").read_text()
+
+
 def test_the_command_tells_whom_a_masked_export_needs(broker, request_, tmp_path):
     request = RequestDesk(broker).proven("access", request_.person_id)
     line = ["--profile", str(broker.profile("internal/import")), "request", "export", request.id]

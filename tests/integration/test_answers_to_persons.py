@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import date, timedelta
 
 import grpc
 import pytest
 from examples.registration.letters import letter
-from sluss.v1 import complaint_pb2, complaint_pb2_grpc, compromise_pb2, compromise_pb2_grpc, person_pb2
+from sluss.v1 import choice_pb2, complaint_pb2, complaint_pb2_grpc, compromise_pb2, compromise_pb2_grpc, person_pb2
 from sluss.v1 import outbox_pb2 as ob
 
 from tests.faults.siege import info
@@ -50,6 +51,24 @@ def complaint(person, **more):
     )
 
 
+@pytest.mark.parametrize(("language", "said"), [("sv", "nej (sms, e-post)"), ("en", "no (text message, e-mail)")])
+def test_a_choice_for_some_channels_is_confirmed_for_these(broker, language, said):
+    out = choice_pb2.ChoiceMade(purpose="offers", state=choice_pb2.CHOICE_STATE_OPTED_OUT, medium="web")
+    out.channels.extend(["sms", "email"])
+    request = person_pb2.RegisterPersonRequest(
+        request_id=str(uuid.uuid4()), source="web", choices=[out], accepted_policy="2026-01",
+        values=[
+            person_pb2.FieldValue(field="email", value=f"{language}@example.com"),
+            person_pb2.FieldValue(field="language", value=language),
+        ],
+    )  # fmt: skip
+    person = broker.persons().RegisterPerson(request, timeout=TIMEOUT_S).person_id
+    (item,) = messages(broker, person, ob.OUTBOX_KIND_REGISTRATION_CONFIRMATION)
+    _, text = letter(item)
+    assert f": {said}" in text
+    assert {"sv": "Du har godkänt version 2026-01.", "en": "You have accepted version 2026-01."}[language] in text
+
+
 def test_a_refusal_has_its_ground_its_reasons_and_the_rights_in_the_language_of_the_request(broker):
     desk, person = RequestDesk(broker), broker.register(email="nej@example.com", language="sv")
     request = desk.open("objection", person, language="en")
@@ -72,6 +91,38 @@ def test_what_is_done_reads_otherwise_than_a_refusal(broker):
     subject, text = letter(item)
     assert subject == f"Din begäran {request.id} är klar"
     assert "din invändning är registrerad" in text
+
+
+def test_whoever_asked_is_told_in_the_language_asked_in_by_when_and_why_it_takes_longer(broker):
+    desk, person = RequestDesk(broker), broker.register(email="wait@example.com", language="sv")
+    request = desk.open("access", person, language="en")
+    (item,) = messages(broker, person, ob.OUTBOX_KIND_REQUEST_RECEIVED)
+    assert (item.language, dict(item.references)) == ("en", {"request": request.id, "due": request.deadline})
+    assert not item.HasField("decision")
+    assert f"answer by {request.deadline}" in letter(item)[1]
+    later = desk.step("ExtendDeadline", request, months=2, reason="Nine systems have to be searched.")
+    (item,) = messages(broker, person, ob.OUTBOX_KIND_DEADLINE_EXTENDED)
+    assert (item.language, dict(item.references)) == ("en", {"request": request.id, "due": later.deadline})
+    assert (item.decision.about, item.decision.outcome) == ("access", "extended")
+    subject, text = letter(item)
+    assert subject == f"Our answer to your request {request.id} takes longer"
+    assert f"answer by {later.deadline}" in text
+    assert "Nine systems have to be searched." in text
+
+
+def test_whoever_complained_is_told_of_the_later_day_and_of_no_note(broker):
+    person = broker.register(email="klagan2@example.com", language="sv")
+    opened = complaints(broker).OpenComplaint(complaint(person), timeout=TIMEOUT_S).complaint
+    day = str(date.fromisoformat(opened.due_at[:10]) + timedelta(days=60))
+    later = complaint_pb2.ChangeComplaintRequest(
+        complaint_id=opened.complaint_id, etag=opened.etag, due_on=day, note="INTERNAL: they hide something"
+    )
+    complaints(broker).ChangeComplaint(later, timeout=TIMEOUT_S)
+    (item,) = messages(broker, person, ob.OUTBOX_KIND_DEADLINE_EXTENDED)
+    subject, text = letter(item)
+    assert subject == f"Vårt svar på ditt klagomål {opened.complaint_id} dröjer"
+    assert f"senast den {item.references['due']}" in text
+    assert "INTERNAL" not in str(item)
 
 
 def test_a_complaint_is_confirmed_and_its_outcome_told(broker):

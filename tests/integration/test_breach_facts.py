@@ -71,7 +71,7 @@ def test_the_sheet_is_written_closed_to_others(broker, report, tmp_path, languag
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
     assert said["to_be_written"] == ["nature", "consequences", "measures"]
     facts = json.loads((out / f"{report.report_id}.json").read_text())
-    assert (facts["persons"], facts["records"], facts["disclosures"], facts["hours_left"]) == ("2", "3", "2", 71)
+    assert (facts["persons"], facts["records"], facts["disclosures"], facts["hours_left"]) == (2, 3, 2, 71)
     assert facts["by_category"] == [
         {"category": "contact", "fields": ["email"]},
         {"category": "financial", "fields": ["payment.iban"]},
@@ -110,7 +110,7 @@ def test_what_was_refused_in_the_window_is_listed_and_counts_no_data(broker):
         client.disclose(contract, "partners.email", ["email"], handles)
     found = reported(broker, principal="subcontractor/refused").report_id
     facts = sluss(broker, "compromise", "facts", found)
-    assert (facts["persons"], facts["records"], facts["disclosures"]) == ("1", "1", "1")
+    assert (facts["persons"], facts["records"], facts["disclosures"]) == (1, 1, 1)
     listed = stub(broker).ListSuspectDisclosures(pb.ListSuspectDisclosuresRequest(report_id=found), timeout=10)
     persons = {entry.parse(each.entry)["type"]: each.persons for each in listed.entries}
     assert (persons["disclosure"], persons["refusal"]) == (1, 0)
@@ -136,7 +136,7 @@ def test_after_72_hours_the_reasons_for_the_delay_are_asked_for(broker, report):
 def test_a_stolen_password_is_one_person_and_none_after_the_erasure_of_it(broker):
     report = reported(broker, person_id=broker.register(email="stulen@example.com"))
     facts = sluss(broker, "compromise", "facts", report.report_id)
-    assert (facts["persons"], facts["disclosures"], facts["cut_off"]) == ("1", "0", [])
+    assert (facts["persons"], facts["disclosures"], facts["cut_off"]) == (1, 0, [])
 
 
 @pytest.mark.parametrize("language", ["sv", "en"])
@@ -148,7 +148,7 @@ def test_an_access_export_in_the_window_is_on_the_sheet_with_what_it_leaves_open
     report = reported(broker, person_id=person).report_id
     sluss(broker, "compromise", "facts", report, "--out", str(tmp_path), "--language", language)
     facts = json.loads((tmp_path / f"{report}.json").read_text())
-    assert [facts[name] for name in ("persons", "records", "disclosures", "exports")] == ["1", "3", "3", "3"]
+    assert [facts[name] for name in ("persons", "records", "disclosures", "exports")] == [1, 3, 3, 3]
     assert facts["reads_unrecorded"]
     assert facts["recipients"] == ["internal/import", "privacy/team"]
     assert [each["category"] for each in facts["by_category"]] == ["contact", "financial", "identity"]
@@ -184,7 +184,7 @@ def test_the_window_of_a_legal_credential_has_its_releases_and_never_a_hidden_on
     left = [said for each in listed.entries if (said := entry.parse(each.entry))["type"] != "certificate"]
     assert [(said["type"], said["terms"]["contract"]) for said in left] == [("release", open_)]
     facts = sluss(broker, "compromise", "facts", report.report_id)
-    assert (facts["persons"], facts["records"], facts["disclosures"]) == ("1", "1", "1")
+    assert (facts["persons"], facts["records"], facts["disclosures"]) == (1, 1, 1)
     assert facts["recipients"] == [open_]
 
 

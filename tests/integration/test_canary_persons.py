@@ -321,7 +321,7 @@ def test_who_received_a_canary_owes_its_erasure_like_a_persons(scene):
     scene.world.disclose(scene.actor("post"), own, [first])
     assert scene.retire(own)[0] == 2
     # The other one was never disclosed, and nobody is told of it.
-    owed = scene.world.desk.read(scene.privacy.caller(), lambda view: report.listed(view, report.Filter(), -1, 10))
+    owed, _ = scene.world.desk.read(scene.privacy.caller(), lambda view: report.listed(view, report.Filter(), -1, 10))
     erase = [held for held in owed if held.account.kind is Kind.ERASE]
     assert [(each.account.contract, each.handle, each.person, each.cause) for each in erase] == [(own, first, 0, "")]
     assert verify_store(scene.world.engine, scene.world.keys.signer().verifier, rooms=ROOMS).ok

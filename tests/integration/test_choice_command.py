@@ -56,6 +56,7 @@ def test_choices_are_recorded_listed_exported_and_imported(broker, tmp_path):
     assert out.stat().st_mode & 0o777 == 0o600
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
+    assert {each["policy_version"] for each in rows} == {"2026-01"}
     assert min(each["evidence"] for each in rows if each["evidence"]) == "'=form 4711"
     found = sluss(broker, "choice", "import", str(out))
     assert (found["unchanged"], found["recorded"]) == (4, 0)

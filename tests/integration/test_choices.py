@@ -235,3 +235,15 @@ def test_a_faulty_row_is_named_and_recorded_nowhere(lite, changes, field):
     assert fault.field == field
     assert "anary" not in fault.detail
     assert [each["purpose"] for each in lite.of_type("choice")] == ["partners"]
+
+
+def test_who_shares_an_address_is_exported_by_id_so_that_no_choice_becomes_the_others(scene):
+    owner, other, alone = (scene.person(email=f"{name}@example.com") for name in ("both", "both", "alone"))
+    scene.choose(owner, "offers", "out")
+    scene.choose(other, "partners", "in")
+    scene.choose(alone, "offers", "out")
+    rows = scene.exported("email")
+    assert {each.key for each in rows} == {person_text(owner), person_text(other), "alone@example.com"}
+    before = len(scene.of_type("choice"))
+    assert scene.load(*rows) == [Outcome.UNCHANGED] * 3
+    assert len(scene.of_type("choice")) == before

@@ -194,7 +194,10 @@ def test_broker_that_says_no_is_exit_code_3_with_its_reason(place, words, profil
 def test_person_is_registered_changed_and_shown_without_values_on_the_command_line(place):
     values = "# a new customer\ncustomer_number=R-1\nemail=new@example.com\nlanguage=sv\n"
     words = ("person", "register", "--values-file", "-", "--opt-out", "offers.email")
-    person = place.json(*words, profile=place.internal, input=values)["person"]
+    registered = place.json(*words, profile=place.internal, input=values)
+    person, confirmed = registered["person"], registered["confirmation"]
+    assert [each["value"] for each in confirmed["values"]] == ["R-1", "new@example.com", "sv"]
+    assert [(each["purpose"], each["channels"]) for each in confirmed["choices"]] == [("offers.email", [])]
     found = place.json("person", "look-up", "--email", "-", profile=place.internal, input="NEW@example.com\n")
     assert found["persons"] == [person]
     place.run(
@@ -262,6 +265,30 @@ def test_stream_that_is_cut_off_goes_on_with_resume_and_nobody_is_there_twice(pl
     done = place.json(*words, "--resume", profile=place.acme)
     handles = handles_in(out)
     assert len(handles) == len(set(handles)) == done["slices"] >= COUNT
+
+
+def test_stream_that_is_cut_off_goes_on_though_who_was_on_the_way_has_changed(place, tmp_path, monkeypatch):
+    out, append, lost = tmp_path / "slices.jsonl", row_file.ResumableFile.append, []
+
+    def cut(self, rows, cursor):
+        if self.progress.rows:
+            lost.extend(rows)
+            raise KeyboardInterrupt
+        append(self, rows, cursor)
+
+    words = ("disclose", place.contract, *ASK, "--all", "--out", out)
+    with monkeypatch.context() as patch:
+        patch.setattr(row_file.ResumableFile, "append", cut)
+        place.run(*words, profile=place.acme, exits=130)
+    told = lost[0].values["email"] + "\n"
+    (person,) = place.json("person", "look-up", "--email", "-", profile=place.internal, input=told)["persons"]
+    place.run(
+        "person", "update", person, "--values-file", "-", profile=place.internal, input="email=moved@example.com\n"
+    )
+    place.json(*words, "--resume", profile=place.acme)
+    found = {row["handle"]: row for row in map(orjson.loads, out.read_bytes().splitlines())}
+    assert len(found) >= COUNT
+    assert "moved@example.com" in str(found[lost[0].handle])
 
 
 def test_stream_that_is_refused_leaves_no_file_behind(place, tmp_path):

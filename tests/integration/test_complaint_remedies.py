@@ -7,7 +7,7 @@ import io
 import json
 import time
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
@@ -52,9 +52,8 @@ class Desk:
         self.stub = complaint_pb2_grpc.ComplaintServiceStub(broker.channel(name))
 
     def open(self, links=(), **given):
-        request = pb.OpenComplaintRequest(
-            request_id=str(uuid.uuid4()), channel="email", kind="disclosure", about="a letter", links=links, **given
-        )
+        said = {"channel": "email", "kind": "disclosure", "about": "a letter", "links": links}
+        request = pb.OpenComplaintRequest(request_id=str(uuid.uuid4()), **said | given)
         return self.stub.OpenComplaint(request, timeout=10).complaint
 
     def get(self, name):
@@ -320,6 +319,74 @@ def test_statistics_are_csv_for_a_spreadsheet(broker, desk):
     done = sluss_command.invoke(sluss_command.clients(), [*line, "--csv"])
     assert done.exit_code == 0
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert set(rows[0]) == {"month", "kind", "outcome", "count", "overdue", "median_days"}
+    assert set(rows[0]) == {"month", "kind", "outcome", "count", "closed", "overdue", "late", "median_days"}
     assert any((row["kind"], row["outcome"]) == ("disclosure", "") and int(row["count"]) >= 1 for row in rows)
     assert sluss_command.invoke(sluss_command.clients(), ["--json", *line, "--csv"]).exit_code == 2
+
+
+def test_the_request_that_corrects_is_linked_once_it_is_decided_that_something_was_wrong(broker, desk):
+    person = broker.register(email="was.wrong@example.com")
+    name = desk.upheld(person_id=person)
+    request = RequestDesk(broker).proven("rectification", person)
+    refused("INVALID_REQUEST", desk.step, "Remedy", name, kind="correct", note="as the person said")
+    assert desk.step("ChangeComplaint", name, links=[request.id]).state == "decided"
+    assert not desk.step("Remedy", name, kind="correct", note="as the person said").remedies[0].done
+    other = desk.open(person_id=person).complaint_id
+    desk.step("SetOutcome", other, outcome="not_upheld", told="It was right.")
+    refused("FILE_WRONG_STATE", desk.step, "ChangeComplaint", other, links=[request.id])
+
+
+def test_the_command_says_whom_no_message_reaches(broker, desk):
+    def decided(**whose):
+        name = desk.open(**whose).complaint_id
+        line = ["--profile", str(broker.profile("privacy/team")), "complaint", "outcome", name, "not_upheld"]
+        return sluss_command.invoke(sluss_command.clients(), [*line, "--told", "We were right."]).output
+
+    assert "Tell whoever complained yourself" in decided(complainant="a caller")
+    person = broker.register(email="is.reached@example.com")
+    assert "Tell whoever complained yourself" not in decided(person_id=person)
+
+
+def test_the_json_of_the_command_has_numbers_as_numbers(broker, desk):
+    name = desk.open(["0"], complainant="a caller").complaint_id
+    line = ["--profile", str(broker.profile("privacy/team")), "--json", "complaint", "show", name]
+    shown = json.loads(sluss_command.invoke(sluss_command.clients(), line).stdout)
+    (opened,) = shown["timeline"]
+    assert isinstance(opened["entry_index"], int)
+    assert shown["complaint"]["links"] == ["0"]
+
+
+def test_what_was_upheld_is_closed_with_a_remedy_only_and_what_was_not_without_one(broker, desk):
+    name = desk.upheld(person_id=broker.register(email="no.remedy@example.com"))
+    error = refused("FILE_WRONG_STATE", desk.step, "CloseComplaint", name)
+    assert "no remedy is noted" in error.details()
+    desk.step("Remedy", name, kind="apologise", note="by letter")
+    assert desk.step("CloseComplaint", name).state == "closed"
+    other = desk.open(complainant="a caller").complaint_id
+    desk.step("SetOutcome", other, outcome="not_upheld", told="We were right.")
+    assert desk.step("CloseComplaint", other).state == "closed"
+
+
+def test_the_deadline_counts_from_the_day_of_receipt_and_a_late_answer_stays_late(desk):
+    today = datetime.now(UTC).date()
+    refused("INVALID_REQUEST", desk.open, complainant="a caller", received=str(today + timedelta(days=2)))
+    fresh = desk.open(complainant="a caller", kind="retention")
+    assert (fresh.received, fresh.due_at[:10]) == (str(today), str(today + timedelta(days=30)))
+    day = today - timedelta(days=40)
+    late = desk.open(complainant="a caller", kind="retention", received=str(day))
+    assert (late.received, late.due_at[:10], late.overdue) == (str(day), str(day + timedelta(days=30)), True)
+    extend = {"due_on": str(today + timedelta(days=30)), "note": "an expert is asked"}
+    refused("FILE_WRONG_STATE", desk.step, "ChangeComplaint", late.complaint_id, **extend)
+    far = extend | {"due_on": str(today + timedelta(days=400))}
+    refused("INVALID_REQUEST", desk.step, "ChangeComplaint", fresh.complaint_id, **far)
+    assert desk.step("ChangeComplaint", fresh.complaint_id, **extend | {"due_on": str(today + timedelta(days=60))})
+    for each in (fresh, late):
+        desk.step("SetOutcome", each.complaint_id, outcome="not_upheld", told="We were right.")
+        desk.step("CloseComplaint", each.complaint_id)
+    for first, expected in ((day, [(1, 1, 0, 1, 40)]), (today, [(1, 1, 0, 0, 0)]), (today - timedelta(days=9), [])):
+        asked = pb.GetComplaintStatisticsRequest(first_day=str(first), last_day=str(first))
+        lines = [
+            each for each in desk.stub.GetComplaintStatistics(asked, timeout=10).counts if each.kind == "retention"
+        ]
+        assert [(each.count, each.closed, each.overdue, each.late, each.median_days) for each in lines] == expected
+        assert all(each.month == f"{first:%Y-%m}" for each in lines)

@@ -13,8 +13,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
-from examples.payment_processor.__main__ import main
+from examples.payment_processor.__main__ import Exit, _refusal, main
 from sluss.v1 import contract_pb2
+from sluss_client.errors import Refused
 
 from broker.operator import pins
 from broker.operator.office import opened
@@ -118,11 +119,11 @@ def test_a_payment_is_ordered_once_and_no_readable_value_kept(processor, person)
     assert all(path.stat().st_mode & 0o077 == 0 for path in processor.folder.rglob("*.*"))
 
 
-def killed(processor, payment):
-    """Pays, and is killed when the broker has answered and nothing is kept yet."""
+def killed(processor, payment, before="keep"):
+    """Pays, and is killed when the broker has answered and nothing is kept yet; or before another step."""
     program = (
         "import os, signal, sys; from examples.payment_processor import __main__ as it, kept\n"
-        "kept.Kept.keep = lambda *given: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"kept.Kept.{before} = lambda *given: os.kill(os.getpid(), signal.SIGKILL)\n"
         "it.main(sys.argv[1:])"
     )
     ended = subprocess.run(
@@ -130,7 +131,7 @@ def killed(processor, payment):
         input=json.dumps(payment).encode(), timeout=TIMEOUT_S, capture_output=True, check=False,
     )  # fmt: skip
     assert ended.returncode == -signal.SIGKILL
-    assert processor.sealed() == []
+    assert len(processor.sealed()) == (before == "_prove")
 
 
 @pytest.mark.parametrize("rotated", [False, True])
@@ -143,6 +144,40 @@ def test_killed_before_it_was_kept_the_same_payment_gets_the_same_entry(processo
     code, order = processor.pay(payment)
     assert (code, order["entry"]) == (0, entry)
     assert processor.entries() == [entry]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_killed_between_the_data_and_its_receipt_the_receipt_is_kept_all_the_same(processor, person, gone):
+    payment = processor.payment(person)
+    killed(processor, payment, before="_prove")
+    assert processor.done("verify") == {"receipts": 0, "wrong": {}}
+    if gone:
+        assert processor.done("fulfil", "--once", "--days-ahead", 31) == {"fulfilled": 1}
+    code, said = processor.pay(payment)
+    assert (code, said.get("error")) == ((3, "DATA_GONE") if gone else (0, None))
+    assert processor.done("verify") == {"receipts": 1, "wrong": {}}
+
+
+def test_a_file_that_can_not_be_read_is_deleted_when_its_day_has_come(processor, person):
+    processor.pay(processor.payment(person))
+    (path,) = processor.sealed()
+    path.write_bytes(b"\xff")
+    for receipt in processor.folder.glob("receipts/*"):
+        receipt.unlink()
+    assert processor.done("fulfil", "--once", "--days-ahead", 31) == {"fulfilled": 1}
+    assert processor.sealed() == []
+
+
+def test_a_disk_that_takes_nothing_is_no_fault_of_the_payment(processor, person):
+    payment = processor.payment(person)
+    blocked = processor.folder / "sealed" / processor.contract
+    blocked.parent.mkdir(parents=True)
+    blocked.touch()
+    code, said = processor.pay(payment)
+    assert (code, said["error"]) == (4, "OURS")
+    blocked.unlink()
+    assert processor.pay(payment)[0] == 0
+    assert len(processor.entries()) == 1
 
 
 def test_if_the_data_changed_while_it_was_dead_nothing_is_ordered_under_the_same_id(processor, person):
@@ -239,6 +274,11 @@ def test_a_payment_that_can_not_be_made_says_why(processor, person, shared_broke
     assert processor.pay(processor.payment(poor))[1]["error"] == "NO_ACCOUNT"
     for given in ("no payment", "[]", "{}", json.dumps(payment | {"amount": 120}), json.dumps(payment | {"x": ""})):
         assert processor.run("pay", given=given)[0] == 2
+
+
+def test_a_fault_of_the_broker_is_no_word_against_the_payment():
+    said, ends = _refusal(Refused("INTERNAL", "internal error", {"reference": "00ff00ff"}))
+    assert (ends, said["reference"], said["retry_after_s"]) == (Exit.LATER, "00ff00ff", None)
 
 
 def test_a_revoked_certificate_stops_every_payment(processor, person):

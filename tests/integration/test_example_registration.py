@@ -7,15 +7,20 @@ import json
 import re
 import subprocess
 import sys
+import time
 import uuid
 from email.policy import default
 from pathlib import Path
 
 import grpc
 import pytest
+from examples.registration import mailer
 from examples.registration.mailer import Mailer
 from sluss.v1 import outbox_pb2, policy_pb2
+from sqlalchemy import update
 
+from broker.operator.office import opened
+from broker.policies.versions import TEXT
 from tests.support.broker import BrokerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +113,7 @@ def test_a_form_becomes_a_person_and_a_mail_with_what_was_received(submit, mails
     assert re.search(r"version 2026-0[12]\.", text)
     assert ": nej" in text
     assert ": ja" in text
+    assert "Du har godkänt version 2026-01." in text
 
 
 def test_whoever_prefers_another_language_is_written_to_in_english(submit, mails, shared_broker):
@@ -124,6 +130,15 @@ def test_whoever_prefers_another_language_is_written_to_in_english(submit, mails
     assert "Our privacy policy changes" in change["Subject"]
     assert "Clause 3 reworded." in change.get_content()
     assert change["Message-ID"].endswith(f".{mails.consumer}@example.com>")
+
+
+def test_an_address_in_the_letters_of_its_owner_is_written_to(submit, mails):
+    values = {**form()["values"], "email": "åsa@exämple.com"}
+    assert submit(form(values=values))[0] == 0
+    (mail,) = mails.take(1)
+    # The parser of the standard library knows the bytes, and not that they are UTF-8.
+    address = mail["To"].addresses[0].addr_spec.encode("ascii", "surrogateescape")
+    assert address.decode() == "åsa@xn--exmple-cua.com"
 
 
 def test_who_has_no_address_is_told_of_by_word_and_stops_no_other(submit, mails, shared_broker):
@@ -177,6 +192,12 @@ def test_without_a_broker_the_form_is_to_be_sent_again(tmp_path, monkeypatch):
     assert (ended.returncode, json.loads(ended.stdout)["error"]) == (4, "LATER")
 
 
+def test_a_mailer_without_a_profile_says_so_in_a_line(tmp_path, capsys):
+    assert mailer.main([str(tmp_path / "none"), str(tmp_path / "mails"), "--sender", "noreply@example.com"]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "profile" in line
+
+
 def test_a_mailer_whose_broker_dies_goes_on_when_it_is_back(broker, tmp_path):
     profile = broker.profile(MAILER)
     people = [broker.register(email=f"p{number}@example.com", name__given="Bo") for number in range(2)]
@@ -197,6 +218,27 @@ def test_a_mailer_whose_broker_dies_goes_on_when_it_is_back(broker, tmp_path):
     written = [path.read_text() for path in (tmp_path / "mails").glob("*.eml")]
     assert len(written) == 3
     assert any("last@example.com" in text for text in written)
+
+
+def test_a_letter_whose_text_is_damaged_stops_no_other(tmp_path):
+    text = policy_pb2.PolicyText(language="en", text="We promise.", changes="Clause 3 reworded.")
+    publish = policy_pb2.PublishPolicyVersionRequest(version="2026-02", texts=[text], notify=True)
+    everything = outbox_pb2.ListOutboxRequest()
+    with BrokerProcess(tmp_path / "home", environment={"SLUSS_MAINTAIN_S": "0.2"}) as broker:
+        broker.profile(MAILER)
+        broker.register(email="first@example.com", name__given="Bo")
+        broker.policies().PublishPolicyVersion(publish, timeout=TIMEOUT_S)
+        privacy = broker.outbox("privacy/team")
+        while len(privacy.ListOutbox(everything, timeout=TIMEOUT_S).items) < 2:
+            time.sleep(0.05)
+        with opened(broker.home) as office, office.engine.begin() as connection:
+            connection.execute(update(TEXT).values(changes="something else"))
+        broker.register(email="last@example.com", name__given="Bo")
+        Mailer(broker.channel(MAILER), tmp_path, "mail", "noreply@example.com").run(count=3)
+        items = privacy.ListOutbox(everything, timeout=TIMEOUT_S).items
+    states = {each.kind: each.standings[0].state for each in items}
+    assert states[outbox_pb2.OUTBOX_KIND_POLICY_CHANGED] == outbox_pb2.OUTBOX_STATE_FAILED
+    assert len(list(tmp_path.glob("*.eml"))) == 2
 
 
 class ReplyLost(grpc.RpcError):

@@ -7,9 +7,14 @@ import uuid
 import pytest
 
 from broker import agreements
-from broker.clock import SECOND, system_clock
+from broker.clock import DAY, SECOND, system_clock
+from broker.complaints import handling
+from broker.complaints.handling import NewComplaint
 from broker.contracts import Step
 from broker.errors import Reason, SlussError
+from broker.person_requests import tracking
+from broker.person_requests.model import Kind
+from broker.person_requests.tracking import Opening
 from broker.persons import lookup, update
 from broker.persons.model import Correction
 from broker.sealing import SUITE_X25519, RecipientPrivateKey
@@ -164,3 +169,20 @@ def test_a_correction_made_again_is_stale_and_the_record_holds_it_once(world):
     shown = world.desk.read(internal.caller(), lambda v: lookup.get(v, person, include_values=True))
     assert shown.etag == first
     assert {field.name: field.text for field in shown.fields}["title"] == "Dr"
+
+
+def test_a_request_or_complaint_without_its_day_of_receipt_is_opened_once_over_midnight(world, clock):
+    team, person = world.actor("privacy/team"), world.person(world.actor("internal/registration"))
+    opening = Opening(Kind.ACCESS, "email", None, person, "everything", "", "sv")
+    complaint = NewComplaint(person, "", "email", "other", "a letter", ())
+    asked, complained = uuid.uuid4().bytes, uuid.uuid4().bytes
+
+    def both():
+        held, _ = world.desk.change(team.caller(), lambda c: tracking.open_request(c, opening, asked))
+        file = world.desk.change(team.caller(), lambda c: handling.open_complaint(c, complaint, complained))
+        return held.id, held.facts.received, file.id, handling.received_on(file)
+
+    clock.ahead_us = DAY - system_clock() % DAY - 120 * SECOND
+    first = both()
+    clock.ahead_us += 240 * SECOND
+    assert both() == first

@@ -268,6 +268,10 @@ def test_an_objection_needs_no_proof_and_holds(broker, desk, person):
     assert [(choice.purpose, choice.state) for choice in shown.choices] == [
         ("offers.email", choice_pb2.CHOICE_STATE_OPTED_OUT)
     ]
+    assert desk.get(request.id).timeline[-1].text == "offers.email: wants no offers"
+    asked = choice_pb2.ListChoicesRequest(person_id=person)
+    (made,) = broker.choices("privacy/team").ListChoices(asked).in_force
+    assert (made.record.source, made.record.evidence) == ("person-request", request.id)
 
 
 def test_steps_of_another_kind_another_person_and_an_old_etag_are_refused(broker, desk, person):
@@ -304,13 +308,39 @@ def test_refused_with_a_ground_extended_in_time_and_listed(desk, person):
     assert not desk.stub.ListRequests(pb.ListRequestsRequest(person_id=person, only_open=True)).requests
 
 
-def test_nobody_on_record_is_refused_as_erased(desk, person):
+@pytest.mark.parametrize("ground", ["erased", "nothing_on_record"])
+def test_nobody_on_record_is_refused_as_erased_or_as_unknown(desk, person, ground):
     for kind in ("access", "objection"):
         request = desk.open(kind, person)
-        refused("INVALID_REQUEST", desk.step, "RefuseRequest", request, ground="erased", told="You are gone.")
+        refused("INVALID_REQUEST", desk.step, "RefuseRequest", request, ground=ground, told="We have nothing.")
         assert state(desk.get(request.id).request) == "received"
+    unknown = desk.step("RefuseRequest", desk.open("access"), ground=ground, told="We have nothing.")
+    assert (state(unknown), unknown.ground) == ("refused", ground)
+
+
+def test_whose_identity_was_proven_is_not_refused_because_it_was_not(desk, person):
+    unproven = {"ground": "identity_not_proven", "told": "We do not know who you are."}
+    request = desk.proven("access", person)
+    refused("INVALID_REQUEST", desk.step, "RefuseRequest", request, **unproven)
+    request = desk.step("NoteIdentityCheck", request, method="call_back", result=pb.IDENTITY_RESULT_FAILED)
+    assert state(desk.step("RefuseRequest", request, **unproven)) == "refused"
+
+
+def test_whoever_was_erased_before_is_refused_as_erased(desk):
     unknown = desk.step("RefuseRequest", desk.open("access"), ground="erased", told="You were erased in May.")
     assert (state(unknown), unknown.ground) == ("refused", "erased")
+
+
+def test_words_have_lines_as_letters_and_web_forms_have(desk, person):
+    asked = "Dear Sirs,\r\n\r\n\tI ask for a copy. \r\nAnna\r\n"
+    request = desk.open("access", person, asked=asked, requester="Anna\nStorgatan 1")
+    assert (request.asked, request.requester) == ("Dear Sirs,\n\nI ask for a copy.\nAnna", "Anna\nStorgatan 1")
+    request = desk.step("ExtendDeadline", request, months=1, reason="Many systems.\nAnd holidays.")
+    done = desk.step("RefuseRequest", request, ground="excessive", told="The third time.\n\nWe are sorry.")
+    assert done.told == "The third time.\n\nWe are sorry."
+    assert [each.text for each in desk.get(request.id).timeline] == ["", "Many systems.\nAnd holidays.", done.told]
+    for bad in ("\n \n", "a\x00b", "left\u202eright", "a\rb", "a" * 2_001, "a\n" * 1_001 + "b"):
+        refused("INVALID_REQUEST", desk.open, "access", person, asked=bad)
 
 
 def test_lists_come_in_pages_and_statistics_count(desk, person):

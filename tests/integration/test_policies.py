@@ -9,10 +9,13 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 
 from broker.catalogue import default_catalogue_text
+from broker.choices import importing as lists
 from broker.choices import recording
-from broker.choices.model import ChoiceMade, Recording
+from broker.choices.exporting import page
+from broker.choices.model import Batch, ChoiceMade, ListRow, Outcome, Recording
 from broker.clock import SECOND, rfc3339
 from broker.errors import Reason
+from broker.ids import person_text
 from broker.ledger import entry
 from broker.ledger.entry import base64url
 from broker.operator.catalogues import put_in_force
@@ -81,6 +84,14 @@ def test_texts_of_the_founding_version_and_languages_are_added_and_nothing_ever_
     assert reason(lite.publish, "2026-01", texts=(Text("sv", "Other.", ""),)) is Reason.POLICY_EXISTS
     assert reason(lite.publish, "2026-01", START + HOUR) is Reason.POLICY_EXISTS
     assert lite.show("2026-01", "sv")[1] == SV
+
+
+def test_nobody_is_told_of_a_change_without_what_has_changed(lite):
+    silent = Text("fi", "Lupaamme.", "")
+    assert reason(lite.publish, "2026-02", texts=(SV, silent), notify=True) is Reason.INVALID_REQUEST
+    lite.publish("2026-02", texts=(SV, silent))
+    assert reason(lite.publish, "2026-02", texts=(), notify=True) is Reason.INVALID_REQUEST
+    assert lite.publish("2026-03", notify=True)
 
 
 @pytest.mark.parametrize("effective_at", [1, START, START + 6 * 366 * 24 * HOUR])
@@ -206,3 +217,20 @@ def test_choices_and_confirmations_are_pinned_to_the_version_of_their_own_time(l
     with lite.world.engine.connect() as connection:
         refs = connection.execute(select(ITEM.c.refs).where(ITEM.c.person == later)).scalars().all()
     assert refs == ['{"policy":"2026-02"}']
+
+
+def test_a_choice_out_of_a_list_is_pinned_to_the_version_that_was_in_force_when_it_was_made(lite):
+    (person, _), moment, started = lite.person(), START + HOUR, lite.all()[0].version.effective_at
+    lite.publish("2026-02", moment)
+    lite.clock.us = moment + HOUR
+    times = {"offers": moment + 1, "partners": moment - 1, "surveys": started - 1}
+    rows = [
+        ListRow(n, "person", person_text(person), ChoiceMade(purpose, "out", (), "list"), "crm", "", rfc3339(at))
+        for n, (purpose, at) in enumerate(times.items())
+    ]
+    found = lists.run(lite.world.desk, lite.registration.caller(), lambda: Batch(rows))
+    assert [each.outcome for each in found] == [Outcome.RECORDED] * 3
+    pinned = {"offers": "2026-02", "partners": "2026-01", "surveys": ""}
+    assert {said["purpose"]: said["policy"] for said in lite.world.entries(type="choice")} == pinned
+    exported, _ = lite.world.desk.read(lite.registration.caller(), lambda view: page(view, 0, "", ""))
+    assert {each.line.choice.purpose: each.line.policy for each in exported} == pinned

@@ -48,6 +48,9 @@ def test_it_is_extended_within_the_first_month_by_two_at_most():
     facts = Facts(Kind.ACCESS, "web", DAY)
     with pytest.raises(SlussError):
         rules.extended(facts, 1, rules.deadline(facts) + timedelta(days=1), "")
+    # While it stands still, no month passes.
+    still = rules.checked(facts, Identity.MORE_NEEDED, "eid", DAY + timedelta(days=2))
+    assert rules.extended(still, 1, DAY + timedelta(days=400), "").months == 1
     twice = rules.extended(rules.extended(facts, 1, DAY, ""), 1, DAY, "")
     assert rules.deadline(twice) == date(2027, 2, 26)
     for months in (0, 1, 3):

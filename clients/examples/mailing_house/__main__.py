@@ -8,6 +8,7 @@ python -m examples.mailing_house fulfil PROFILE LIST LETTERS [--once] [--days-ah
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
 from enum import IntEnum
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from examples.mailing_house.house import House, ListError
 from examples.mailing_house.mailing_list import MailingList
 from sluss_client import IntegrityError, SlussClientError, Subcontractor, TransportError
+from sluss_client.errors import ProfileError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +29,7 @@ class Exit(IntEnum):
     DONE = 0
     REFUSED = 3
     LATER = 4
-    """The broker did not answer: run it again, it goes on."""
+    """The broker did not answer, or something of ours, such as a full disk: run it again, it goes on."""
     INTEGRITY = 5
     """What the broker sent does not prove itself: stop, and call the company."""
     STOPPED = 130
@@ -67,7 +69,7 @@ def main(words: Sequence[str]) -> int:
     given = _arguments(words)
     try:
         said, ends = _run(given), Exit.DONE
-    except TransportError as error:
+    except (TransportError, ProfileError, OSError, sqlite3.OperationalError) as error:
         said, ends = str(error), Exit.LATER
     except IntegrityError as error:
         said, ends = str(error), Exit.INTEGRITY

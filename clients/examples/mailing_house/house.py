@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from examples.mailing_house.letters import FIELDS, letter
 from sluss_client.errors import Aborted
-from sluss_client.files import SECRET, write_atomic
+from sluss_client.files import SECRET, sync_folder, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,15 +56,25 @@ class House:
                 # The letters of the list before are as old as it is.
                 self._unwrite(path.stem for path in self._letters.glob("*.txt"))
                 pull = self._people.begin(contract)
-            try:
-                self._follow(sluss, pull)
-            except Aborted:
-                # A chunk that was on its way when we were killed, of persons who have changed since.
-                self._follow(sluss, self._people.ask_anew() or pull)
+            self._follow(sluss, pull)
             self._people.finish(pull)
         return sum(1 for _ in self._people.persons(_today()))
 
     def _follow(self, sluss: Subcontractor, pull: Pull) -> None:
+        stuck = None
+        while True:
+            try:
+                self._take(sluss, pull)
+            except Aborted:
+                # A chunk that was on its way when we were killed or cut off, of persons who have changed since.
+                pull = self._people.ask_anew() or pull
+                if pull.cursor == stuck:
+                    raise
+                stuck = pull.cursor
+            else:
+                return
+
+    def _take(self, sluss: Subcontractor, pull: Pull) -> None:
         chunks = sluss.bulk(
             pull.contract,
             PURPOSE,
@@ -137,6 +147,9 @@ class House:
     def _unwrite(self, handles: Iterable[str]) -> None:
         for handle in list(handles):
             (self._letters / f"{handle}.txt").unlink(missing_ok=True)
+        if self._letters.is_dir():
+            # What is attested to be gone does not come back with a power cut.
+            sync_folder(self._letters)
 
 
 def _fetch(sluss: Subcontractor, obligation: Obligation) -> OpenedPerson | None:

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 from examples.payment_processor import payments
 from examples.payment_processor.kept import Kept
 from examples.payment_processor.payments import NotPaid, Payment
-from sluss_client import IntegrityError, Profile, Refused, SlussClientError, Subcontractor, TransportError
-from sluss_client.errors import Aborted, AlreadyExists, InvalidArgument, ResourceExhausted
+from sluss_client import IntegrityError, Profile, Refused, Subcontractor, TransportError
+from sluss_client.errors import Aborted, AlreadyExists, InvalidArgument, ProfileError, ResourceExhausted
+
+from broker.errors import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +39,7 @@ class Exit(IntEnum):
     NOT_PAID = 3
     """This payment can't be made; others can."""
     LATER = 4
-    """The same payment again later: after `retry_after_s`, if the broker names a time."""
+    """The same payment again later: after `retry_after_s`, if the broker names a time, or once our disk has room."""
     INTEGRITY = 5
     """What the broker sent, or what is kept, does not prove itself: stop, and call the company."""
     STOP = 6
@@ -81,6 +83,8 @@ def _refusal(error: Refused) -> tuple[dict[str, Any], Exit]:
     said = {"error": error.reason, "detail": error.detail, "do": payments.what_to_do(error), **error.metadata}
     if isinstance(error, ResourceExhausted):
         return said | {"retry_after_s": error.retry_after_s}, Exit.LATER
+    if error.reason == Reason.INTERNAL:
+        return said | {"retry_after_s": None}, Exit.LATER
     return said, Exit.NOT_PAID if isinstance(error, OF_THIS_PAYMENT) else Exit.STOP
 
 
@@ -99,8 +103,8 @@ def main(words: Sequence[str]) -> int:
         said, ends = {"error": "INTEGRITY", "detail": str(error)}, Exit.INTEGRITY
     except Refused as error:
         said, ends = _refusal(error)
-    except SlussClientError as error:
-        said, ends = {"error": type(error).__name__, "detail": str(error)}, Exit.NOT_PAID
+    except (ProfileError, OSError) as error:
+        said, ends = {"error": "OURS", "detail": str(error), "retry_after_s": None}, Exit.LATER
     except KeyboardInterrupt:
         return Exit.STOPPED
     sys.stdout.write(json.dumps(said, ensure_ascii=False, indent=2) + "\n")

@@ -9,9 +9,11 @@ No readable value is ever on the disk: a sealed file opens with a key of the pro
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
 from sluss.v1 import disclosure_pb2
 from sluss_client.files import SECRET, locked, sync_folder, write_atomic
 
@@ -75,14 +77,15 @@ class Kept:
         write_atomic(folder / name, person.sealed, SECRET)
         sync_folder(folder.parent)
         sync_folder(self._sealed)
-        message = disclosure_pb2.Disclosure.FromString(person.sealed)
-        proof = {"entry": message.entry.decode(), "receipt": message.receipt}
-        write_atomic(self._receipts / f"{payment}.{person.entry_index}.json", json.dumps(proof).encode(), SECRET)
+        self._prove(Sealed.at(folder / name))
         return folder / name
 
     def find(self, payment: str) -> Sealed | None:
-        """What is kept sealed for a payment."""
-        return next(map(Sealed.at, self._sealed.glob(f"*/*/{payment}.*.sealed")), None)
+        """What is kept sealed for a payment; its receipt is kept, too."""
+        found = next(map(Sealed.at, self._sealed.glob(f"*/*/{payment}.*.sealed")), None)
+        if found is not None:
+            self._prove(found)
+        return found
 
     def is_known(self, payment: str) -> bool:
         """Whether there is a receipt for a payment."""
@@ -100,12 +103,23 @@ class Kept:
     def delete(self, gone: Iterable[Sealed]) -> None:
         """Delete sealed disclosures; durable on return. Their receipts stay."""
         for each in gone:
+            with suppress(DecodeError, ValueError):  # what can't be read proves nothing, and goes
+                self._prove(each)
             each.path.unlink(missing_ok=True)
             sync_folder(each.path.parent)
             if not any(each.path.parent.iterdir()):
                 # The last one: the handle goes too.
                 each.path.parent.rmdir()
                 sync_folder(each.path.parent.parent)
+
+    def _prove(self, sealed: Sealed) -> None:
+        """Keep the receipt of a sealed disclosure, unless it is there: we may have been killed between the two."""
+        path = self._receipts / f"{sealed.payment}.{sealed.entry}.json"
+        if path.exists():
+            return
+        message = disclosure_pb2.Disclosure.FromString(sealed.path.read_bytes())
+        proof = {"entry": message.entry.decode(), "receipt": message.receipt}
+        write_atomic(path, json.dumps(proof).encode(), SECRET)
 
     def verify(self, profile: Profile) -> Iterator[tuple[str, str]]:
         """Check every receipt without a call: its name, and what is wrong; empty if nothing is."""

@@ -162,6 +162,7 @@ def what_to_do(refused: Refused) -> str:
         "PURPOSE_OUT_OF_SCOPE": "the contract does not grant payments: no retry helps, the contract must be amended",
         "VOLUME_EXCEEDED": "the volume is used up: come back after retry_after_s with the same payment",
         "RECORD_CHANGED": "nothing was ordered, and the data changed meanwhile: pay under a new payment_id",
+        "INTERNAL": "the same payment again later; tell the company the reference",
         "REQUEST_ID_REUSED": "this payment_id was another payment's: nothing was disclosed",
     }
     return advice.get(refused.reason, "look up the reason in the error catalogue")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sluss.v1 import choice_pb2, outbox_pb2
+from sluss.v1 import choice_pb2, outbox_pb2, person_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,10 @@ SWEDISH: Final = "sv"
 _YES: Final = {
     SWEDISH: {choice_pb2.CHOICE_STATE_OPTED_IN: "ja", choice_pb2.CHOICE_STATE_OPTED_OUT: "nej"},
     "en": {choice_pb2.CHOICE_STATE_OPTED_IN: "yes", choice_pb2.CHOICE_STATE_OPTED_OUT: "no"},
+}
+_CHANNELS: Final = {
+    SWEDISH: {"email": "e-post", "phone": "telefon", "post": "brev", "sms": "sms"},
+    "en": {"email": "e-mail", "phone": "telephone", "post": "post", "sms": "text message"},
 }
 
 
@@ -47,18 +51,27 @@ def _confirmation(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> 
     told = item.confirmation
     label = "label_sv" if language == SWEDISH else "label_en"
     values = [f"  {getattr(each, label)}: {each.value}" for each in told.values]
-    choices = [f"  {getattr(each, label)}: {_YES[language].get(each.state, '?')}" for each in told.choices]
+    choices = [f"  {getattr(each, label)}: {_chosen(each, language)}" for each in told.choices]
     if language == SWEDISH:
         lines = ["tack för din registrering. Det här är uppgifterna som vi har fått:", "", *values]
         lines += ["", "Dina val:", *choices] if choices else []
         lines += ["", f"De behandlas enligt vår integritetspolicy, version {told.policy_version}."]
+        lines += [f"Du har godkänt version {told.accepted_policy}."] if told.accepted_policy else []
         lines += ["Är något fel, eller vill du att vi tar bort uppgifterna? Svara på det här brevet."]
         return "Bekräftelse på din registrering", lines
     lines = ["thank you for registering. This is the information that we have received:", "", *values]
     lines += ["", "Your choices:", *choices] if choices else []
     lines += ["", f"It is handled under our privacy policy, version {told.policy_version}."]
+    lines += [f"You have accepted version {told.accepted_policy}."] if told.accepted_policy else []
     lines += ["Is something wrong, or do you want us to delete it? Just answer this mail."]
     return "Confirmation of your registration", lines
+
+
+def _chosen(choice: person_pb2.ConfirmedChoice, language: str) -> str:
+    """Yes or no, and by which channels, if not by all."""
+    said = _YES[language].get(choice.state, "?")
+    names = _CHANNELS[language]
+    return f"{said} ({', '.join(names.get(each, each) for each in choice.channels)})" if choice.channels else said
 
 
 def _policy(item: outbox_pb2.OutboxItem, language: str, changes: str) -> tuple[str, list[str]]:
@@ -128,7 +141,7 @@ _OUTCOMES: Final = {
         "upheld": "du har rätt.",
         "partly": "du har delvis rätt.",
         "not_upheld": "vi anser att vi har handlat rätt.",
-        "withdrawn": "du har återkallat den.",
+        "withdrawn": "du har återkallat det.",
     },
     "en": {
         "upheld": "you are right.",
@@ -140,10 +153,23 @@ _OUTCOMES: Final = {
 
 
 def _received(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tuple[str, list[str]]:
-    number = item.references.get("request", "")
+    number, due = item.references.get("request", ""), item.references.get("due", "")
     if language == SWEDISH:
-        return f"Vi har tagit emot din begäran {number}", [f"vi har tagit emot din begäran {number} och återkommer."]
-    return f"We have received your request {number}", [f"we have received your request {number} and will get back."]
+        lines = [f"vi har tagit emot din begäran {number} och svarar senast den {due}."]
+        return f"Vi har tagit emot din begäran {number}", lines
+    return f"We have received your request {number}", [f"we have received your request {number} and answer by {due}."]
+
+
+def _extended(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tuple[str, list[str]]:
+    request, due = item.references.get("request", ""), item.references.get("due", "")
+    number, why = request or item.references.get("complaint", ""), item.decision.told
+    if language == SWEDISH:
+        what = "din begäran" if request else "ditt klagomål"
+        lines = [f"vi behöver mer tid för {what} {number} och svarar senast den {due}."]
+        return f"Vårt svar på {what} {number} dröjer", lines + (["", f"Skälet: {why}"] if why else [])
+    what = "your request" if request else "your complaint"
+    lines = [f"we need more time for {what} {number} and answer by {due}."]
+    return f"Our answer to {what} {number} takes longer", lines + (["", f"The reason: {why}"] if why else [])
 
 
 def _answered(item: outbox_pb2.OutboxItem, language: str, _changes: str) -> tuple[str, list[str]]:
@@ -191,4 +217,5 @@ _LETTERS: Final[dict[int, Callable[[outbox_pb2.OutboxItem, str, str], tuple[str,
     outbox_pb2.OUTBOX_KIND_CREDENTIAL_RESET: _reset,
     outbox_pb2.OUTBOX_KIND_COMPLAINT_RECEIVED: _complained,
     outbox_pb2.OUTBOX_KIND_COMPLAINT_ANSWERED: _decided,
+    outbox_pb2.OUTBOX_KIND_DEADLINE_EXTENDED: _extended,
 }

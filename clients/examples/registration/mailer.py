@@ -23,7 +23,8 @@ import grpc
 from examples.registration.letters import letter, tongue
 from sluss.v1 import outbox_pb2, outbox_pb2_grpc, policy_pb2, policy_pb2_grpc
 from sluss_client.channel import channel
-from sluss_client.errors import Refused, TransportError, from_rpc_error
+from sluss_client.errors import Refused, SlussClientError, TransportError, from_rpc_error
+from sluss_client.files import sync_folder
 from sluss_client.profile import Profile
 
 if TYPE_CHECKING:
@@ -108,6 +109,13 @@ class Mailer:
             subject, text = letter(item, self._changes(item))
         except ValueError:
             return outbox_pb2.OUTBOX_FAILURE_OTHER
+        except grpc.RpcError as error:
+            failure = from_rpc_error(error)
+            if isinstance(failure, TransportError):
+                raise
+            # The text can't be had: this letter waits, and no other waits for it.
+            sys.stderr.write(f"message {item.id}: {failure}\n")
+            return outbox_pb2.OUTBOX_FAILURE_TEMPORARY
         try:
             mail = self._mail(item, subject, text)
         except ValueError:
@@ -128,7 +136,9 @@ class Mailer:
         mail = EmailMessage(policy=SMTPUTF8)
         mail["Message-ID"] = f"<{item.id}.{self._consumer}@{self._sender.rpartition('@')[2]}>"
         mail["From"] = self._sender
-        mail["To"] = Address(display_name=item.name, addr_spec=item.email)
+        # In its parts: as one, the standard library takes no letters beyond ASCII before the @ (RFC 6531).
+        local, _, domain = item.email.rpartition("@")
+        mail["To"] = Address(display_name=item.name, username=local, domain=domain)
         mail["Subject"] = subject
         mail["Content-Language"] = tongue(item.language)
         # No vacation message and no mailing list may answer it (RFC 3834).
@@ -151,6 +161,7 @@ class Mailer:
             file.flush()
             os.fsync(file.fileno())
         staged.replace(path)
+        sync_folder(path.parent)
 
 
 def main(words: Sequence[str]) -> int:
@@ -162,15 +173,15 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--consumer", default="mail", help="the same name after every restart")
     parser.add_argument("--count", type=int, default=0, help="end after so many messages")
     given = parser.parse_args(words)
-    given.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with channel(Profile.load(given.profile)) as line:
-        try:
+    try:
+        given.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with channel(Profile.load(given.profile)) as line:
             Mailer(line, given.folder, given.consumer, given.sender).run(given.count)
-        except (Refused, TransportError) as error:
-            sys.stderr.write(f"{error}\n")
-            return 3
-        except KeyboardInterrupt:
-            return 130
+    except (SlussClientError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -18,9 +18,18 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from sluss.v1 import choice_pb2, person_pb2, person_pb2_grpc
 from sluss_client.channel import channel
-from sluss_client.errors import InvalidArgument, Refused, SlussClientError, TransportError, from_rpc_error
+from sluss_client.errors import (
+    InvalidArgument,
+    Refused,
+    ResourceExhausted,
+    SlussClientError,
+    TransportError,
+    from_rpc_error,
+)
 from sluss_client.profile import Profile
 from sluss_client.retry import Retry
+
+from broker.errors import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,11 +148,12 @@ def main(words: list[str]) -> int:
         # Field by field, for the form: the detail names fields and never repeats what was typed.
         found = {"error": error.reason, "field": error.metadata.get("field", ""), "detail": error.detail}
         ends = Exit.FORM
-    except TransportError as error:
+    except (TransportError, ResourceExhausted) as error:
         found, ends = {"error": "LATER", "detail": str(error)}, Exit.LATER
     except Refused as error:
-        # Such as PERSON_EXISTS: the customer number is somebody's already.
-        found, ends = {"error": error.reason, "detail": error.detail}, Exit.REFUSED
+        # Such as PERSON_EXISTS: the customer number is somebody's already. Of a fault of the broker nobody knows more.
+        found = {"error": error.reason, "detail": error.detail}
+        ends = Exit.LATER if error.reason == Reason.INTERNAL else Exit.REFUSED
     except SlussClientError as error:
         found, ends = {"error": type(error).__name__, "detail": str(error)}, Exit.REFUSED
     sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")

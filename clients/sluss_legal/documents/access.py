@@ -37,6 +37,7 @@ MESSAGES = {
     "credential_reset": N_("Your password has to be chosen anew"),
     "complaint_received": N_("Your complaint has come in"),
     "complaint_answered": N_("Your complaint has been answered"),
+    "deadline_extended": N_("Our answer takes longer"),
 }
 COMPLAINT_STATES = {
     "received": N_("Taken in"),
@@ -367,7 +368,7 @@ def _complaints(said: Mapping[str, Any], tongue: Tongue) -> Table:
     rows = [
         (
             each["complaint"],
-            moment(each["opened"]),
+            each["received"],
             say(COMPLAINT_STATES.get(each["state"], each["state"])),
             each["about"],
             say(OUTCOMES.get(each["outcome"], each["outcome"])) if each["outcome"] else "",

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.json_format import MessageToDict
-
 from broker.errors import SlussError
 from broker.ledger import entry
 from sluss_legal.dates import moment
@@ -19,6 +17,7 @@ from sluss_legal.documents import writers
 from sluss_legal.documents.cover import ranges
 from sluss_legal.documents.model import Document, Facts, Heading, Table, Text
 from sluss_legal.fields import label_of, purpose_label
+from sluss_legal.plain import plain
 from sluss_legal.tongue import tongue_of
 from sluss_legal.words import CATEGORIES, N_
 
@@ -44,7 +43,10 @@ EVENTS = {
     "closed": N_("Report closed"),
 }
 PLACES = {
-    "nature": N_("To be written: what happened, how, and whether confidentiality, integrity or availability is hit."),
+    "nature": N_(
+        "To be written: what happened, how, which kinds of persons are concerned (such as customers), and whether"
+        " confidentiality, integrity or availability is hit."
+    ),
     "consequences": N_("To be written: what the persons concerned may suffer, and how likely that is."),
     "measures": N_("To be written: what else was done or is planned, also to soften the consequences."),
     "contact": N_("To be written: name, address and telephone of the data protection officer or another contact."),
@@ -110,7 +112,7 @@ def files(about: Breach, language: str) -> dict[str, bytes]:
 
 def as_document(about: Breach) -> dict[str, Any]:
     """The sheet for programs; `to_be_written` names what people have still to write."""
-    facts = MessageToDict(about.facts, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    facts = plain(about.facts)
     facts["cut_off"] = [{"entry_index": each.entry_index, "entry": _said(each)} for each in about.facts.cut_off]
     written = {name: getattr(about.written, name) for name in _asked(about)}
     return {
@@ -133,7 +135,7 @@ def document(about: Breach, tongue: Tongue) -> Document:
     blocks: list[Block] = [
         Heading(say(N_("When"))),
         Facts(_when(about, tongue)),
-        *([Text(_written(about, "delay", tongue))] if about.late else []),
+        *_delay(about, tongue),
         Heading(say(N_("Nature of the breach"))),
         Text(_written(about, "nature", tongue)),
         Facts(_stolen(report, tongue)),
@@ -176,6 +178,13 @@ def _asked(about: Breach) -> list[str]:
 
 def _written(about: Breach, name: str, tongue: Tongue) -> str:
     return getattr(about.written, name) or f"[{tongue.say(PLACES[name])}]"
+
+
+def _delay(about: Breach, tongue: Tongue) -> list[Block]:
+    """Why the notice is late (GDPR Art. 33(1)); nothing while it is not."""
+    if not about.late:
+        return []
+    return [Heading(tongue.say(N_("Reasons for the delay"))), Text(_written(about, "delay", tongue))]
 
 
 def _when(about: Breach, tongue: Tongue) -> dict[str, str]:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sluss.v1 import options_pb2 as sluss_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sluss/v1/choice.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\"e\n\nChoiceMade\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.sluss.v1.ChoiceState\x12\x0e\n\x06medium\x18\x03 \x01(\t\x12\x10\n\x08\x63hannels\x18\x04 \x03(\t\"\x84\x01\n\x13RecordChoiceRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12$\n\x06\x63hoice\x18\x02 \x01(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x10\n\x08\x65vidence\x18\x05 \x01(\t\"C\n\x14RecordChoiceResponse\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"\xab\x01\n\x0c\x43hoiceRecord\x12$\n\x06\x63hoice\x18\x01 \x01(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08\x65vidence\x18\x03 \x01(\t\x12\x16\n\x0epolicy_version\x18\x04 \x01(\t\x12\x11\n\tchosen_at\x18\x05 \x01(\t\x12\x13\n\x0brecorded_at\x18\x06 \x01(\t\x12\x13\n\x0b\x65ntry_index\x18\x07 \x01(\x04\"[\n\rChoiceInForce\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.sluss.v1.ChoiceRecord\x12\x10\n\x08\x63hannels\x18\x02 \x03(\t\x12\x10\n\x08purposes\x18\x03 \x03(\t\"H\n\x0cPurposeReach\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x15\n\rpurpose_class\x18\x02 \x01(\t\x12\x10\n\x08\x63hannels\x18\x03 \x03(\t\"N\n\x12ListChoicesRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xa9\x01\n\x13ListChoicesResponse\x12)\n\x08in_force\x18\x01 \x03(\x0b\x32\x17.sluss.v1.ChoiceInForce\x12%\n\x05reach\x18\x02 \x03(\x0b\x32\x16.sluss.v1.PurposeReach\x12\'\n\x07history\x18\x03 \x03(\x0b\x32\x16.sluss.v1.ChoiceRecord\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\xcf\x01\n\tChoiceRow\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12\x13\n\tperson_id\x18\x02 \x01(\tH\x00\x12\x19\n\x0f\x63ustomer_number\x18\x03 \x01(\tH\x00\x12\x0f\n\x05\x65mail\x18\x04 \x01(\tH\x00\x12\x0f\n\x05phone\x18\x05 \x01(\tH\x00\x12$\n\x06\x63hoice\x18\x06 \x01(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x0e\n\x06source\x18\x07 \x01(\t\x12\x10\n\x08\x65vidence\x18\x08 \x01(\t\x12\x11\n\tchosen_at\x18\t \x01(\tB\x07\n\x05whose\"Y\n\x14ImportChoicesRequest\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.ChoiceRow\x12\r\n\x05\x61s_of\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"@\n\x15ImportChoicesResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.sluss.v1.ChoiceResult\"\x9a\x02\n\x0c\x43hoiceResult\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12/\n\x07outcome\x18\x02 \x01(\x0e\x32\x1e.sluss.v1.ChoiceResult.Outcome\x12%\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x15.sluss.v1.ChoiceFault\x12\x12\n\nperson_ids\x18\x04 \x03(\t\"\x8f\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_RECORDED\x10\x01\x12\x15\n\x11OUTCOME_UNCHANGED\x10\x02\x12\x16\n\x12OUTCOME_SUPERSEDED\x10\x03\x12\x12\n\x0eOUTCOME_NOBODY\x10\x04\x12\x12\n\x0eOUTCOME_FAULTY\x10\x05\"<\n\x0b\x43hoiceFault\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xb2\x01\n\x14\x45xportChoicesRequest\x12/\n\x03key\x18\x01 \x01(\x0e\x32\".sluss.v1.ExportChoicesRequest.Key\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x14\n\x0cresume_after\x18\x03 \x01(\t\"B\n\x03Key\x12\x13\n\x0fKEY_UNSPECIFIED\x10\x00\x12\x17\n\x13KEY_CUSTOMER_NUMBER\x10\x01\x12\r\n\tKEY_EMAIL\x10\x02\"J\n\x15\x45xportChoicesResponse\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.ChoiceRow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t*b\n\x0b\x43hoiceState\x12\x1c\n\x18\x43HOICE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43HOICE_STATE_OPTED_IN\x10\x01\x12\x1a\n\x16\x43HOICE_STATE_OPTED_OUT\x10\x02\x32\xf5\x02\n\rChoiceService\x12U\n\x0cRecordChoice\x12\x1d.sluss.v1.RecordChoiceRequest\x1a\x1e.sluss.v1.RecordChoiceResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12S\n\x0bListChoices\x12\x1c.sluss.v1.ListChoicesRequest\x1a\x1d.sluss.v1.ListChoicesResponse\"\x07\xfa\xf6\x18\x03\x02\x05\x03\x12\\\n\rImportChoices\x12\x1e.sluss.v1.ImportChoicesRequest\x1a\x1f.sluss.v1.ImportChoicesResponse\"\x06\xfa\xf6\x18\x02\x02\x05(\x01\x30\x01\x12Z\n\rExportChoices\x12\x1e.sluss.v1.ExportChoicesRequest\x1a\x1f.sluss.v1.ExportChoicesResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sluss/v1/choice.proto\x12\x08sluss.v1\x1a\x16sluss/v1/options.proto\"e\n\nChoiceMade\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.sluss.v1.ChoiceState\x12\x0e\n\x06medium\x18\x03 \x01(\t\x12\x10\n\x08\x63hannels\x18\x04 \x03(\t\"\x84\x01\n\x13RecordChoiceRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12$\n\x06\x63hoice\x18\x02 \x01(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x10\n\x08\x65vidence\x18\x05 \x01(\t\"C\n\x14RecordChoiceResponse\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"\xab\x01\n\x0c\x43hoiceRecord\x12$\n\x06\x63hoice\x18\x01 \x01(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08\x65vidence\x18\x03 \x01(\t\x12\x16\n\x0epolicy_version\x18\x04 \x01(\t\x12\x11\n\tchosen_at\x18\x05 \x01(\t\x12\x13\n\x0brecorded_at\x18\x06 \x01(\t\x12\x13\n\x0b\x65ntry_index\x18\x07 \x01(\x04\"[\n\rChoiceInForce\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.sluss.v1.ChoiceRecord\x12\x10\n\x08\x63hannels\x18\x02 \x03(\t\x12\x10\n\x08purposes\x18\x03 \x03(\t\"H\n\x0cPurposeReach\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x15\n\rpurpose_class\x18\x02 \x01(\t\x12\x10\n\x08\x63hannels\x18\x03 \x03(\t\"N\n\x12ListChoicesRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xa9\x01\n\x13ListChoicesResponse\x12)\n\x08in_force\x18\x01 \x03(\x0b\x32\x17.sluss.v1.ChoiceInForce\x12%\n\x05reach\x18\x02 \x03(\x0b\x32\x16.sluss.v1.PurposeReach\x12\'\n\x07history\x18\x03 \x03(\x0b\x32\x16.sluss.v1.ChoiceRecord\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\xe7\x01\n\tChoiceRow\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12\x13\n\tperson_id\x18\x02 \x01(\tH\x00\x12\x19\n\x0f\x63ustomer_number\x18\x03 \x01(\tH\x00\x12\x0f\n\x05\x65mail\x18\x04 \x01(\tH\x00\x12\x0f\n\x05phone\x18\x05 \x01(\tH\x00\x12$\n\x06\x63hoice\x18\x06 \x01(\x0b\x32\x14.sluss.v1.ChoiceMade\x12\x0e\n\x06source\x18\x07 \x01(\t\x12\x10\n\x08\x65vidence\x18\x08 \x01(\t\x12\x11\n\tchosen_at\x18\t \x01(\t\x12\x16\n\x0epolicy_version\x18\n \x01(\tB\x07\n\x05whose\"Y\n\x14ImportChoicesRequest\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.ChoiceRow\x12\r\n\x05\x61s_of\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"@\n\x15ImportChoicesResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.sluss.v1.ChoiceResult\"\x9a\x02\n\x0c\x43hoiceResult\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12/\n\x07outcome\x18\x02 \x01(\x0e\x32\x1e.sluss.v1.ChoiceResult.Outcome\x12%\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x15.sluss.v1.ChoiceFault\x12\x12\n\nperson_ids\x18\x04 \x03(\t\"\x8f\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_RECORDED\x10\x01\x12\x15\n\x11OUTCOME_UNCHANGED\x10\x02\x12\x16\n\x12OUTCOME_SUPERSEDED\x10\x03\x12\x12\n\x0eOUTCOME_NOBODY\x10\x04\x12\x12\n\x0eOUTCOME_FAULTY\x10\x05\"<\n\x0b\x43hoiceFault\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xb2\x01\n\x14\x45xportChoicesRequest\x12/\n\x03key\x18\x01 \x01(\x0e\x32\".sluss.v1.ExportChoicesRequest.Key\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x14\n\x0cresume_after\x18\x03 \x01(\t\"B\n\x03Key\x12\x13\n\x0fKEY_UNSPECIFIED\x10\x00\x12\x17\n\x13KEY_CUSTOMER_NUMBER\x10\x01\x12\r\n\tKEY_EMAIL\x10\x02\"J\n\x15\x45xportChoicesResponse\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.sluss.v1.ChoiceRow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t*b\n\x0b\x43hoiceState\x12\x1c\n\x18\x43HOICE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43HOICE_STATE_OPTED_IN\x10\x01\x12\x1a\n\x16\x43HOICE_STATE_OPTED_OUT\x10\x02\x32\xf5\x02\n\rChoiceService\x12U\n\x0cRecordChoice\x12\x1d.sluss.v1.RecordChoiceRequest\x1a\x1e.sluss.v1.RecordChoiceResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x12S\n\x0bListChoices\x12\x1c.sluss.v1.ListChoicesRequest\x1a\x1d.sluss.v1.ListChoicesResponse\"\x07\xfa\xf6\x18\x03\x02\x05\x03\x12\\\n\rImportChoices\x12\x1e.sluss.v1.ImportChoicesRequest\x1a\x1f.sluss.v1.ImportChoicesResponse\"\x06\xfa\xf6\x18\x02\x02\x05(\x01\x30\x01\x12Z\n\rExportChoices\x12\x1e.sluss.v1.ExportChoicesRequest\x1a\x1f.sluss.v1.ExportChoicesResponse\"\x06\xfa\xf6\x18\x02\x02\x05\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,8 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHOICESERVICE'].methods_by_name['ImportChoices']._serialized_options = b'\372\366\030\002\002\005'
   _globals['_CHOICESERVICE'].methods_by_name['ExportChoices']._loaded_options = None
   _globals['_CHOICESERVICE'].methods_by_name['ExportChoices']._serialized_options = b'\372\366\030\002\002\005'
-  _globals['_CHOICESTATE']._serialized_start=1930
-  _globals['_CHOICESTATE']._serialized_end=2028
+  _globals['_CHOICESTATE']._serialized_start=1954
+  _globals['_CHOICESTATE']._serialized_end=2052
   _globals['_CHOICEMADE']._serialized_start=59
   _globals['_CHOICEMADE']._serialized_end=160
   _globals['_RECORDCHOICEREQUEST']._serialized_start=163
@@ -59,23 +59,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCHOICESRESPONSE']._serialized_start=788
   _globals['_LISTCHOICESRESPONSE']._serialized_end=957
   _globals['_CHOICEROW']._serialized_start=960
-  _globals['_CHOICEROW']._serialized_end=1167
-  _globals['_IMPORTCHOICESREQUEST']._serialized_start=1169
-  _globals['_IMPORTCHOICESREQUEST']._serialized_end=1258
-  _globals['_IMPORTCHOICESRESPONSE']._serialized_start=1260
-  _globals['_IMPORTCHOICESRESPONSE']._serialized_end=1324
-  _globals['_CHOICERESULT']._serialized_start=1327
-  _globals['_CHOICERESULT']._serialized_end=1609
-  _globals['_CHOICERESULT_OUTCOME']._serialized_start=1466
-  _globals['_CHOICERESULT_OUTCOME']._serialized_end=1609
-  _globals['_CHOICEFAULT']._serialized_start=1611
-  _globals['_CHOICEFAULT']._serialized_end=1671
-  _globals['_EXPORTCHOICESREQUEST']._serialized_start=1674
-  _globals['_EXPORTCHOICESREQUEST']._serialized_end=1852
-  _globals['_EXPORTCHOICESREQUEST_KEY']._serialized_start=1786
-  _globals['_EXPORTCHOICESREQUEST_KEY']._serialized_end=1852
-  _globals['_EXPORTCHOICESRESPONSE']._serialized_start=1854
-  _globals['_EXPORTCHOICESRESPONSE']._serialized_end=1928
-  _globals['_CHOICESERVICE']._serialized_start=2031
-  _globals['_CHOICESERVICE']._serialized_end=2404
+  _globals['_CHOICEROW']._serialized_end=1191
+  _globals['_IMPORTCHOICESREQUEST']._serialized_start=1193
+  _globals['_IMPORTCHOICESREQUEST']._serialized_end=1282
+  _globals['_IMPORTCHOICESRESPONSE']._serialized_start=1284
+  _globals['_IMPORTCHOICESRESPONSE']._serialized_end=1348
+  _globals['_CHOICERESULT']._serialized_start=1351
+  _globals['_CHOICERESULT']._serialized_end=1633
+  _globals['_CHOICERESULT_OUTCOME']._serialized_start=1490
+  _globals['_CHOICERESULT_OUTCOME']._serialized_end=1633
+  _globals['_CHOICEFAULT']._serialized_start=1635
+  _globals['_CHOICEFAULT']._serialized_end=1695
+  _globals['_EXPORTCHOICESREQUEST']._serialized_start=1698
+  _globals['_EXPORTCHOICESREQUEST']._serialized_end=1876
+  _globals['_EXPORTCHOICESREQUEST_KEY']._serialized_start=1810
+  _globals['_EXPORTCHOICESREQUEST_KEY']._serialized_end=1876
+  _globals['_EXPORTCHOICESRESPONSE']._serialized_start=1878
+  _globals['_EXPORTCHOICESRESPONSE']._serialized_end=1952
+  _globals['_CHOICESERVICE']._serialized_start=2055
+  _globals['_CHOICESERVICE']._serialized_end=2428
 # @@protoc_insertion_point(module_scope)

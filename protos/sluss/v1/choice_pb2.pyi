@@ -167,7 +167,7 @@ class ChoiceRecord(_message.Message):
     evidence: _builtins.str
     """What proves it."""
     policy_version: _builtins.str
-    """The policy version that it is pinned to."""
+    """The policy version that it is pinned to: the one in force when the person chose; empty if that was before the first."""
     chosen_at: _builtins.str
     """When the person chose, RFC 3339."""
     recorded_at: _builtins.str
@@ -352,6 +352,7 @@ class ChoiceRow(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     CHOSEN_AT_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
     line: _builtins.int
     """The line in the file, for the report."""
     person_id: _builtins.str
@@ -368,6 +369,10 @@ class ChoiceRow(_message.Message):
     """What proves it."""
     chosen_at: _builtins.str
     """When the person chose, RFC 3339; empty if the list does not say. Never later than now."""
+    policy_version: _builtins.str
+    """In an export the policy version that the choice is pinned to. An import does not read it: the broker finds it by
+    `chosen_at`.
+    """
     @_builtins.property
     def choice(self) -> Global___ChoiceMade:
         """The choice."""
@@ -384,10 +389,11 @@ class ChoiceRow(_message.Message):
         source: _builtins.str = ...,
         evidence: _builtins.str = ...,
         chosen_at: _builtins.str = ...,
+        policy_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "customer_number", b"customer_number", "email", b"email", "person_id", b"person_id", "phone", b"phone", "whose", b"whose"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "chosen_at", b"chosen_at", "customer_number", b"customer_number", "email", b"email", "evidence", b"evidence", "line", b"line", "person_id", b"person_id", "phone", b"phone", "source", b"source", "whose", b"whose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "chosen_at", b"chosen_at", "customer_number", b"customer_number", "email", b"email", "evidence", b"evidence", "line", b"line", "person_id", b"person_id", "phone", b"phone", "policy_version", b"policy_version", "source", b"source", "whose", b"whose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_whose: _TypeAlias = _typing.Literal["person_id", "customer_number", "email", "phone"]  # noqa: Y015
     _WhichOneofArgType_whose: _TypeAlias = _typing.Literal["whose", b"whose"]  # noqa: Y015
@@ -573,7 +579,7 @@ class ExportChoicesRequest(_message.Message):
         KEY_CUSTOMER_NUMBER: ExportChoicesRequest._Key.ValueType  # 1
         """By customer number; persons without one by their ids."""
         KEY_EMAIL: ExportChoicesRequest._Key.ValueType  # 2
-        """By e-mail address; persons without one by their ids."""
+        """By e-mail address; persons without one, and those who share theirs, by their ids."""
 
     class Key(_Key, metaclass=_KeyEnumTypeWrapper):
         """How persons are named in the rows."""
@@ -583,7 +589,7 @@ class ExportChoicesRequest(_message.Message):
     KEY_CUSTOMER_NUMBER: ExportChoicesRequest.Key.ValueType  # 1
     """By customer number; persons without one by their ids."""
     KEY_EMAIL: ExportChoicesRequest.Key.ValueType  # 2
-    """By e-mail address; persons without one by their ids."""
+    """By e-mail address; persons without one, and those who share theirs, by their ids."""
 
     KEY_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int

@@ -42,6 +42,7 @@ class Complaint(_message.Message):
     REMEDIES_FIELD_NUMBER: _builtins.int
     OPENED_AT_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
     complaint_id: _builtins.str
     """Such as `K-2026-0001`."""
     state: _builtins.str
@@ -70,6 +71,8 @@ class Complaint(_message.Message):
     """When it was opened, RFC 3339."""
     etag: _builtins.str
     """The etag."""
+    received: _builtins.str
+    """The day on which it came in, `YYYY-MM-DD`; the deadline counts from it."""
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Entries of the ledger by index; contracts, persons' requests and obligations by id. What is hidden is left out."""
@@ -97,10 +100,11 @@ class Complaint(_message.Message):
         remedies: _abc.Iterable[Global___ComplaintRemedy] | None = ...,
         opened_at: _builtins.str = ...,
         etag: _builtins.str = ...,
+        received: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "channel", b"channel", "complainant", b"complainant", "complaint_id", b"complaint_id", "due_at", b"due_at", "etag", b"etag", "handler", b"handler", "kind", b"kind", "links", b"links", "opened_at", b"opened_at", "outcome", b"outcome", "overdue", b"overdue", "person_id", b"person_id", "remedies", b"remedies", "state", b"state", "told", b"told"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "channel", b"channel", "complainant", b"complainant", "complaint_id", b"complaint_id", "due_at", b"due_at", "etag", b"etag", "handler", b"handler", "kind", b"kind", "links", b"links", "opened_at", b"opened_at", "outcome", b"outcome", "overdue", b"overdue", "person_id", b"person_id", "received", b"received", "remedies", b"remedies", "state", b"state", "told", b"told"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -182,6 +186,7 @@ class OpenComplaintRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     ABOUT_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """A UUID4: the same id with the same body opens once."""
     person_id: _builtins.str
@@ -194,6 +199,8 @@ class OpenComplaintRequest(_message.Message):
     """What it is about."""
     about: _builtins.str
     """In words; sealed, and not in the ledger."""
+    received: _builtins.str
+    """The day on which it came in, `YYYY-MM-DD`; empty is today."""
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Entries by index, such as `31`; contracts, persons' requests and obligations by id, such as `C-2026-0001`,
@@ -210,10 +217,11 @@ class OpenComplaintRequest(_message.Message):
         kind: _builtins.str = ...,
         about: _builtins.str = ...,
         links: _abc.Iterable[_builtins.str] | None = ...,
+        received: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "channel", b"channel", "complainant", b"complainant", "kind", b"kind", "links", b"links", "person_id", b"person_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "channel", b"channel", "complainant", b"complainant", "kind", b"kind", "links", b"links", "person_id", b"person_id", "received", b"received", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -260,7 +268,9 @@ class ChangeComplaintRequest(_message.Message):
     etag: _builtins.str
     """Its etag."""
     note: _builtins.str
-    """What is noted; the reason, if the deadline is extended."""
+    """What is noted; the reason, if the deadline is extended, which can't be done once it has passed, nor
+    by more than 366 days from now.
+    """
     handler: _builtins.str
     """Who works on it from now on, such as `privacy/eva`."""
     due_on: _builtins.str
@@ -445,7 +455,7 @@ Global___RemedyResponse: _TypeAlias = RemedyResponse  # noqa: Y015
 
 @_typing.final
 class CloseComplaintRequest(_message.Message):
-    """Closes a complaint."""
+    """Closes a complaint; one that was upheld, wholly or in part, needs a remedy first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -628,7 +638,7 @@ class GetComplaintStatisticsRequest(_message.Message):
     FIRST_DAY_FIELD_NUMBER: _builtins.int
     LAST_DAY_FIELD_NUMBER: _builtins.int
     first_day: _builtins.str
-    """The first day on which they were opened, `YYYY-MM-DD`, UTC."""
+    """The first day on which they came in, `YYYY-MM-DD`."""
     last_day: _builtins.str
     """The last day."""
     def __init__(
@@ -657,8 +667,10 @@ class ComplaintCount(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     OVERDUE_FIELD_NUMBER: _builtins.int
     MEDIAN_DAYS_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     month: _builtins.str
-    """The month in which they were opened, `YYYY-MM`."""
+    """The month in which they came in, `YYYY-MM`."""
     kind: _builtins.str
     """What they are about."""
     outcome: _builtins.str
@@ -668,7 +680,11 @@ class ComplaintCount(_message.Message):
     overdue: _builtins.int
     """How many of them are overdue now."""
     median_days: _builtins.int
-    """The median of the whole days until they were closed; 0 if none is."""
+    """The median of the days from receipt until they were closed; 0 if none is."""
+    late: _builtins.int
+    """How many of them were decided after their deadline."""
+    closed: _builtins.int
+    """How many of them are closed."""
     def __init__(
         self,
         *,
@@ -678,10 +694,12 @@ class ComplaintCount(_message.Message):
         count: _builtins.int = ...,
         overdue: _builtins.int = ...,
         median_days: _builtins.int = ...,
+        late: _builtins.int = ...,
+        closed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "kind", b"kind", "median_days", b"median_days", "month", b"month", "outcome", b"outcome", "overdue", b"overdue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "count", b"count", "kind", b"kind", "late", b"late", "median_days", b"median_days", "month", b"month", "outcome", b"outcome", "overdue", b"overdue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

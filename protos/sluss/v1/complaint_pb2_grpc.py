@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ComplaintServiceStub:
-    """Complaints: that the company acted against its policy (POLICY 5).
+    """Complaints: that the company acted against its policy (POLICY 5). Texts are up to 2,000 printable characters, in lines.
     """
 
     def __init__(self, channel):
@@ -78,7 +78,7 @@ class ComplaintServiceStub:
 
 
 class ComplaintServiceServicer:
-    """Complaints: that the company acted against its policy (POLICY 5).
+    """Complaints: that the company acted against its policy (POLICY 5). Texts are up to 2,000 printable characters, in lines.
     """
 
     def OpenComplaint(self, request, context):
@@ -190,7 +190,7 @@ def add_ComplaintServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ComplaintService:
-    """Complaints: that the company acted against its policy (POLICY 5).
+    """Complaints: that the company acted against its policy (POLICY 5). Texts are up to 2,000 printable characters, in lines.
     """
 
     @staticmethod

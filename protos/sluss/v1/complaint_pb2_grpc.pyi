@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ComplaintServiceStub:
-    """Complaints: that the company acted against its policy (POLICY 5)."""
+    """Complaints: that the company acted against its policy (POLICY 5). Texts are up to 2,000 printable characters, in lines."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -54,7 +54,7 @@ class ComplaintServiceStub:
 
 @_typing.type_check_only
 class ComplaintServiceAsyncStub(ComplaintServiceStub):
-    """Complaints: that the company acted against its policy (POLICY 5)."""
+    """Complaints: that the company acted against its policy (POLICY 5). Texts are up to 2,000 printable characters, in lines."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     OpenComplaint: _aio.UnaryUnaryMultiCallable[_complaint_pb2.OpenComplaintRequest, _complaint_pb2.OpenComplaintResponse]  # type: ignore[assignment]
@@ -77,7 +77,7 @@ class ComplaintServiceAsyncStub(ComplaintServiceStub):
     """Counts complaints by month, kind and outcome."""
 
 class ComplaintServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Complaints: that the company acted against its policy (POLICY 5)."""
+    """Complaints: that the company acted against its policy (POLICY 5). Texts are up to 2,000 printable characters, in lines."""
 
     @_abc_1.abstractmethod
     def OpenComplaint(

@@ -225,7 +225,7 @@ class ListObligationsResponse(_message.Message):
     """For the next page; empty on the last one."""
     @_builtins.property
     def obligations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Obligation]:
-        """The obligations."""
+        """The obligations; with a filter they may be fewer than asked for, or none, though a page follows."""
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ class _OutboxKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutboxKind
     OUTBOX_KIND_POLICY_CHANGED: _OutboxKind.ValueType  # 2
     """A new policy version; the reference `version` names it, `effective` says from when."""
     OUTBOX_KIND_REQUEST_RECEIVED: _OutboxKind.ValueType  # 3
-    """A request of the person was taken in; the reference `request` names it."""
+    """A request of the person was taken in; the reference `request` names it, `due` the day by which it is answered."""
     OUTBOX_KIND_REQUEST_ANSWERED: _OutboxKind.ValueType  # 4
     """A request of the person was answered; the reference `request` names it, `decision` has the answer."""
     OUTBOX_KIND_CREDENTIAL_RESET: _OutboxKind.ValueType  # 5
@@ -42,6 +42,10 @@ class _OutboxKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutboxKind
     """A complaint of the person was taken in; the reference `complaint` names it, `due` the day by which it is answered."""
     OUTBOX_KIND_COMPLAINT_ANSWERED: _OutboxKind.ValueType  # 7
     """A complaint of the person was decided; the reference `complaint` names it, `decision` has the answer."""
+    OUTBOX_KIND_DEADLINE_EXTENDED: _OutboxKind.ValueType  # 8
+    """The answer takes longer (GDPR Art. 12(3)): the reference `request` or `complaint` names what to, `due` the later day;
+    of a request, `decision` has the reasons.
+    """
 
 class OutboxKind(_OutboxKind, metaclass=_OutboxKindEnumTypeWrapper):
     """What a message is about."""
@@ -53,7 +57,7 @@ OUTBOX_KIND_REGISTRATION_CONFIRMATION: OutboxKind.ValueType  # 1
 OUTBOX_KIND_POLICY_CHANGED: OutboxKind.ValueType  # 2
 """A new policy version; the reference `version` names it, `effective` says from when."""
 OUTBOX_KIND_REQUEST_RECEIVED: OutboxKind.ValueType  # 3
-"""A request of the person was taken in; the reference `request` names it."""
+"""A request of the person was taken in; the reference `request` names it, `due` the day by which it is answered."""
 OUTBOX_KIND_REQUEST_ANSWERED: OutboxKind.ValueType  # 4
 """A request of the person was answered; the reference `request` names it, `decision` has the answer."""
 OUTBOX_KIND_CREDENTIAL_RESET: OutboxKind.ValueType  # 5
@@ -62,6 +66,10 @@ OUTBOX_KIND_COMPLAINT_RECEIVED: OutboxKind.ValueType  # 6
 """A complaint of the person was taken in; the reference `complaint` names it, `due` the day by which it is answered."""
 OUTBOX_KIND_COMPLAINT_ANSWERED: OutboxKind.ValueType  # 7
 """A complaint of the person was decided; the reference `complaint` names it, `decision` has the answer."""
+OUTBOX_KIND_DEADLINE_EXTENDED: OutboxKind.ValueType  # 8
+"""The answer takes longer (GDPR Art. 12(3)): the reference `request` or `complaint` names what to, `due` the later day;
+of a request, `decision` has the reasons.
+"""
 Global___OutboxKind: _TypeAlias = OutboxKind  # noqa: Y015
 
 class _OutboxFailure:
@@ -267,7 +275,7 @@ class OutboxItem(_message.Message):
 
     @_builtins.property
     def decision(self) -> Global___OutboxDecision:
-        """Of an answer: what it is."""
+        """Of an answer, and of a request that takes longer: what it is."""
 
     def __init__(
         self,
@@ -307,7 +315,7 @@ class OutboxDecision(_message.Message):
     about: _builtins.str
     """`access`, `rectification`, `erasure`, `objection` or `complaint`."""
     outcome: _builtins.str
-    """`done` or `refused`; of a complaint `upheld`, `partly`, `not_upheld` or `withdrawn`."""
+    """`done`, `refused`, or `extended` while there is none; of a complaint `upheld`, `partly`, `not_upheld` or `withdrawn`."""
     ground: _builtins.str
     """Why a request was refused, a word as in RefuseRequest; empty otherwise."""
     told: _builtins.str

@@ -588,7 +588,7 @@ class ExtendDeadlineRequest(_message.Message):
     months: _builtins.int
     """1 or 2 further months; two in all."""
     reason: _builtins.str
-    """Why; the person has to be told."""
+    """Why; the person is told, over the outbox. Whoever is not on record has to be told by people."""
     def __init__(
         self,
         *,
@@ -653,7 +653,8 @@ class RefuseRequestRequest(_message.Message):
     """UUID4."""
     ground: _builtins.str
     """A ground that there is for the kind, such as `manifestly_unfounded`, `excessive` or `legal_claims`.
-    `erased` is for nobody who is on record.
+    `erased` and `nothing_on_record` are for nobody who is on record, `identity_not_proven` for nobody whose last check
+    passed.
     """
     told: _builtins.str
     """What the person is told."""

@@ -30,8 +30,9 @@ class PersonRequestServiceStub:
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
     to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
-    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
-    times RFC 3339, both UTC. Writes name the etag that the caller saw.
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters, in lines where
+    somebody wrote them (asked, requester, told, notes, the reason of an extension); dates are `YYYY-MM-DD`, times RFC 3339,
+    both UTC. Writes name the etag that the caller saw.
     """
 
     def __init__(self, channel):
@@ -122,8 +123,9 @@ class PersonRequestServiceServicer:
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
     to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
-    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
-    times RFC 3339, both UTC. Writes name the etag that the caller saw.
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters, in lines where
+    somebody wrote them (asked, requester, told, notes, the reason of an extension); dates are `YYYY-MM-DD`, times RFC 3339,
+    both UTC. Writes name the etag that the caller saw.
     """
 
     def OpenRequest(self, request, context):
@@ -326,8 +328,9 @@ class PersonRequestService:
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
     to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
-    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
-    times RFC 3339, both UTC. Writes name the etag that the caller saw.
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters, in lines where
+    somebody wrote them (asked, requester, told, notes, the reason of an extension); dates are `YYYY-MM-DD`, times RFC 3339,
+    both UTC. Writes name the etag that the caller saw.
     """
 
     @staticmethod

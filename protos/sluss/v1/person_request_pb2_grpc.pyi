@@ -31,8 +31,9 @@ class PersonRequestServiceStub:
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
     to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
-    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
-    times RFC 3339, both UTC. Writes name the etag that the caller saw.
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters, in lines where
+    somebody wrote them (asked, requester, told, notes, the reason of an extension); dates are `YYYY-MM-DD`, times RFC 3339,
+    both UTC. Writes name the etag that the caller saw.
     """
 
     @_typing.overload
@@ -84,8 +85,9 @@ class PersonRequestServiceAsyncStub(PersonRequestServiceStub):
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
     to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
-    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
-    times RFC 3339, both UTC. Writes name the etag that the caller saw.
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters, in lines where
+    somebody wrote them (asked, requester, told, notes, the reason of an extension); dates are `YYYY-MM-DD`, times RFC 3339,
+    both UTC. Writes name the etag that the caller saw.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -133,8 +135,9 @@ class PersonRequestServiceServicer(metaclass=_abc_1.ABCMeta):
 
     The state of a request follows from what happened to it; nobody sets it. It is done once what was asked for is done
     to the data and, for a rectification or an erasure, every recipient who owes for it has answered for good and every
-    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters; dates are `YYYY-MM-DD`,
-    times RFC 3339, both UTC. Writes name the etag that the caller saw.
+    recipient of a legal release is noted as told. Texts are up to 2,000 printable characters, in lines where
+    somebody wrote them (asked, requester, told, notes, the reason of an extension); dates are `YYYY-MM-DD`, times RFC 3339,
+    both UTC. Writes name the etag that the caller saw.
     """
 
     @_abc_1.abstractmethod

@@ -65,7 +65,7 @@ class PublishPolicyVersionRequest(_message.Message):
     on record its own time, or empty.
     """
     notify: _builtins.bool
-    """Tell everybody on record: a `policy_changed` message in the outbox for each person."""
+    """Tell everybody on record: a `policy_changed` message in the outbox for each person. Each text then says what changed."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyText]:
         """1 to 32 texts, one per language. For a version on record, its texts may be left out or repeated as they are."""

@@ -38,6 +38,12 @@ def test_columns_are_known_by_their_fields_names_or_by_what_people_call_them(del
     assert found.left_out == []
 
 
+def test_telephone_numbers_alone_are_enough_to_know_the_columns():
+    found = of_text("Telefon;Förnamn;Skostorlek\n070-174 06 06;Åsa;38\n", {}, "SE")
+    assert rows(found) == [{"phone": "+46701740606", "name.given": "Åsa"}]
+    assert found.left_out == ["Skostorlek"]
+
+
 def test_a_column_can_be_told_and_others_are_left_out_by_name():
     found = of_text("x,y,shoe\n0701740606,a@example.org,43\n", {"x": "phone", "y": "email"}, "SE")
     assert rows(found) == [{"phone": "+46701740606", "email": "a@example.org"}]
@@ -74,3 +80,19 @@ def test_what_is_wrong_is_told_without_what_is_in_the_file(text, columns, told):
     said = refused(text, columns)
     assert told in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("header", "field", "value"),
+    [
+        ("E-post", "email", "p1@example.org"),
+        ('"E-mail"', "email", "p1@example.org"),
+        ("EMAIL", "email", "p1@example.org"),
+        ("Telefon", "phone", "46701740611"),
+        ("Customer number", "customer_number", "K-1"),
+    ],
+)
+def test_a_list_of_one_column_has_a_header_that_is_no_value(header, field, value):
+    found = of_text(f"\ufeff{header}\r\n{value}\r\n", {}, "")
+    assert [[(each.field, each.value) for each in row.values] for row in found.rows] == [[(field, value)]]
+    assert found.lines == [2]

@@ -2,6 +2,7 @@
 
 import pytest
 from sluss_client.errors import (
+    Aborted,
     BrokerUnavailable,
     IntegrityError,
     PermissionDenied,
@@ -36,9 +37,15 @@ def test_the_brokers_wish_is_never_undercut():
     assert made.wait_s(ResourceExhausted("RATE_EXCEEDED", "", {}, 2.0)) == 2.0
 
 
+def test_a_stream_that_lay_idle_is_begun_anew():
+    made, _ = retry()
+    assert made.wait_s(Aborted("STREAM_IDLE", "", {})) < LONGEST_S
+
+
 @pytest.mark.parametrize(
     "error",
     [
+        Aborted("RECORD_CHANGED", "", {}),
         PermissionDenied("PURPOSE_OUT_OF_SCOPE", "", {}),
         ResourceExhausted("VOLUME_EXCEEDED", "", {}),
         IntegrityError("lie"),

@@ -15,7 +15,7 @@ from broker.obligations import answering, chasing, report, retention, rows
 from broker.obligations.answering import Signed
 from broker.obligations.owing import ANSWER_DAYS, day_after
 from broker.obligations.report import Filter
-from broker.obligations.rules import BROKER
+from broker.obligations.rules import BROKER, Kind
 from broker.obligations.statement import statement
 
 
@@ -154,17 +154,72 @@ def test_what_was_escalated_is_listed_and_reported_until_it_is_answered(world, o
     assert f"{name} is overdue by far: {world.acme.name}" in caplog.text
 
     def listed():
-        return world.desk.read(world.privacy.caller(), lambda view: report.listed(view, Filter(escalated=True), -1, 9))
+        return world.desk.read(world.privacy.caller(), lambda view: report.listed(view, Filter(escalated=True), -1, 9))[
+            0
+        ]
 
     def counted():
-        lines = world.desk.read(world.privacy.caller(), lambda view: report.by_recipient(view, "2020-01-01"))
-        return {line.recipient: line.escalated for line in lines}
+        accounts, _ = world.desk.read(
+            world.privacy.caller(), lambda view: report.part(view, "2020-01-01", report.NEVER)
+        )
+        tally = report.Tally("2026-01-01")
+        tally.count(accounts)
+        return {line.recipient: line.escalated for line in tally.recipients()}
 
     assert [each.account.id for each in listed()] == [name]
     assert counted() == {world.acme.name: 1, world.mail.name: 0}
     attest(world, world.acme, name)
     assert listed() == []
     assert counted() == {world.acme.name: 0, world.mail.name: 0}
+
+
+def owed_many(world, count):
+    """So many obligations more, the first and every tenth behind it answered; their ids."""
+
+    def make(tx):
+        made = (rows.New(Kind.ERASE, world.acme_contract, world.acme.name, "2099-01-01", 0) for _ in range(count))
+        return [rows.add(tx, each, BROKER) for each in made]
+
+    names = world.ledger.run(make)
+    for name in names[::10]:
+        attest(world, world.acme, name)
+    return names
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 200])
+@pytest.mark.parametrize("states", [(), ("open",), ("answered",), ("not_confirmed",)])
+def test_a_list_of_many_comes_page_by_page_whole_and_each_once(world, monkeypatch, size, states):
+    monkeypatch.setattr(report, "TOGETHER", 2)
+    monkeypatch.setattr(report, "LOOKED_AT", 4)
+    names = owed_many(world, 23)
+    wanted = Filter(states=frozenset(states))
+    found, after, pages = [], report.NEVER, 0
+    while after is not None:
+        held, after = world.desk.read(
+            world.privacy.caller(), lambda view, after=after: report.listed(view, wanted, after, size)
+        )
+        assert len(held) <= size
+        found += [each.account.id for each in held]
+        pages += 1
+    assert sorted(found) == sorted(
+        name for n, name in enumerate(names) if not states or states == (("answered",) if n % 10 == 0 else ("open",))
+    )
+    assert pages <= 25
+
+
+def test_a_report_of_many_is_counted_part_by_part(world, monkeypatch):
+    monkeypatch.setattr(report, "TOGETHER", 4)
+    owed_many(world, 12)
+    tally, after, parts = report.Tally("2099-01-03"), report.NEVER, 0
+    while after is not None:
+        accounts, after = world.desk.read(
+            world.privacy.caller(), lambda view, after=after: report.part(view, "2020-01-01", after)
+        )
+        tally.count(accounts)
+        parts += 1
+    (line,) = tally.recipients()
+    assert (line.waiting, line.answered, line.overdue, line.worst_days) == (10, 2, 10, 2)
+    assert parts == 4
 
 
 def delete_by(world):

@@ -1,0 +1,106 @@
+"""What grows with the years or with a breach is read apart from the short calls, and no further back than it has to."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import date, timedelta
+
+import pytest
+from sluss.v1 import complaint_pb2, compromise_pb2, person_request_pb2
+
+from broker.clock import DAY, day_of, system_clock
+from broker.compromise import reports
+from broker.compromise.reports import NewReport
+from broker.person_requests import rows, statistics, tracking
+from broker.person_requests.model import Kind
+from broker.person_requests.tracking import Opening
+from broker.rpc.complaints import Complaints
+from broker.rpc.compromises import Compromises
+from broker.rpc.person_requests import PersonRequests
+from tests.support.world import World
+
+
+class Clock:
+    """The system's, set forward by a test."""
+
+    def __init__(self):
+        self.ahead_us = 0
+
+    def __call__(self):
+        return system_clock() + self.ahead_us
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def world(store_engine, vault, clock):
+    return World(store_engine, vault, clock)
+
+
+async def long(work, caller, *args):
+    return work(caller, *args)
+
+
+async def short(*_args):
+    raise AssertionError("among the calls that end within two seconds")
+
+
+def test_statistics_and_the_facts_of_a_breach_are_no_short_calls(world):
+    team = world.actor("privacy/team")
+    days = {"first_day": "2026-01-01", "last_day": "2026-12-31"}
+    acme = world.actor("subcontractor/acme")
+    new = NewReport("principal", b"", acme.name, 0, 1, None, None, "a laptop was stolen")
+    file, _ = world.desk.change(team.caller(), lambda change: reports.report(change, new, uuid.uuid4().bytes))
+    for servicer, method, request in (
+        (
+            PersonRequests(world.desk, world.ledger, "origin", None, short, long, lambda: None),
+            "get_request_statistics",
+            person_request_pb2.GetRequestStatisticsRequest(**days),
+        ),
+        (
+            Complaints(world.desk, world.agreed, None, short, long, lambda: None),
+            "get_complaint_statistics",
+            complaint_pb2.GetComplaintStatisticsRequest(**days),
+        ),
+        (
+            Compromises(world.desk, None, short, long),
+            "get_facts_sheet",
+            compromise_pb2.GetFactsSheetRequest(report_id=file.id),
+        ),
+    ):
+        assert asyncio.run(getattr(servicer, method)(team.caller(), request, 1.0)) is not None
+
+
+def test_statistics_of_a_period_read_no_request_that_was_opened_before_it(world, clock, monkeypatch):
+    team = world.actor("privacy/team")
+
+    def opened(received=None):
+        asked = Opening(Kind.OBJECTION, "email", received, 0, "no more letters", "Anna", "en")
+        return world.desk.change(team.caller(), lambda c: tracking.open_request(c, asked, uuid.uuid4().bytes))[0]
+
+    def counted(first, last):
+        read.clear()
+        found = world.desk.read(team.caller(), lambda view: statistics.statistics(view, first, last))
+        return found[Kind.OBJECTION].received, len(read)
+
+    monkeypatch.setattr(statistics, "PAGE", 1)
+    # Noon of tomorrow: no midnight within the test.
+    clock.ahead_us = DAY - system_clock() % DAY + DAY // 2
+    start, read, held = day_of(clock()), [], rows._held
+    monkeypatch.setattr(rows, "_held", lambda view, row: read.append(row.id) or held(view, row))
+    for _ in range(4):
+        opened()
+    clock.ahead_us += 100 * DAY
+    opened(received=start)
+    for _ in range(2):
+        opened()
+    later = start + timedelta(days=100)
+    assert counted(later, later) == (2, 4)  # the three of then, and the one at which it stops
+    assert counted(start, start) == (5, 7)
+    assert counted(start, later) == (7, 7)
+    assert counted(date(2020, 1, 1), date(2020, 1, 31)) == (0, 7)
+    assert counted(later + timedelta(days=1), later + timedelta(days=9)) == (0, 1)
