@@ -320,13 +320,12 @@ def test_a_disk_that_takes_nothing_is_told_in_a_line(house):
 
 
 def interrupted(process):
-    """The exit code after Ctrl-C, pressed again if nothing follows, as people do: Python drops one in a finaliser."""
-    for _ in range(TIMEOUT_S):
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(1)
-    process.kill()
-    return process.wait()
+    """The exit code after Ctrl-C."""
+    process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(TIMEOUT_S)
+    finally:
+        process.kill()
 
 
 def test_it_watches_for_good_and_goes_on_after_the_broker_was_away(house, shared_broker):
