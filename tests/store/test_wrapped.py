@@ -169,23 +169,24 @@ def test_keys_are_counted_by_ring_and_version(filled, vault, key_provider):
     assert counted(filled) == {**before, RECORDS: {1: 6}, FINANCIAL: {2: 5}}
 
 
-def test_whoever_holds_the_heads_lock_is_waited_for_and_never_blocked(store_engine, vault, key_provider):
-    """A broker that changes several persons, in an order of its own: the two would deadlock over the rows."""
-    if store_engine.dialect.name == "sqlite":
-        pytest.skip("SQLite has one writer at a time")
-    with writing(store_engine) as connection:
+def test_whoever_holds_the_heads_lock_is_waited_for_and_never_blocked(postgres_engine, vault, key_provider):
+    """A broker that changes several persons, in an order of its own: the two would deadlock over the rows.
+
+    On PostgreSQL alone: SQLite has one writer at a time.
+    """
+    with writing(postgres_engine) as connection:
         insert_head(connection, HeadRow(0, b"", "", 0, 0))
         for person_id in (1, 2):
             insert_person(connection, vault, person_id)
     key_provider.rotate("records")
     done = []
-    with writing(store_engine) as connection:
+    with writing(postgres_engine) as connection:
         read_head(connection, lock=True)
         connection.execute(update(PERSON).where(PERSON.c.id == 2).values(version=7))
-        rewrapping = threading.Thread(target=lambda: done.append(rewrap_all(store_engine, vault)))
+        rewrapping = threading.Thread(target=lambda: done.append(rewrap_all(postgres_engine, vault)))
         rewrapping.start()
         waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        with reading(store_engine) as watching:
+        with reading(postgres_engine) as watching:
             while not watching.execute(waiting).scalar_one():
                 time.sleep(0.01)
         connection.execute(update(PERSON).where(PERSON.c.id == 1).values(version=7))
