@@ -60,8 +60,10 @@ def record(change: Change, recording: Recording) -> Recorded:
     if choice.state == OPTED_IN:
         locks.require_unlocked(change, row.id)
     before = own_keys.choices(vault, row)
-    # What is recorded last was chosen last, even within one microsecond.
+    # What is recorded last was chosen last, even within one microsecond. Its entry says that time too: a purpose that
+    # comes into the catalogue behind it is younger, whatever the clock does.
     at = max(change.now_us, latest(before.get(choice.purpose, {})) + 1)
+    change = replace(change, now_us=at)
     index = append(change, row, choice, recording.source, recording.evidence, at)
     put(change, row, with_choice(before, choice, at), [index])
     change.tx.bump_rights()

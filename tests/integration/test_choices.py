@@ -156,6 +156,19 @@ def test_an_opt_in_does_not_reach_a_purpose_that_is_younger_and_an_opt_out_does(
     assert scene.got(no, "partners.travel") is None
 
 
+def test_an_opt_in_does_not_reach_a_younger_purpose_while_the_clock_stands(sqlite_engine, vault):
+    scene = Scene(World(sqlite_engine, vault, clock=lambda: 1_800_000_000_000_000))
+    person = scene.person()
+    for state in ("in", "out", "in"):
+        scene.choose(person, "partners", state)
+    import_catalogue(scene.world, default_catalogue_text() + YOUNGER)
+    assert scene.got(person, "partners") == set(FIELDS)
+    assert scene.got(person, "partners.travel") is None
+    assert len({each["person"] for each in scene.of_type("choice")}) == 3
+    scene.choose(person, "partners", "in")
+    assert scene.got(person, "partners.travel") == set(FIELDS)
+
+
 def test_a_list_changes_what_is_older_and_only_once(scene):
     person = scene.person()
     text = person_text(person)
