@@ -16,6 +16,7 @@ the person. A retry takes the same steps but appends nothing: its bytes must equ
 from __future__ import annotations
 
 import logging
+from collections import deque
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -403,7 +404,7 @@ class Spine:
         last = int.from_bytes(known.reply, "big")
         again = Answer(answer.decision, looked_at=len(plan.persons), last=last)
         candidates = self._candidates(connection, plan, last)
-        secrets = [(each, self._vault.person_secret(each.row)) for each in candidates]
+        left = deque(candidates)
         epochs: dict[str, Epoch] = {}
         stored = self._ledger.entries(known.first_entry, known.entries)
         if len(stored) != known.entries:
@@ -419,7 +420,7 @@ class Spine:
                 self._require_still_had(connection, granted, found.index, first["terms"], candidates)
             if name not in epochs:
                 epochs[name] = self._epochs.load(connection, unbase64(name, EPOCH_ID_BYTES))
-            sealed = granted.maker.remake(epochs[name], first, secrets)
+            sealed = granted.maker.remake(epochs[name], first, left)
             sealed.entry, sealed.index, sealed.opening = written, found.index, opening
             again.sealed.append(sealed)
         if isinstance(plan.ask.who, Named):
@@ -459,20 +460,21 @@ class Spine:
             page = _persons_between(connection, who.after, last, who.limit, answer.decision.contract)
             handles = handles_of(granted.held.handle_key, [row.id for row in page])
             pairs = sorted(zip(handles, page, strict=True), key=itemgetter(0))
-        found = ((handle, row, self._proven_left_out(answer.decision, row)) for handle, row in pairs)
-        return [Candidate(handle, row, without) for handle, row, without in found if without is not None]
+        found = (self._candidate(answer.decision, handle, row) for handle, row in pairs)
+        return [each for each in found if each is not None]
 
-    def _proven_left_out(self, decision: Decision, row: Row[Any]) -> frozenset[str] | None:
-        """As `_left_out`, by choices that are proven; None for a damaged row, too."""
+    def _candidate(self, decision: Decision, handle: bytes, row: Row[Any]) -> Candidate | None:
+        """The person as `_left_out` has them, by choices that are proven; None for a damaged row, too."""
         try:
             without = self._left_out(decision, row)
-            if without is not None and decision.question.rule is not ChoiceRule.NONE:
-                require_chosen(row, self._vault.person_secret(row))
+            secret = b"" if without is None else self._vault.person_secret(row)
+            if secret and decision.question.rule is not ChoiceRule.NONE:
+                require_chosen(row, secret)
         except SlussError as error:
             if error.reason is not Reason.INTERNAL:
                 raise
             return None
-        return without
+        return None if without is None else Candidate(handle, row, without, secret)
 
     def _log_late_refusals(self, plans: Sequence[Plan]) -> None:
         if plans:

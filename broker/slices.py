@@ -19,6 +19,7 @@ from broker.slice_terms import Terms
 from broker.vault import COMMITMENT_LABEL, commitment
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Sequence
 
     from sqlalchemy import Row
@@ -41,11 +42,12 @@ class Opened(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A person who may be in a disclosure, and the fields that are left out for them."""
+    """A person who may be in a disclosure, the fields that are left out for them, and the secret."""
 
     handle: bytes
     row: Row[Any]
     without: frozenset[str]
+    secret: bytes
 
 
 class SliceMaker:
@@ -146,14 +148,14 @@ class SliceMaker:
             return self._whole
         return entry.holds({ordinal for ordinal, _, _ in values}, len(self._fields))
 
-    def remake(self, epoch: Epoch, first: dict[str, Any], persons: list[tuple[Candidate, bytes]]) -> Sealed:
+    def remake(self, epoch: Epoch, first: dict[str, Any], persons: deque[Candidate]) -> Sealed:
         """The same disclosure again, from its entry.
 
         Args:
             epoch: that of its terms.
             first: the entry.
-            persons: who may be in it, with their secrets; who is in it is taken out, so that of an answer of many
-                disclosures each person is looked for once, as long as they come in the order of then.
+            persons: who may be in it, in the order of then. Who is in it is taken out, and who was passed on the way
+                to them is put behind all others: each person is looked at once, whoever came to be available since.
 
         Raises:
             SlussError: RECORD_CHANGED if terms, persons or values are no longer what they were.
@@ -167,17 +169,18 @@ class SliceMaker:
             person = _take(persons, item["person"], terms.disclosure)
             if person is None:
                 raise changed
-            chosen.append(self.open(*person))
+            chosen.append(self.open(person.handle, person.row, person.without))
         sealed = self.make(epoch, terms, chosen)
         if entry.slice_list(sealed.listed) != first["slices"]:
             raise changed
         return sealed
 
 
-def _take(persons: list[tuple[Candidate, bytes]], wanted: str, disclosure: str) -> Candidate | None:
+def _take(persons: deque[Candidate], wanted: str, disclosure: str) -> Candidate | None:
     """Takes the person out whose commitment this is."""
-    for place, (person, secret) in enumerate(persons):
-        if entry.base64url(commitment(secret, disclosure)) == wanted:
-            del persons[place]
+    for _ in range(len(persons)):
+        person = persons.popleft()
+        if entry.base64url(commitment(person.secret, disclosure)) == wanted:
             return person
+        persons.append(person)
     return None

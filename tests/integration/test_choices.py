@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from broker import slices
 from broker.catalogue import default_catalogue_text
 from broker.choices import importing as lists
 from broker.choices import showing
@@ -16,6 +17,7 @@ from broker.clock import rfc3339
 from broker.errors import Reason, SlussError
 from broker.ids import person_text
 from broker.operator.catalogues import put_in_force
+from broker.vault import commitment
 from tests.support.world import World
 
 FIELDS = ("email", "mobile", "address.city", "name.given")
@@ -167,6 +169,22 @@ def test_an_opt_in_does_not_reach_a_younger_purpose_while_the_clock_stands(sqlit
     assert len({each["person"] for each in scene.of_type("choice")}) == 3
     scene.choose(person, "partners", "in")
     assert scene.got(person, "partners.travel") == set(FIELDS)
+
+
+def test_a_retry_gives_the_first_answer_and_looks_once_at_who_came_to_be_available_since(lite, monkeypatch):
+    people = [lite.person() for _ in range(6)]
+    for person in people[::2]:
+        lite.choose(person, "offers", "out")
+    handles = [lite.world.handle(lite.contract, person) for person in people]
+    asks = {"purpose": "offers", "fields": ("email",), "request_id": uuid.uuid4().bytes}
+    first = lite.world.disclose(lite.acme, lite.contract, handles, **asks)
+    for person in people[::2]:
+        lite.choose(person, "offers", "in")
+    looked = []
+    monkeypatch.setattr(slices, "commitment", lambda *about: looked.append(about) or commitment(*about))
+    again = lite.world.disclose(lite.acme, lite.contract, handles, **asks)
+    assert (again.sealed[0].slices, again.unavailable) == (first.sealed[0].slices, handles[::2])
+    assert 3 <= len(looked) <= 6
 
 
 def test_a_list_changes_what_is_older_and_only_once(scene):

@@ -7,6 +7,7 @@ import uuid
 from datetime import date
 
 import pytest
+from sqlalchemy import update as update_row
 
 from broker import agreements
 from broker.asks import Answer, Page
@@ -23,7 +24,7 @@ from broker.persons import update
 from broker.persons.model import Correction
 from broker.refusals import RefusalLog
 from broker.sealing import RecipientPrivateKey
-from broker.store.queries import read_persons
+from broker.store.queries import PERSON, read_persons
 from broker.vault import commitment
 from tests.support.world import World
 
@@ -228,6 +229,19 @@ def test_a_retry_gives_the_same_bytes_and_one_entry(scene):
         assert answer.unavailable == first.unavailable
         verify_receipt(answer.sealed[0].receipt, answer.sealed[0].entry, scene.world.keys.signer().verifier)
     assert len(scene.world.entries()) == size
+
+
+def test_a_retry_is_given_beside_a_person_whose_row_is_damaged(scene):
+    people = [scene.person() for _ in range(3)]
+    with scene.world.ledger.transaction() as tx:
+        (row,) = read_persons(tx.connection, [people[1][0]])
+        altered = bytes(row.keys[:-1]) + bytes([row.keys[-1] ^ 1])
+        tx.connection.execute(update_row(PERSON).where(PERSON.c.id == row.id).values(keys=altered))
+    handles, request = [handle for _, handle in people], uuid.uuid4().bytes
+    first = scene.disclose(handles, request_id=request)
+    again = scene.disclose(handles, request_id=request)
+    assert [s.slices for s in again.sealed] == [s.slices for s in first.sealed]
+    assert again.unavailable == first.unavailable == [handles[1]]
 
 
 def test_a_request_id_with_another_body_is_an_error(scene):
