@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from broker.compromise.window import ENTRY, LEFT, REQUEST, STEP, TIES, suspects
+from broker.compromise.window import ENTRY, LEFT, REQUEST, STEP, TIES, in_window, suspects
 from broker.contracts import PERSON_ACTIVE
 from broker.ledger import entry
 from broker.store.queries import PERSON
@@ -29,7 +29,7 @@ def concerned(view: View, file: File, after: int, limit: int) -> list[int]:
     left = select(ENTRY.c.id).where(
         ENTRY.c.type == "disclosure",
         ENTRY.c.recipient == file.body["principal"],
-        ENTRY.c.at.between(file.body["suspect_from"], file.body["suspect_until"]),
+        in_window(view, file),
     )
     tied = select(TIES.c.person).where(TIES.c.entry.in_(left))
     query = select(PERSON.c.id).where(PERSON.c.id.in_(tied), PERSON.c.id > after, PERSON.c.state == PERSON_ACTIVE)

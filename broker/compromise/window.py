@@ -8,11 +8,13 @@ say so.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, distinct, func, or_, select, union
+from sqlalchemy import and_, func, or_, select, union
 
+from broker.clock import SECOND
 from broker.held import held
 from broker.ledger import entry
 from broker.legal import hiding
@@ -39,6 +41,8 @@ CUT_OFF: Final = ("certificate", "key")
 OF_PERSON: Final = ("disclosure", "choice", "acceptance")
 STEP: Final = 1_000
 """Entries read at a time."""
+SLACK_US: Final = 3_600 * SECOND
+"""Far more than a later entry's time may lie before an earlier one's: the clocks of machines differ by seconds."""
 EXPORT: Final = "person_request"
 """Of these entries those are listed by which an access export left."""
 EXPORTERS: Final = ("internal/", "privacy/")
@@ -140,7 +144,7 @@ def facts(view: View, file: File) -> Facts:
         erased += 0 if file.person else _erased(view, indexes) + sum(not whose[each] for each in requests)
         fields |= _on_record(view, whose.values())
         met.update(filter(None, whose.values()))
-        if _of_legal(file):
+        if not file.person:
             ties = select(TIES.c.person).where(TIES.c.entry.in_(indexes)).distinct()
             met.update(view.connection.execute(ties).scalars())
     known = {field.name: field.category for field in view.snapshot.catalogue.fields.values()}
@@ -149,7 +153,7 @@ def facts(view: View, file: File) -> Facts:
         if name in known:
             categories.setdefault(known[name], []).append(name)
     return Facts(
-        _persons(view, file, met),
+        int(bool(file.person)) if file.body["subject"] == "person" else len(met),
         records,
         erased,
         disclosures,
@@ -171,17 +175,6 @@ def cut_off(view: View, file: File) -> list[Suspect]:
         return []
     rows = view.connection.execute(query.order_by(ENTRY.c.id)).all()
     return [Suspect(row.id, bytes(row.entry), 0) for row in rows]
-
-
-def _persons(view: View, file: File, met: set[int]) -> int:
-    if file.body["subject"] == "person":
-        return 1 if file.person else 0
-    if not _of_subcontractor(file):
-        return len(met)
-    within = select(ENTRY.c.id).where(_within(file), ENTRY.c.type == "disclosure")
-    return view.connection.execute(
-        select(func.count(distinct(TIES.c.person))).where(TIES.c.entry.in_(within))
-    ).scalar_one()
 
 
 def _exported(said: dict[str, Any], file: File) -> bool:
@@ -260,11 +253,10 @@ def _opened(view: View, row: Row[Any]) -> bytes:
 def _query(view: View, file: File, after: int) -> Select[Any]:
     """Entries that may be of the window; those of releases may be others', and none is hidden."""
     case = func.coalesce(hiding.SEALED_ENTRY.c.case, ENTRY.c.contract)
-    found = _within(file)
+    found = _listed(file)
     if _of_legal(file):
-        window = ENTRY.c.at.between(file.body["suspect_from"], file.body["suspect_until"])
         visible = LEGAL_CASE.c.hidden_until <= view.now_us
-        found = or_(found, and_(window, ENTRY.c.type.in_(RELEASES), visible))
+        found = or_(found, and_(ENTRY.c.type.in_(RELEASES), visible))
     return (
         select(ENTRY, hiding.SEALED_ENTRY.c.case.label("case"))
         .select_from(
@@ -272,28 +264,44 @@ def _query(view: View, file: File, after: int) -> Select[Any]:
                 LEGAL_CASE, LEGAL_CASE.c.id == case
             )
         )
-        .where(found, ENTRY.c.id > after)
+        .where(in_window(view, file, after), found)
         .order_by(ENTRY.c.id)
     )
 
 
-def _within(file: File) -> ColumnElement[bool]:
+def in_window(view: View, file: File, after: int = -1) -> ColumnElement[bool]:
+    """Entries of the suspect window's time, behind one.
+
+    Where they stand is looked up, or the whole ledger would be read. Times ascend with the indexes, but for the clocks
+    of machines: behind an entry of well after the window there is none of it.
+    """
+    begin, end = file.body["suspect_from"], file.body["suspect_until"]
+    size = (view.connection.execute(select(func.max(ENTRY.c.id))).scalar_one() or 0) + 1
+
+    def at(index: int) -> int:
+        return int(view.connection.execute(select(ENTRY.c.at).where(ENTRY.c.id == index)).scalar_one())
+
+    first = bisect_left(range(size), begin - SLACK_US, key=at)
+    last = bisect_right(range(size), end + SLACK_US, lo=first, key=at)
+    return and_(ENTRY.c.id.between(max(first, after + 1), last), ENTRY.c.at.between(begin, end))
+
+
+def _listed(file: File) -> ColumnElement[bool]:
     """What may be listed for a report: of its principal, or of its person; nothing once the person was erased.
 
     Steps of requests are among it, of which only some are exports.
     """
-    window = ENTRY.c.at.between(file.body["suspect_from"], file.body["suspect_until"])
     if file.body["subject"] == "person":
         tied = select(TIES.c.entry).where(TIES.c.person == file.person)
         # A request of somebody who is gone, or not known, has the person 0.
         own = _steps(file, REQUEST.c.person == file.person, REQUEST.c.person != 0)
-        return and_(window, ENTRY.c.id.in_(union(tied, own)), ENTRY.c.type.in_((*OF_PERSON, EXPORT)))
+        return and_(ENTRY.c.id.in_(union(tied, own)), ENTRY.c.type.in_((*OF_PERSON, EXPORT)))
     listed = and_(ENTRY.c.recipient == file.body["principal"], ENTRY.c.type.in_(OF_PRINCIPAL))
     if not file.body["principal"].startswith(EXPORTERS):
-        return and_(window, listed)
+        return listed
     # One list of indexes, so that each half is found by its own index: an `or` of both would read the whole ledger.
     own = select(OTHER.c.id).where(OTHER.c.recipient == file.body["principal"], OTHER.c.type.in_(OF_PRINCIPAL))
-    return and_(window, ENTRY.c.id.in_(union(own, _steps(file))))
+    return ENTRY.c.id.in_(union(own, _steps(file)))
 
 
 def _steps(file: File, *where: ColumnElement[bool]) -> Select[Any]:

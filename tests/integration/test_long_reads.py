@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from datetime import date, timedelta
 
 import pytest
 from sluss.v1 import complaint_pb2, compromise_pb2, person_request_pb2
+from sqlalchemy import event, select
 
-from broker.clock import DAY, day_of, system_clock
-from broker.compromise import reports
+from broker.clock import DAY, SECOND, day_of, system_clock
+from broker.compromise import reports, window
+from broker.compromise.concerned import concerned
 from broker.compromise.reports import NewReport
+from broker.desk import View
+from broker.ledger import entry
 from broker.person_requests import rows, statistics, tracking
 from broker.person_requests.model import Kind
 from broker.person_requests.tracking import Opening
 from broker.rpc.complaints import Complaints
 from broker.rpc.compromises import Compromises
 from broker.rpc.person_requests import PersonRequests
+from broker.store.engine import reading
 from tests.support.world import World
 
 
@@ -73,6 +79,54 @@ def test_statistics_and_the_facts_of_a_breach_are_no_short_calls(world):
         ),
     ):
         assert asyncio.run(getattr(servicer, method)(team.caller(), request, 1.0)) is not None
+
+
+def reported(world, team, principal, **times):
+    new = NewReport("principal", b"", principal.name, 0, times.get("begin", 1), times.get("end"), None, "a theft")
+    return world.desk.change(team.caller(), lambda change: reports.report(change, new, uuid.uuid4().bytes))[0]
+
+
+def test_a_window_has_the_entries_of_its_time_though_clocks_differ(world, clock):
+    team, acme = world.actor("privacy/team"), world.actor("subcontractor/acme")
+    start = system_clock() + 10 * DAY
+    offsets = [SECOND * each for each in (0, 3, -4, 5, 7_200, 7_195, 7_203, 20_000, 20_000, 19_991, 30_000)]
+    for offset in offsets:
+        world.ledger.run(lambda tx, at=start + offset: tx.append(entry.sealed(at, bytes(32))))
+    clock.ahead_us = 20 * DAY
+    edges = sorted({start + offset + by for offset in offsets for by in (-1, 0, 1)})
+    for begin, end in itertools.combinations(edges[::3] + edges[-2:], 2):
+        file = reported(world, team, acme, begin=begin, end=end)
+        with reading(world.engine) as connection:
+            view = View(connection, None, None, 0)
+            found = connection.execute(select(window.ENTRY.c.at).where(window.in_window(view, file))).scalars().all()
+        assert sorted(found) == sorted(start + each for each in offsets if begin <= start + each <= end)
+
+
+@pytest.mark.parametrize("name", ["subcontractor/acme", "legal/team", "privacy/other"])
+def test_neither_the_ledger_nor_all_ties_are_read_for_a_breach(sqlite_engine, vault, name):
+    world = World(sqlite_engine, vault)
+    team, stolen = world.actor("privacy/team"), world.actor(name)
+    if name.startswith("subcontractor"):
+        contract, person = (
+            world.contract(stolen, world.actor("operator/olle")),
+            world.person(world.actor("internal/desk")),
+        )
+        world.disclose(stolen, contract, [world.handle(contract, person)])
+    file = reported(world, team, stolen)
+    asked = []
+
+    def note(_connection, _cursor, statement, parameters, _context, _many):
+        asked.append((statement, parameters))
+
+    event.listen(sqlite_engine, "before_cursor_execute", note)
+    world.desk.read(team.caller(), lambda view: (window.facts(view, file), concerned(view, file, 0, 10)))
+    event.remove(sqlite_engine, "before_cursor_execute", note)
+    with reading(sqlite_engine) as connection:
+        for statement, parameters in asked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            steps = [row[3] for row in plan if " ledger_entry " in row[3] or " ledger_person " in row[3]]
+            # Behind one place of the ledger is all the rest of it.
+            assert not [step for step in steps if step.startswith("SCAN") or step.endswith("(rowid>?)")], statement
 
 
 def test_statistics_of_a_period_read_no_request_that_was_opened_before_it(world, clock, monkeypatch):

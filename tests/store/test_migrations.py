@@ -106,6 +106,7 @@ def test_samples_of_before_go_with_the_migration_and_erasures_are_scrubbed_again
                 {"id": number, "choices": f"choices of {number}"},
             )
         connection.execute(text("INSERT INTO erasure VALUES (1, 1, 'R-2026-0001', 1, 7)"))
+        connection.execute(text("DROP INDEX ledger_person_entry"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0012'"))
         connection.execute(text("ANALYZE person"))
     samples = text("SELECT count(*) FROM pg_stats WHERE tablename = 'person' AND attname = 'choices'")

@@ -90,7 +90,7 @@ class LedgerPerson(SQLModel, table=True):
     """Which entries speak of a person: what the ledger's commitments hide. Goes with the person's erasure."""
 
     __tablename__ = "ledger_person"
-    __table_args__ = NO_ROW_ID
+    __table_args__ = (Index("ledger_person_entry", "entry"), NO_ROW_ID)
     person: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     entry: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
 
