@@ -175,7 +175,10 @@ def close(change: Change, obligation: str, reason: str) -> tuple[Held, int]:
     held = seen(change, obligation)
     account, by = held.account, change.principal.name
     free_text.reason(reason, most=MAX_REASON)
-    if account.state is not State.UNANSWERED:
+    facts = change.snapshot.contract(change.connection, account.contract).facts
+    # Since it was found unanswered, the contract may have been prolonged, or a delay granted.
+    has_time = max(account.until, day_after(change.now_us, -1)) < account.due
+    if account.state is not State.UNANSWERED or has_time or not is_over(facts, change.now_us):
         raise _wrong_state(account, "only what a recipient whose contract is over does not answer for can be closed")
     if not account.proposed_by:
         return _logged(change, held, "close_proposed", {"reason": reason})

@@ -240,6 +240,8 @@ def closed(recipient):
             rows.log(tx, rows.load(tx.connection, recipient.owed.id, Standing()), "unanswered", BROKER)
 
         office.ledger.run(unanswered)
+    over = contract_pb2.TerminateContractRequest(contract_id=recipient.contract, reason="over")
+    recipient.broker.contracts().TerminateContract(over, timeout=10)
     for name in ("privacy/team", "legal/anna"):
         request = pb.CloseUnansweredRequest(obligation_id=recipient.owed.id, reason="nobody answers")
         service(recipient.broker, name).CloseUnanswered(request, timeout=10)

@@ -7,7 +7,7 @@ import uuid
 import pytest
 from sqlalchemy import select, update
 
-from broker.clock import rfc3339
+from broker.clock import DAY, rfc3339, system_clock
 from broker.contracts import Step
 from broker.errors import Reason, SlussError
 from broker.ledger.standing import Standing
@@ -117,10 +117,23 @@ def test_only_two_people_close_what_nobody_answers_for_and_it_is_never_complete(
     def close(by):
         return world.desk.change(by.caller(), lambda c: answering.close(c, name, "bankrupt"))
 
-    with pytest.raises(SlussError):
-        close(world.privacy)
+    def cannot():
+        with pytest.raises(SlussError) as refused:
+            close(world.privacy)
+        assert refused.value.reason is Reason.OBLIGATION_WRONG_STATE
+
+    cannot()
     waiting = held(world, name)
     world.ledger.run(lambda tx: rows.log(tx, waiting, "unanswered", BROKER))
+    cannot()
+    world.step(world.operator, world.acme_contract, Step.TERMINATE)
+    until = day_after(world.clock(), ANSWER_DAYS + 3)
+    for event, due in (("delay_asked", ""), ("delay_granted", until)):
+        waiting = held(world, name)
+        world.ledger.run(lambda tx: rows.log(tx, waiting, event, BROKER, due=due, until=until))  # noqa: B023 - at once
+    cannot()
+    world.clock = lambda: system_clock() + (ANSWER_DAYS + 4) * DAY
+    world.reopen()
     close(world.privacy)
     with pytest.raises(SlussError) as refused:
         close(world.privacy)
