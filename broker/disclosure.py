@@ -403,8 +403,7 @@ class Spine:
             raise AssertionError
         last = int.from_bytes(known.reply, "big")
         again = Answer(answer.decision, looked_at=len(plan.persons), last=last)
-        candidates = self._candidates(connection, plan, last)
-        left = deque(candidates)
+        left = deque(self._candidates(connection, plan, last))
         epochs: dict[str, Epoch] = {}
         stored = self._ledger.entries(known.first_entry, known.entries)
         if len(stored) != known.entries:
@@ -415,14 +414,13 @@ class Spine:
                 written, opening = granted.release.opened(connection, found)
             first = entry.parse(written)
             name = first["terms"]["epoch"]
-            if not again.sealed:
-                # All disclosures of an answer have one recipient, contract and retention date.
-                self._require_still_had(connection, granted, found.index, first["terms"], candidates)
             if name not in epochs:
                 epochs[name] = self._epochs.load(connection, unbase64(name, EPOCH_ID_BYTES))
             sealed = granted.maker.remake(epochs[name], first, left)
             sealed.entry, sealed.index, sealed.opening = written, found.index, opening
             again.sealed.append(sealed)
+        if again.sealed:
+            self._require_still_had(connection, granted, again.sealed)
         if isinstance(plan.ask.who, Named):
             given = {made[1:17] for sealed in again.sealed for made in sealed.slices}
             again.unavailable = [handle for handle in plan.ask.who.handles if handle not in given]
@@ -435,18 +433,18 @@ class Spine:
         plan.answer = again
 
     @staticmethod
-    def _require_still_had(
-        connection: Connection, granted: Granted, index: int, terms: dict[str, Any], persons: Sequence[Candidate]
-    ) -> None:
+    def _require_still_had(connection: Connection, granted: Granted, again: Sequence[Sealed]) -> None:
         """Refuse to give again what its recipient has attested to be gone, or what was sealed to a stolen key.
 
         Raises:
             SlussError: RECORD_CHANGED, LEDGER_INCONSISTENT.
         """
-        ids = [each.row.id for each in persons]
+        # All disclosures of an answer have one recipient, contract and retention date.
+        index, terms = again[0].index, again[0].terms
+        ids = [person for sealed in again for person in sealed.persons]
         if granted.release is None and is_gone(connection, granted.snapshot.standing, index, terms, ids):
-            raise SlussError(Reason.RECORD_CHANGED, disclosure=terms["disclosure"])
-        granted.snapshot.require_not_stolen(connection, terms["recipient"], index)
+            raise SlussError(Reason.RECORD_CHANGED, disclosure=again[0].disclosure)
+        granted.snapshot.require_not_stolen(connection, granted.held.facts.subcontractor, index)
 
     def _candidates(self, connection: Connection, plan: Plan, last: int) -> list[Candidate]:
         """Those of the persons asked for who may be disclosed now, as their choices are now; in the order of then."""

@@ -218,9 +218,11 @@ def _gone(
     """What recipients have attested that they no longer have: of contracts' days of deletion, and of persons."""
     table = rows.OBLIGATION.c
     names: set[str] = set()
+    contracts = {contract for contract, _ in days}
     for some in parts(persons):
-        names |= set(connection.execute(select(table.id).where(table.person.in_(some))).scalars())
-    for contract in {contract for contract, _ in days}:
+        of_persons = select(table.id, table.contract).where(table.person.in_(some))
+        names |= {row.id for row in connection.execute(of_persons) if row.contract in contracts}
+    for contract in contracts:
         query = select(table.id, table.until).where(
             table.contract == contract, table.kind == Kind.DELETE_BY, table.settled == 1
         )

@@ -17,6 +17,7 @@ from broker.obligations.owing import ANSWER_DAYS, day_after
 from broker.obligations.report import Filter
 from broker.obligations.rules import BROKER, Kind
 from broker.obligations.statement import statement
+from broker.sealing import RecipientPrivateKey
 
 
 @pytest.fixture
@@ -279,6 +280,35 @@ def test_a_field_that_was_deleted_for_a_correction_is_not_given_again_by_a_retry
         ask("email")
     assert refused.value.reason is Reason.RECORD_CHANGED
     assert ask("payment.iban", request_id=other).sealed
+
+
+def test_what_was_deleted_of_who_was_not_in_the_first_answer_hinders_no_retry(world, monkeypatch):
+    people, request = [world.person(world.registration) for _ in range(2)], uuid.uuid4().bytes
+    terms = world.terms(world.acme.name, world.grant("offers", ("email=full",)))
+    contract = world.contract(world.acme, world.operator, terms, RecipientPrivateKey.generate())
+    handles = [world.handle(contract, person) for person in people]
+
+    def ask(handles, request_id):
+        return world.disclose(world.acme, contract, handles, purpose="offers", request_id=request_id)
+
+    world.choose(world.registration, people[1], "offers", "out")
+    first = ask(handles, request)
+    world.choose(world.registration, people[1], "offers", "in")
+    ask(handles[1:], uuid.uuid4().bytes)
+    world.give(world.mail, world.mail_contract, people[0])
+    world.owe(people[0], "correct", ("email",))
+    world.owe(people[1], "correct", ("email",))
+    (theirs,) = said_to(world, world.mail)
+    attest(world, world.mail, theirs)
+    for name in said_to(world, world.acme):
+        if held(world, name).person == people[1]:
+            attest(world, world.acme, name)
+    looked = []
+    replayed = rows.replayed
+    monkeypatch.setattr(rows, "replayed", lambda at, names, *more: looked.extend(names) or replayed(at, names, *more))
+    assert ask(handles, request).sealed[0].slices == first.sealed[0].slices
+    assert looked
+    assert theirs not in looked
 
 
 def said_to(world, actor):
