@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import and_, delete, func, insert, not_, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, not_, or_, select, update
 
 from broker.clock import DAY
 from broker.errors import Reason, SlussError, invalid
@@ -156,8 +156,10 @@ def acknowledge(
     if consumer is None:
         raise invalid("consumer", "it has never watched the outbox")
     require_own(consumer, change.principal.name)
-    every = all_of_them(change.connection)
-    return [_answer(change, consumer, every, answer, first_wait_us) for answer in answers]
+    sheet = _Sheet(change, consumer, [item for item, _ in answers])
+    done = [sheet.answer(item, failure, first_wait_us) for item, failure in answers]
+    sheet.save()
+    return done
 
 
 def expire(connection: Connection, now_us: int) -> None:
@@ -165,13 +167,24 @@ def expire(connection: Connection, now_us: int) -> None:
     every = all_of_them(connection)
     since = now_us - LIFE_US
     late = select(ITEM).where(ITEM.c.settled_at == 0, ITEM.c.at < since, not_(holding.may_be_held(since)))
-    for row in connection.execute(late.order_by(ITEM.c.id).limit(PART)).all():
+    rows = connection.execute(late.order_by(ITEM.c.id).limit(PART)).all()
+    said = said_of(connection, [row.id for row in rows])
+    unsaid = []
+    failed: dict[str, dict[int, _Saying]] = {}
+    for row in rows:
         for consumer in every:
-            said = _said(connection, row.id, consumer.name)
-            if consumer.takes(row) and (said is None or said.state == FAILED):
-                attempts = said.attempts if said else 0
-                _say(connection, row.id, consumer.name, said, _Saying(DEAD, Failure.EXPIRED, attempts, 0, now_us))
-        _settle(connection, row.id, now_us)
+            before = said.get(row.id, {}).get(consumer.name)
+            saying = _Saying(DEAD, Failure.EXPIRED, before.attempts if before else 0, 0, now_us)
+            if before is None and consumer.takes(row):
+                unsaid.append({"item": row.id, "consumer": consumer.name, **saying._asdict()})
+            elif before is not None and before.state == FAILED and consumer.takes(row):
+                failed.setdefault(consumer.name, {})[row.id] = saying
+    # Written together: everybody waits for the lock meanwhile.
+    for name, sayings in failed.items():
+        _say_again(connection, name, sayings)
+    if unsaid:
+        connection.execute(insert(DELIVERY), unsaid)
+    _settle(connection, [row.id for row in rows], now_us)
     old = select(ITEM.c.id).where(ITEM.c.settled_at.between(1, now_us - KEPT_US)).limit(PART)
     gone = list(connection.execute(old).scalars())
     if gone:
@@ -197,55 +210,79 @@ class _Saying(NamedTuple):
     at: int
 
 
-def _answer(
-    change: Change,
-    consumer: Consumer,
-    every: Sequence[Consumer],
-    answer: tuple[int, Failure | None],
-    first_wait_us: int,
-) -> Answered:
-    item, failure = answer
-    connection, now_us = change.connection, change.now_us
-    row = connection.execute(select(ITEM).where(ITEM.c.id == item)).one_or_none()
-    if row is None or not consumer.takes(row):
-        return Answered(item, "")
-    said = _said(connection, item, consumer.name)
-    if said is not None and said.state in {DELIVERED, DEAD}:
-        return Answered(item, said.state)
-    attempts = said.attempts if said else 0
-    if failure is None:
-        saying = _Saying(DELIVERED, "", attempts, 0, now_us)
-        if row.kind == Kind.POLICY_CHANGED:
-            notices.delivered(connection, row.person, orjson.loads(row.refs)["version"], now_us)
-    elif said is not None and said.next_at > now_us:
-        # The same failure said again: it must not count twice.
-        return Answered(item, FAILED, said.next_at)
-    elif is_dead(failure, attempts + 1):
-        saying = _Saying(DEAD, failure, attempts + 1, 0, now_us)
-    else:
-        saying = _Saying(FAILED, failure, attempts + 1, now_us + wait_us(attempts + 1, first_wait_us), now_us)
-    _say(connection, item, consumer.name, said, saying)
-    states = {name: each.state for name, each in said_of(connection, [item]).get(item, {}).items()}
-    if all(states.get(each.name) in {DELIVERED, DEAD} for each in every if each.takes(row)):
-        _settle(connection, item, now_us)
-    return Answered(item, saying.state, saying.next_at)
+class _Sheet:
+    """The answers of one call: read and written together, since everybody waits for the lock meanwhile."""
+
+    def __init__(self, change: Change, consumer: Consumer, items: Sequence[int]) -> None:
+        self._change = change
+        self._consumer = consumer
+        self._every = all_of_them(change.connection)
+        rows = change.connection.execute(select(ITEM).where(ITEM.c.id.in_(items)))
+        self._rows = {row.id: row for row in rows}
+        self._stored = said_of(change.connection, items)
+        self._new: dict[int, _Saying] = {}
+        self._settled: list[int] = []
+
+    def answer(self, item: int, failure: Failure | None, first_wait_us: int) -> Answered:
+        """How an item stands after an answer."""
+        row, now_us = self._rows.get(item), self._change.now_us
+        if row is None or not self._consumer.takes(row):
+            return Answered(item, "")
+        said: _Saying | Row[Any] | None = self._new.get(item) or self._before(item)
+        if said is not None and said.state in {DELIVERED, DEAD}:
+            return Answered(item, said.state)
+        attempts = said.attempts if said else 0
+        if failure is None:
+            saying = _Saying(DELIVERED, "", attempts, 0, now_us)
+        elif said is not None and said.next_at > now_us:
+            # The same failure said again: it must not count twice.
+            return Answered(item, FAILED, said.next_at)
+        elif is_dead(failure, attempts + 1):
+            saying = _Saying(DEAD, failure, attempts + 1, 0, now_us)
+        else:
+            saying = _Saying(FAILED, failure, attempts + 1, now_us + wait_us(attempts + 1, first_wait_us), now_us)
+        self._new[item] = saying
+        states = {name: each.state for name, each in self._stored.get(item, {}).items()}
+        states[self._consumer.name] = saying.state
+        if all(states.get(each.name) in {DELIVERED, DEAD} for each in self._every if each.takes(row)):
+            self._settled.append(item)
+        return Answered(item, saying.state, saying.next_at)
+
+    def save(self) -> None:
+        """Write what was answered."""
+        connection, name = self._change.connection, self._consumer.name
+        unsaid = [
+            {"item": item, "consumer": name, **saying._asdict()}
+            for item, saying in self._new.items()
+            if self._before(item) is None
+        ]
+        if unsaid:
+            connection.execute(insert(DELIVERY), unsaid)
+        _say_again(connection, name, {item: saying for item, saying in self._new.items() if self._before(item)})
+        told = [
+            (row.person, str(orjson.loads(row.refs)["version"]))
+            for item, saying in self._new.items()
+            if saying.state == DELIVERED and (row := self._rows[item]).kind == Kind.POLICY_CHANGED
+        ]
+        notices.delivered(connection, told, self._change.now_us)
+        _settle(connection, self._settled, self._change.now_us)
+
+    def _before(self, item: int) -> Row[Any] | None:
+        return self._stored.get(item, {}).get(self._consumer.name)
 
 
-def _said(connection: Connection, item: int, consumer: str) -> Row[Any] | None:
-    query = select(DELIVERY).where(DELIVERY.c.item == item, DELIVERY.c.consumer == consumer)
-    return connection.execute(query).one_or_none()
+def _say_again(connection: Connection, consumer: str, sayings: Mapping[int, _Saying]) -> None:
+    """Write what is said anew of items that have a word of the consumer."""
+    same = (DELIVERY.c.item == bindparam("of_item"), DELIVERY.c.consumer == consumer)
+    changed: dict[str, Any] = {name: bindparam(name) for name in _Saying._fields}
+    if sayings:
+        rows = [{"of_item": item, **saying._asdict()} for item, saying in sayings.items()]
+        connection.execute(update(DELIVERY).where(*same).values(changed), rows)
 
 
-def _say(connection: Connection, item: int, consumer: str, before: Row[Any] | None, saying: _Saying) -> None:
-    if before is None:
-        connection.execute(insert(DELIVERY).values(item=item, consumer=consumer, **saying._asdict()))
-    else:
-        same = (DELIVERY.c.item == item, DELIVERY.c.consumer == consumer)
-        connection.execute(update(DELIVERY).where(*same).values(**saying._asdict()))
-
-
-def _settle(connection: Connection, item: int, now_us: int) -> None:
-    connection.execute(update(ITEM).where(ITEM.c.id == item).values(settled_at=now_us, body=b""))
+def _settle(connection: Connection, items: Sequence[int], now_us: int) -> None:
+    if items:
+        connection.execute(update(ITEM).where(ITEM.c.id.in_(items)).values(settled_at=now_us, body=b""))
 
 
 def _open(consumer: Consumer) -> list[ColumnElement[bool]]:

@@ -19,6 +19,8 @@ from broker.store import tables
 from broker.store.queries import PERSON
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Connection
 
     from broker.desk import Change
@@ -69,10 +71,16 @@ def on_registration(change: Change, person: int) -> list[Message]:
     return [_message(snapshot, person, version) for version in sorted(announced)]
 
 
-def delivered(connection: Connection, person: int, version: str, now_us: int) -> None:
-    """Note that a person was told of a version; the first time counts."""
-    if not was_told(connection, person, version):
-        connection.execute(insert(NOTICE).values(person=person, version=version, at=now_us))
+def delivered(connection: Connection, told: Collection[tuple[int, str]], now_us: int) -> None:
+    """Note that persons were told of versions, (person, version) each; the first time counts."""
+    if not told:
+        return
+    persons = {person for person, _ in told}
+    known = connection.execute(select(NOTICE.c.person, NOTICE.c.version).where(NOTICE.c.person.in_(persons)))
+    fresh = set(told) - {(row.person, row.version) for row in known}
+    rows = [{"person": person, "version": version, "at": now_us} for person, version in sorted(fresh)]
+    if rows:
+        connection.execute(insert(NOTICE), rows)
 
 
 def was_told(connection: Connection, person: int, version: str) -> bool:

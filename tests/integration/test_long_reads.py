@@ -17,9 +17,13 @@ from broker.compromise.concerned import concerned
 from broker.compromise.reports import NewReport
 from broker.desk import View
 from broker.ledger import entry
+from broker.outbox import consumers, kinds
+from broker.outbox.kinds import Failure
+from broker.outbox.queue import DELIVERY, ITEM, Message, queue_all
 from broker.person_requests import rows, statistics, tracking
 from broker.person_requests.model import Kind
 from broker.person_requests.tracking import Opening
+from broker.policies import notices
 from broker.rpc.complaints import Complaints
 from broker.rpc.compromises import Compromises
 from broker.rpc.person_requests import PersonRequests
@@ -127,6 +131,53 @@ def test_neither_the_ledger_nor_all_ties_are_read_for_a_breach(sqlite_engine, va
             steps = [row[3] for row in plan if " ledger_entry " in row[3] or " ledger_person " in row[3]]
             # Behind one place of the ledger is all the rest of it.
             assert not [step for step in steps if step.startswith("SCAN") or step.endswith("(rowid>?)")], statement
+
+
+MANY = 300
+
+
+@pytest.mark.parametrize("failure", [None, Failure.TEMPORARY])
+def test_many_messages_are_answered_and_given_up_in_few_statements(world, clock, failure):
+    mailer, registration = world.actor("internal/mailer"), world.actor("internal/registration")
+    people = [world.person(registration) for _ in range(3)]
+    for name in ("mail", "gone"):
+        world.desk.change(mailer.caller(), lambda c, name=name: consumers.enlist(c, name, (), skip_earlier=True))
+    asked = []
+    event.listen(world.engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
+
+    def queued(change):
+        told = {"version": "2026-01"}
+        messages = [Message(people[n % 3], kinds.Kind.POLICY_CHANGED, told) for n in range(MANY)]
+        last = queue_all(change.connection, messages, change.now_us)
+        return list(range(last - MANY + 1, last + 1))
+
+    def answer():
+        given = [(item, failure) for item in (*items, items[0])]
+        asked.clear()
+        done = world.desk.change(mailer.caller(), lambda c: consumers.acknowledge(c, "mail", given, SECOND))
+        return {each.state for each in done}
+
+    def states():
+        with world.engine.connect() as connection:
+            return {(row.consumer, row.state, row.attempts) for row in connection.execute(select(DELIVERY))}
+
+    items = world.desk.change(mailer.caller(), queued)
+    said, times = ("delivered", 1) if failure is None else ("failed", 2)
+    for _ in range(times):
+        assert answer() == {said}
+        assert len(asked) < MANY / 4
+        clock.ahead_us += 60 * SECOND
+    attempts = 2 if failure else 0
+    assert states() == {("mail", said, attempts)}
+    clock.ahead_us += consumers.LIFE_US
+    asked.clear()
+    world.ledger.run(lambda tx: consumers.expire(tx.connection, tx.at))
+    assert len(asked) < MANY / 4
+    assert states() == {("gone", "dead", 0), ("mail", "dead" if failure else said, attempts)}
+    with world.engine.connect() as connection:
+        assert not connection.execute(select(ITEM).where(ITEM.c.settled_at == 0, ITEM.c.id.in_(items))).all()
+        told = connection.execute(select(notices.NOTICE.c.person)).scalars().all()
+    assert sorted(told) == ([] if failure else sorted(people))
 
 
 def test_statistics_of_a_period_read_no_request_that_was_opened_before_it(world, clock, monkeypatch):

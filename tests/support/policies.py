@@ -94,7 +94,7 @@ class Scene:
     def tell(self, person, version):
         """A message about the version is delivered."""
         change = self.registration.caller()
-        self.world.desk.change(change, lambda c: notices.delivered(c.connection, person, version, c.now_us))
+        self.world.desk.change(change, lambda c: notices.delivered(c.connection, [(person, version)], c.now_us))
 
 
 def scope_of(view, contract):
