@@ -79,6 +79,34 @@ def test_a_leak_from_one_of_three_recipients_with_overlapping_persons_is_traced_
     assert abs(sum(s.likelihood for s in summary.sources) + summary.elsewhere - 1) < 1e-9
 
 
+def test_a_list_out_of_two_contracts_of_one_recipient_points_to_it_and_not_to_whoever_had_everybody(lite):
+    one, two, all_of_them = lite.contract("post"), lite.contract("post"), lite.contract("pay")
+    people = {f"p{number}@example.org": lite.person(f"p{number}@example.org") for number in range(60)}
+    emails = list(people)
+    lite.disclose("post", one, [people[email] for email in emails[:16]])
+    lite.disclose("post", two, [people[email] for email in emails[14:30]])
+    lite.disclose("pay", all_of_them, list(people.values()))
+    summary, _ = lite.trace(*emails[4:26])
+    first, second = summary.recipients
+    assert (first.name, first.rows, first.everything) == ("subcontractor/post", 22, True)
+    assert first.likelihood > 0.99
+    assert second.likelihood < 0.01
+    assert abs(first.likelihood + second.likelihood + summary.elsewhere - 1) < 1e-9
+    assert {summary.sources[bit].contract for bit in summary.order[:2]} == {one, two}
+    assert all(summary.sources[bit].likelihood < 0.01 for bit in summary.order)
+
+
+def test_a_row_that_a_recipient_had_in_parts_under_two_contracts_it_had_wholly(lite):
+    one, two = lite.contract("post"), lite.contract("post")
+    anna = lite.person("anna@example.org", phone="+46701234567")
+    lite.disclose("post", one, [anna])
+    lite.disclose("post", two, [anna], fields=("phone",))
+    summary, _ = lite.trace({"email": "anna@example.org", "phone": "+46701234567"})
+    assert [(source.rows, source.rows_partly) for source in summary.sources] == [(0, 1), (0, 1)]
+    assert (summary.received, summary.recipients[0].rows, summary.recipients[0].everything) == (1, 1, True)
+    assert summary.recipients[0].likelihood > 0.5
+
+
 def test_the_trace_is_in_the_ledger_and_tells_no_value(lite):
     contract = lite.contract("post")
     person = lite.person("anna@example.org")
