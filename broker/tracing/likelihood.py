@@ -24,8 +24,9 @@ a row that is nobody's on record q(i) cancels, but for the z: such a row counts 
 
 What it assumes, and where it is wrong: one source only; rows drawn at random, with repetition, from all that the source
 had received, whereas thieves take what they find; all recipients equally careless; N(r) counted without regard to
-fields, and without persons who have been erased since, so that whoever had received many of those looks likelier. A list that one recipient alone had received points to it, unless noise explains it as well. The rows of persons
-whom many had received say little; the number beside a recipient is worth what these assumptions are worth.
+fields, and without persons who have been erased since, so that whoever had received many of those looks likelier. A
+list that one recipient alone had received points to it, unless noise explains it as well. The rows of persons whom many
+had received say little; the number beside a recipient is worth what these assumptions are worth.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from broker.errors import invalid
 from broker.ids import PERSON_BITS
 from broker.ledger import entry
-from broker.store.queries import count_persons
+from broker.store.queries import count_on_record
 from broker.tracing.finding import find
 from broker.tracing.likelihood import Pattern, posterior
 from broker.tracing.model import MAX_ROWS, Claim, FoundRow, FoundValue, Recipient, Status, Summary, Traced
@@ -188,7 +188,7 @@ class Trace:
         if not self.rows:
             raise invalid("rows", "none came")
         self._hold_all()
-        persons = count_persons(change.connection)
+        persons = count_on_record(change.connection)
         sources = self._ties.sources
         likelihoods, elsewhere = self._likelihoods(persons)
         order = sorted((bit for bit, source in enumerate(sources) if source.values), key=self._rank(likelihoods))

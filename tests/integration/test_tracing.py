@@ -107,6 +107,23 @@ def test_a_row_that_a_recipient_had_in_parts_under_two_contracts_it_had_wholly(l
     assert summary.recipients[0].likelihood > 0.5
 
 
+def test_whoever_was_erased_is_not_on_record_and_makes_nobody_likelier(scene):
+    contract = scene.contract("post")
+    emails = [f"p{number}@example.org" for number in range(6)]
+    people = [scene.person(email) for email in emails]
+    scene.plant(contract)
+    scene.disclose("post", contract, people[:3])
+    before, _ = scene.trace(*emails[:3])
+    erase = erasing.erase
+    for person in people[3:]:
+        scene.world.desk.change(
+            scene.privacy.caller(), lambda c, person=person: erasing.erase(c, person, "R-2026-0001")
+        )
+    after, _ = scene.trace(*emails[:3])
+    assert (before.persons, after.persons) == (6, 3)
+    assert after.sources[0].likelihood < before.sources[0].likelihood
+
+
 def test_the_trace_is_in_the_ledger_and_tells_no_value(lite):
     contract = lite.contract("post")
     person = lite.person("anna@example.org")
