@@ -114,7 +114,6 @@ def test_whoever_was_erased_is_not_on_record_and_makes_nobody_likelier(scene):
     scene.plant(contract)
     scene.disclose("post", contract, people[:3])
     before, _ = scene.trace(*emails[:3])
-    erase = erasing.erase
     for person in people[3:]:
         scene.world.desk.change(
             scene.privacy.caller(), lambda c, person=person: erasing.erase(c, person, "R-2026-0001")
