@@ -34,6 +34,8 @@ PART: Final = 200
 """Rows of one part."""
 TIES_READ: Final = 5_000
 """Ties of one step: each is done well within the time of a call."""
+MAX_TRIED: Final = 20
+"""Different values of a financial field that one list may have of one person."""
 HELD_READ: Final = 10_000
 HELD_STEPS: Final = 40
 """Ties of everybody that are counted for what recipients hold; with more of them it is estimated."""
@@ -62,6 +64,7 @@ class Trace:
         self._once: Counter[Row] = Counter()
         self._counted: set[tuple[int, ...]] = set()
         self._undisclosed = 0
+        self._tried: dict[tuple[int, str], set[int]] = {}
         self._held = _Holdings()
         self._held_together = _Holdings()
         self._held_at: Place = START
@@ -73,16 +76,31 @@ class Trace:
         """Step 1, of up to `PART` rows.
 
         Raises:
-            SlussError: as `find`; INVALID_REQUEST beyond the longest list.
+            SlussError: as `find`; INVALID_REQUEST beyond the longest list, or for too many financial values of one
+                person.
         """
         if len(self.rows) + len(rows) > MAX_ROWS:
             raise invalid("rows", f"at most {MAX_ROWS:,}")
         self._part = find(view, rows)
+        self._tell_guessing(view, rows)
         self._claimed, self._place = {}, START
         for row in self._part:
             for value in row.values:
                 for claim in value.claims:
                     self._claimed.setdefault(claim.person, []).append((value, claim))
+
+    def _tell_guessing(self, view: View, rows: Sequence[Leaked]) -> None:
+        """A list of guesses would tell a card's number to who may see its last digits only."""
+        fields = view.snapshot.catalogue.fields
+        for row, found in zip(rows, self._part, strict=True):
+            for name, text in row.values:
+                if not fields[name].financial:
+                    continue
+                for person in found.persons:
+                    tried = self._tried.setdefault((person, name), set())
+                    tried.add(hash(text))
+                    if len(tried) > MAX_TRIED:
+                        raise invalid("rows", f"row {row.row}: at most {MAX_TRIED} values of {name} of one person")
 
     def tie(self, view: View) -> bool:
         """Step 2, a page; whether that was the last one of the part."""

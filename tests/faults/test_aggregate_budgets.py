@@ -342,8 +342,8 @@ def test_a_backup_that_is_put_back_by_a_clock_that_is_behind_closes_the_ledgers_
     world.ask(contract, country=0)
     with writing(world.engine) as connection:
         budget.close(connection, int(NOVEMBER.timestamp() * 1_000_000))
-    for now in (NOVEMBER, datetime(2026, 12, 31, tzinfo=UTC)):
-        world.clock.now = now
+    for moment in (NOVEMBER, datetime(2026, 12, 31, tzinfo=UTC)):
+        world.clock.now = moment
         assert "a backup was restored" in world.refused(contract, country=1).detail
     world.clock.now = datetime(2027, 1, 1, tzinfo=UTC)
     assert world.ask(contract, country=1).budget.closed is False

@@ -123,6 +123,22 @@ def test_whoever_was_erased_is_not_on_record_and_makes_nobody_likelier(scene):
     assert after.sources[0].likelihood < before.sources[0].likelihood
 
 
+def test_a_financial_value_can_not_be_guessed_by_a_list(lite):
+    person = lite.person("anna@example.org", payment__iban="SE4550000000058398257466")
+    lite.disclose("post", lite.contract("post"), [person])
+    guesses = [{"email": "anna@example.org", "payment.iban": f"{number:04}"} for number in range(7460, 7481)]
+    told = refused(lambda: lite.trace(*guesses))
+    assert (told.reason, told.metadata["field"]) == (Reason.INVALID_REQUEST, "rows")
+    assert "row 20: at most 20 values of payment.iban of one person" in told.detail
+    assert refused(lambda: lite.trace(*guesses[:20] * 15, guesses[20])).reason is Reason.INVALID_REQUEST
+    assert lite.world.entries(type="trace") == []
+    # A list in which each stands often, or many stand, is traced.
+    lite.person("bo@example.org")
+    others = [{**each, "email": "bo@example.org"} for each in guesses[10:]]
+    _, rows = lite.trace(*guesses[:15] * 20, *others)
+    assert rows[6].values[1][1] is Status.NOT_DISCLOSED
+
+
 def test_the_trace_is_in_the_ledger_and_tells_no_value(lite):
     contract = lite.contract("post")
     person = lite.person("anna@example.org")

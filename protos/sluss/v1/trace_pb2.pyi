@@ -95,6 +95,7 @@ class LeakedRow(_message.Message):
     def values(self) -> _containers.RepeatedCompositeFieldContainer[_person_pb2.FieldValue]:
         """1 to 16 values by field of the catalogue. One at least is of a field that persons are looked up by (`email`,
         `phone`, `customer_number` ...); the others may be in any form that a contract can grant: `full`, `last4`, `year`.
+        All rows may have up to 20 different values of a financial field for one person: more would be guesses.
         """
 
     def __init__(
