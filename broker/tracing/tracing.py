@@ -61,8 +61,8 @@ class Trace:
         self._claimed: Claimed = {}
         self._place: Place = START
         self._all: Counter[Row] = Counter()
-        self._once: Counter[Row] = Counter()
-        self._counted: set[tuple[int, ...]] = set()
+        self._drawn: dict[tuple[int, ...], Row] = {}
+        self._strangers: Counter[Row] = Counter()
         self._undisclosed = 0
         self._tried: dict[tuple[int, str], set[int]] = {}
         self._held = _Holdings()
@@ -150,10 +150,12 @@ class Trace:
         self._undisclosed += row.canary and not partly
         pattern = wholly, together, row.canary, bool(row.persons)
         self._all[pattern] += 1
-        # A person who stands in the list twice is one draw of it; whom nobody knows may be many.
-        if not row.persons or row.persons not in self._counted:
-            self._once[pattern] += 1
-            self._counted.add(row.persons)
+        if row.persons:
+            # Who stands there twice is one draw of the list, with all that is said; whom nobody knows may be many.
+            before = self._drawn.get(row.persons, pattern)
+            self._drawn[row.persons] = before[0] & wholly, before[1] & together, row.canary, True
+        else:
+            self._strangers[pattern] += 1
         values = tuple((value.field, value.status, value.mask, value.former) for value in row.values)
         self.rows.append(Traced(row.row, row.persons, row.canary, values))
 
@@ -180,8 +182,14 @@ class Trace:
     def _hold_all(self) -> None:
         share = 1.0 if self._held_whole else self._held_at[0] / (1 << PERSON_BITS)
         for bit, source in enumerate(self._ties.sources):
-            source.held = max(round(self._held.of(bit) / share), source.rows, 1)
+            source.held = self._no_fewer(round(self._held.of(bit) / share), 0, bit)
             source.estimated = not self._held_whole
+
+    def _no_fewer(self, held: int, place: int, bit: int) -> int:
+        """An estimate, or more if more persons of the list alone are held; `place` is that of the mask with the bit."""
+        if self._held_whole:
+            return max(held, 1)
+        return max(held, sum(draw[place] >> bit & 1 for draw in self._drawn.values()), 1)
 
     def _together(self) -> tuple[dict[int, int], list[int]]:
         """Recipients with several contracts, with the bits of all these together; and how many persons those hold."""
@@ -191,8 +199,7 @@ class Trace:
         held = []
         for who in several:
             least = max(source.held for source, its in zip(self._ties.sources, whose, strict=True) if its == who)
-            rows = sum(count for key, count in self._all.items() if key[1] >> who & 1)
-            held.append(max(round(self._held_together.of(who) / share), least, rows))
+            held.append(max(self._no_fewer(round(self._held_together.of(who) / share), 1, who), least))
         return {who: len(whose) + place for place, who in enumerate(several)}, held
 
     # --- 5 ----------------------------------------------------------------------------------------
@@ -235,7 +242,7 @@ class Trace:
         sources, whose = self._ties.sources, self._ties.whose
         places, held = self._together()
         once = []
-        for (mask, together, canary, known), count in self._once.items():
+        for (mask, together, canary, known), count in (Counter(self._drawn.values()) + self._strangers).items():
             as_one = sum(1 << place for who, place in places.items() if together >> who & 1)
             once.append(Pattern(mask | as_one, count, canary, known))
         found, elsewhere = posterior(

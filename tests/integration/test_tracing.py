@@ -107,6 +107,23 @@ def test_a_row_that_a_recipient_had_in_parts_under_two_contracts_it_had_wholly(l
     assert summary.recipients[0].likelihood > 0.5
 
 
+def test_what_two_rows_say_of_a_person_counts_in_whatever_order_as_in_one(lite):
+    both, emails_only = lite.contract("post"), lite.contract("pay")
+    persons = [lite.person(f"p{n}@example.org", phone=f"+4670174061{n}") for n in range(4)]
+    lite.disclose("post", both, persons, fields=("email", "phone"))
+    lite.disclose("pay", emails_only, persons)
+    emails = [{"email": f"p{n}@example.org"} for n in range(4)]
+    phones = [{"phone": f"+4670174061{n}"} for n in range(4)]
+    in_one = [email | phone for email, phone in zip(emails, phones, strict=True)]
+
+    def likelihoods(rows):
+        summary, _ = lite.trace(*rows)
+        return {source.contract: source.likelihood for source in summary.sources}
+
+    assert likelihoods(in_one)[emails_only] == 0.0
+    assert likelihoods([*emails, *phones]) == likelihoods([*phones, *emails]) == likelihoods(in_one)
+
+
 def test_whoever_was_erased_is_not_on_record_and_makes_nobody_likelier(scene):
     contract = scene.contract("post")
     emails = [f"p{number}@example.org" for number in range(6)]
