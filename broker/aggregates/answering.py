@@ -129,7 +129,7 @@ class Questions:
             # 2. and 3.
             drawn = answers.draw(plan.permit.question, count(self._engine, plan.permit.question, stop))
         # 4.
-        return self._desk.change(caller, lambda change: _settle(change, parse(), plan, drawn))
+        return self._desk.change(caller, lambda change: _settle(change, parse(), plan, drawn, self._retention_months))
 
     def _reply(self, settled: _Settled) -> Reply:
         found = self._ledger.entry(settled.index)
@@ -168,11 +168,12 @@ def _plan(view: View, ask: Ask, retention_months: int) -> _Plan:
     return _Plan(found, known, recording.forgotten(view.connection), None)
 
 
-def _settle(change: Change, ask: Ask, plan: _Plan, drawn: Answer) -> _Settled | None:
+def _settle(change: Change, ask: Ask, plan: _Plan, drawn: Answer, retention_months: int) -> _Settled | None:
     """Step 4; None if what was counted does not hold any more.
 
     Raises:
-        SlussError: what the rights as they stand now, or the budget, refuse.
+        SlussError: what the rights as they stand now, or the budget, refuse; INVALID_REQUEST for days whose events
+            went while it was counted.
     """
     connection, now_us, recipient = change.connection, change.now_us, change.principal.name
     found = permit(change, ask)
@@ -182,8 +183,11 @@ def _settle(change: Change, ask: Ask, plan: _Plan, drawn: Answer) -> _Settled | 
     index = _released(connection, found, recipient) if known else None
     if known is not None and index is not None:
         return _Settled(known, index, FREE, budget.standing(connection, found.own, now_us))
-    if known is None and recording.forgotten(connection) != plan.forgotten:
-        return None
+    if known is None:
+        if recording.forgotten(connection) != plan.forgotten:
+            return None
+        # A month may have turned while it was counted, and taken events with it.
+        recording.require_kept(found.question.first_day, now_us, retention_months)
     charges = _require_budgets(change, found, known)
     answer = known or drawn
     for limit, charged in charges:

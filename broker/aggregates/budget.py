@@ -38,8 +38,11 @@ _SPEND: Final = (
 _RESTORED: Final = "SELECT restored FROM usage_state WHERE id = 1"
 _CLOSE: Final = (
     "INSERT INTO usage_state (id, forgotten, restored) VALUES (1, 0, ?) "
-    "ON CONFLICT (id) DO UPDATE SET restored = excluded.restored"
+    "ON CONFLICT (id) DO UPDATE SET restored = "
+    "CASE WHEN excluded.restored > usage_state.restored THEN excluded.restored ELSE usage_state.restored END"
 )
+_LAST: Final = "SELECT COALESCE(MAX(at), 0) FROM ledger_entry WHERE id = (SELECT MAX(id) FROM ledger_entry)"
+
 _NAME: Final = re.compile(r"([0-9]{4})-(?:Q([1-4])|(0[1-9]|1[0-2]))")
 
 
@@ -143,6 +146,8 @@ def close(connection: Connection, now_us: int) -> None:
     """A backup was put back: every budget is as if used up until its present period ends.
 
     Answers that recipients got since the backup was taken are forgotten with what they have cost. The same questions
-    would get other noise in the same period, and cost it twice.
+    would get other noise in the same period, and cost it twice. The present period is that of the ledger, whose time
+    never goes back, where the clock is behind it.
     """
-    write(connection, _CLOSE, [(now_us // SECOND,)])
+    last_us = int(fetch(connection, _LAST)[0][0])
+    write(connection, _CLOSE, [(max(now_us, last_us) // SECOND,)])

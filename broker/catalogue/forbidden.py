@@ -19,14 +19,16 @@ _DEVICE_WORDS = (
     "ip ips ipv4 ipv6 mac imei imsi iccid idfa idfv gaid aaid udid uuid guid eid cookie cookies kaka kakor session "
     "sessions sid device devices enhet ua browser webblasare fingerprint fingeravtryck hostname host useragent "
     "referrer referer landing isp asn geoip etag token technical subnet subnets subnat cidr netmask natmask "
-    "ipprefix iprange ipblock ipnet ipnat ssid bssid msisdn serienummer hwid tmsi"
+    "ipprefix iprange ipblock ipnet ipnat ipnr ssid bssid msisdn serienummer serienr hwid tmsi meid esn adid ssaid "
+    "macadress gclid fbclid xff"
 )
 _DEVICE_PHRASES = (
     "ipaddr ipadress remoteaddr clientip lastip macaddr deviceid devicecode devicekey enhetskod enhetsid useragent "
     "networkaddr natverksadress networkprefix natverksprefix truncatedip iptrunc serialnumber hardwareid androidid "
     "installationid installid visitid requestid connectionid "
     "cookieid kakid sessionid visitorid clientid advertisingid reklamid browserid fingerprint localstorage "
-    "landingpage"
+    "landingpage ipnummer macnummer enhetsnummer enhetsnr apparatid trackingid sparningsid pixelid clickid klickid "
+    "clientaddr remotehost forwardedfor pushtoken"
 )
 _CODE_WORDS: Final = frozenset(_WORDS.split())
 _CODE_PHRASES: Final = tuple(_PHRASES.split())
@@ -35,6 +37,7 @@ _TECHNICAL_PHRASES: Final = tuple(_DEVICE_PHRASES.split())
 _TECHNICAL_VALUE: Final = re.compile(
     r"[0-9]{1,3}\.(?:[0-9]{1,3}|[xX]{1,3})(?:\.(?:[0-9]{1,3}|[xX]{1,3})?){1,2}(?:[_-][0-9]{1,2})?"  # IPv4, also cut off
     r"|[0-9]{1,3}\.[0-9]{1,3}(?:\.|[_-][0-9]{1,2})"  # and its networks
+    r"|[0-9]{1,3}(?:[_-][0-9]{1,3}){3}"  # and it without dots
     r"|(?=.*[0-9])(?=.*[A-Fa-f])[0-9A-Fa-f]{1,4}(?:-[0-9A-Fa-f]{0,4}){2,7}(?:_[0-9]{1,3})?"  # IPv6 without colons
     r"|([0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}"  # MAC
     r"|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # UUID

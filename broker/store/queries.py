@@ -25,6 +25,7 @@ CONTRACT: Final = tables.core(tables.Contract)
 EPOCH: Final = tables.core(tables.Epoch)
 LEGAL_CASE: Final = tables.core(tables.LegalCase)
 CANARY: Final = tables.core(tables.Canary)
+ERASURE: Final = tables.core(tables.Erasure)
 CASE_FILE: Final = tables.core(tables.CaseFile)
 
 Columns = tuple["Column[Any]", ...]
@@ -87,6 +88,12 @@ def count_persons(connection: Connection, contract: str = "") -> int:
     others = select(func.count()).select_from(CANARY).where(CANARY.c.contract != contract)
     hidden: int = connection.execute(others).scalar_one()
     return persons - hidden
+
+
+def count_on_record(connection: Connection) -> int:
+    """How many persons are on record. By the rows of erasures, one for each who was erased: no state has to be read."""
+    erased: int = connection.execute(select(func.count()).select_from(ERASURE)).scalar_one()
+    return count_persons(connection) - erased
 
 
 @lru_cache

@@ -2,18 +2,20 @@
 
 The list has n rows, one per person. Exactly one of these is so:
 
-    r           the list comes from recipient r, who had received N(r) persons by then
+    r           the list comes from source r: what one recipient had received, N(r) persons by then
     elsewhere   it comes from none of the recipients: the company itself, the persons, somebody unknown
 
-Before looking, `elsewhere` has the chance e (1 in 10), and every recipient who had received a row the same share of the
-rest. If the list comes from r, each row, independently of the others, is
+A recipient with one contract is one source. One with several is a source for each of them, and one more for all of them
+together, since who holds two lists may have lost both. Before looking, `elsewhere` has the chance e (1 in 10); every
+recipient who had received a row has the same share of the rest, however many contracts it has, and divides it equally
+between its sources that had received one. If the list comes from r, each row, independently of the others, is
 
-    with the chance 1 - z   one of the N(r) persons whom r had received, each as likely as the other
+    with the chance 1 - z   one of the N(r) persons who are in r, each as likely as the other
     with the chance z       noise (z is 1 in 20): anybody, the chance of row i being q(i)
 
 and if it comes from elsewhere, every row is noise. So, by Bayes' theorem,
 
-    P(list | r) = product over i of  (1 - z) * [r had received row i] / N(r)  +  z * q(i)
+    P(list | r) = product over i of  (1 - z) * [row i is in r] / N(r)  +  z * q(i)
     P(list | elsewhere) = product over i of  q(i)
     P(r | list) = P(r) * P(list | r) / sum over all hypotheses
 
@@ -22,12 +24,14 @@ a row that is nobody's on record q(i) cancels, but for the z: such a row counts 
 
 What it assumes, and where it is wrong: one source only; rows drawn at random, with repetition, from all that the source
 had received, whereas thieves take what they find; all recipients equally careless; N(r) counted without regard to
-fields. A list that one recipient alone had received points to it, unless noise explains it as well. The rows of persons
-whom many had received say little; the number beside a recipient is worth what these assumptions are worth.
+fields, and without persons who have been erased since, so that whoever had received many of those looks likelier. A
+list that one recipient alone had received points to it, unless noise explains it as well. The rows of persons whom many
+had received say little; the number beside a recipient is worth what these assumptions are worth.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import exp, inf, log
 from typing import TYPE_CHECKING, Final
@@ -43,10 +47,10 @@ CANARY_CHANCE: Final = 2.0**-40
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Rows that the same recipients had received: bit r of `mask` is recipient r.
+    """Rows that are in the same sources: bit r of `mask` is source r.
 
     Attributes:
-        mask: who had received them wholly.
+        mask: in which they are wholly.
         rows: how many there are.
         canary: whether they are of canaries.
         known: whether they are of anybody on record.
@@ -67,21 +71,23 @@ class Assumptions:
 
 
 def posterior(
-    patterns: Sequence[Pattern], held: Sequence[int], persons: int, assumed: Assumptions
+    patterns: Sequence[Pattern], held: Sequence[int], whose: Sequence[int], persons: int, assumed: Assumptions
 ) -> tuple[list[float], float]:
-    """P(r | list) of every recipient, and of elsewhere; they add up to 1.
+    """P(r | list) of every source, and of elsewhere; they add up to 1.
 
     Args:
         patterns: the rows.
-        held: N(r), at least 1 for whoever had received a row.
+        held: N(r), at least 1 for a source that has a row.
+        whose: the recipient of each source.
         persons: M, at least 1.
         assumed: z and e.
     """
     had = [any(pattern.mask >> r & 1 for pattern in patterns) for r in range(len(held))]
-    share = (1 - assumed.elsewhere) / max(sum(had), 1)
+    sources = Counter(who for r, who in enumerate(whose) if had[r])
+    share = (1 - assumed.elsewhere) / max(len(sources), 1)
     weights = [
-        log(share) + _log_of_list(patterns, r, held[r], persons, assumed.noise) if had[r] else -inf
-        for r in range(len(held))
+        log(share / sources[who]) + _log_of_list(patterns, r, held[r], persons, assumed.noise) if had[r] else -inf
+        for r, who in enumerate(whose)
     ]
     elsewhere = log(assumed.elsewhere) + sum(pattern.rows * log(_chance(pattern, persons)) for pattern in patterns)
     most = max([*weights, elsewhere])

@@ -82,10 +82,13 @@ class Ties:
 
     Attributes:
         sources: whoever received anything of somebody who was looked at, by their bits.
+        whose: the recipient of each source, by its number: a recipient may have several contracts.
     """
 
     def __init__(self, before_us: int) -> None:
         self.sources: list[Source] = []
+        self.whose: list[int] = []
+        self._recipients: dict[str, int] = {}
         self._before_us = before_us
         self._bits: dict[str, int] = {}
         self._got: dict[int, Got] = {}
@@ -190,6 +193,7 @@ class Ties:
 
     def _add(self, under: str, source: Source) -> int:
         self.sources.append(source)
+        self.whose.append(self._recipients.setdefault(source.who, len(self._recipients)))
         bit = self._bits[under] = len(self.sources) - 1
         return bit
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Final
 from broker.errors import invalid
 from broker.ids import PERSON_BITS
 from broker.ledger import entry
-from broker.store.queries import count_persons
+from broker.store.queries import count_on_record
 from broker.tracing.finding import find
 from broker.tracing.likelihood import Pattern, posterior
 from broker.tracing.model import MAX_ROWS, Claim, FoundRow, FoundValue, Recipient, Status, Summary, Traced
 from broker.tracing.ties import START, Ties
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from broker.desk import Change, View
     from broker.tracing.model import Leaked, Tracing
@@ -34,13 +34,15 @@ PART: Final = 200
 """Rows of one part."""
 TIES_READ: Final = 5_000
 """Ties of one step: each is done well within the time of a call."""
+MAX_TRIED: Final = 20
+"""Different values of a financial field that one list may have of one person."""
 HELD_READ: Final = 10_000
 HELD_STEPS: Final = 40
 """Ties of everybody that are counted for what recipients hold; with more of them it is estimated."""
 
 Claimed = dict[int, list[tuple[FoundValue, Claim]]]
-Row = tuple[int, bool, bool]
-"""Who had received all of it, whether it is of a canary, whether it is of anybody."""
+Row = tuple[int, int, bool, bool]
+"""Sources of all of it, recipients of all of it under whatever contracts, whether it is of a canary, or of anybody."""
 
 
 class Trace:
@@ -59,11 +61,12 @@ class Trace:
         self._claimed: Claimed = {}
         self._place: Place = START
         self._all: Counter[Row] = Counter()
-        self._once: Counter[Row] = Counter()
-        self._counted: set[tuple[int, ...]] = set()
+        self._drawn: dict[tuple[int, ...], Row] = {}
+        self._strangers: Counter[Row] = Counter()
         self._undisclosed = 0
-        self._held: dict[int, int] = {}
-        self._last: dict[int, int] = {}
+        self._tried: dict[tuple[int, str], set[int]] = {}
+        self._held = _Holdings()
+        self._held_together = _Holdings()
         self._held_at: Place = START
         self._held_whole = False
 
@@ -73,16 +76,31 @@ class Trace:
         """Step 1, of up to `PART` rows.
 
         Raises:
-            SlussError: as `find`; INVALID_REQUEST beyond the longest list.
+            SlussError: as `find`; INVALID_REQUEST beyond the longest list, or for too many financial values of one
+                person.
         """
         if len(self.rows) + len(rows) > MAX_ROWS:
             raise invalid("rows", f"at most {MAX_ROWS:,}")
         self._part = find(view, rows)
+        self._tell_guessing(view, rows)
         self._claimed, self._place = {}, START
         for row in self._part:
             for value in row.values:
                 for claim in value.claims:
                     self._claimed.setdefault(claim.person, []).append((value, claim))
+
+    def _tell_guessing(self, view: View, rows: Sequence[Leaked]) -> None:
+        """A list of guesses would tell a card's number to who may see its last digits only."""
+        fields = view.snapshot.catalogue.fields
+        for row, found in zip(rows, self._part, strict=True):
+            for name, text in row.values:
+                if not fields[name].financial:
+                    continue
+                for person in found.persons:
+                    tried = self._tried.setdefault((person, name), set())
+                    tried.add(hash(text))
+                    if len(tried) > MAX_TRIED:
+                        raise invalid("rows", f"row {row.row}: at most {MAX_TRIED} values of {name} of one person")
 
     def tie(self, view: View) -> bool:
         """Step 2, a page; whether that was the last one of the part."""
@@ -114,11 +132,11 @@ class Trace:
 
     def _settle(self, row: FoundRow) -> None:
         masks = [value.mask for value in row.values if value.claims]
-        wholly = partly = 0
+        wholly = partly = together = 0
         if masks:
-            wholly = masks[0]
+            wholly, together = masks[0], self._recipients_of(masks[0])
             for mask in masks:
-                wholly, partly = wholly & mask, partly | mask
+                wholly, partly, together = wholly & mask, partly | mask, together & self._recipients_of(mask)
         for value in row.values:
             for bit in _bits(value.mask):
                 self._ties.sources[bit].values += 1
@@ -130,14 +148,19 @@ class Trace:
             source.rows_partly += not wholly >> bit & 1
             source.canaries += row.canary
         self._undisclosed += row.canary and not partly
-        pattern = wholly, row.canary, bool(row.persons)
+        pattern = wholly, together, row.canary, bool(row.persons)
         self._all[pattern] += 1
-        # A person who stands in the list twice is one draw of it; whom nobody knows may be many.
-        if not row.persons or row.persons not in self._counted:
-            self._once[pattern] += 1
-            self._counted.add(row.persons)
+        if row.persons:
+            # Who stands there twice is one draw of the list, with all that is said; whom nobody knows may be many.
+            before = self._drawn.get(row.persons, pattern)
+            self._drawn[row.persons] = before[0] & wholly, before[1] & together, row.canary, True
+        else:
+            self._strangers[pattern] += 1
         values = tuple((value.field, value.status, value.mask, value.former) for value in row.values)
         self.rows.append(Traced(row.row, row.persons, row.canary, values))
+
+    def _recipients_of(self, mask: int) -> int:
+        return sum(1 << who for who in {self._ties.whose[bit] for bit in _bits(mask)})
 
     # --- 4 ----------------------------------------------------------------------------------------
 
@@ -150,17 +173,34 @@ class Trace:
         for row in page:
             self._held_at = row.person, row.id
             bit = self._ties.bit(row.under)
-            if bit >= 0 and self._last.get(bit) != row.person:
-                self._last[bit] = row.person
-                self._held[bit] = self._held.get(bit, 0) + 1
+            if bit >= 0:
+                self._held.add(bit, row.person)
+                self._held_together.add(self._ties.whose[bit], row.person)
         self._held_whole = len(page) < HELD_READ
         return self._held_whole
 
     def _hold_all(self) -> None:
         share = 1.0 if self._held_whole else self._held_at[0] / (1 << PERSON_BITS)
         for bit, source in enumerate(self._ties.sources):
-            source.held = max(round(self._held.get(bit, 0) / share), source.rows, 1)
+            source.held = self._no_fewer(round(self._held.of(bit) / share), 0, bit)
             source.estimated = not self._held_whole
+
+    def _no_fewer(self, held: int, place: int, bit: int) -> int:
+        """An estimate, or more if more persons of the list alone are held; `place` is that of the mask with the bit."""
+        if self._held_whole:
+            return max(held, 1)
+        return max(held, sum(draw[place] >> bit & 1 for draw in self._drawn.values()), 1)
+
+    def _together(self) -> tuple[dict[int, int], list[int]]:
+        """Recipients with several contracts, with the bits of all these together; and how many persons those hold."""
+        whose = self._ties.whose
+        several = sorted(who for who, contracts in Counter(whose).items() if contracts > 1)
+        share = 1.0 if self._held_whole else self._held_at[0] / (1 << PERSON_BITS)
+        held = []
+        for who in several:
+            least = max(source.held for source, its in zip(self._ties.sources, whose, strict=True) if its == who)
+            held.append(max(self._no_fewer(round(self._held_together.of(who) / share), 1, who), least))
+        return {who: len(whose) + place for place, who in enumerate(several)}, held
 
     # --- 5 ----------------------------------------------------------------------------------------
 
@@ -173,14 +213,11 @@ class Trace:
         if not self.rows:
             raise invalid("rows", "none came")
         self._hold_all()
-        persons = count_persons(change.connection)
+        persons = count_on_record(change.connection)
         sources = self._ties.sources
-        once = [Pattern(mask, count, canary, known) for (mask, canary, known), count in self._once.items()]
-        found, elsewhere = posterior(once, [source.held for source in sources], max(persons, 1), self.asked.assumed)
-        for source, likelihood in zip(sources, found, strict=True):
-            source.likelihood = likelihood
-        order = sorted((bit for bit, source in enumerate(sources) if source.values), key=self._rank)
-        recipients = self._recipients(order)
+        likelihoods, elsewhere = self._likelihoods(persons)
+        order = sorted((bit for bit, source in enumerate(sources) if source.values), key=self._rank(likelihoods))
+        recipients = self._recipients(order, likelihoods)
         values = sum(len(row.values) for row in self.rows)
         asked, by = self.asked, change.principal.name
         index = change.tx.append(entry.trace(change.now_us, values, len(recipients), by, asked.reason))
@@ -189,7 +226,7 @@ class Trace:
             rows=len(self.rows),
             values=values,
             found=sum(bool(row.persons) for row in self.rows),
-            received=sum(count for key, count in self._all.items() if key[0]),
+            received=sum(count for key, count in self._all.items() if key[1]),
             canaries=sum(row.canary for row in self.rows),
             canaries_undisclosed=self._undisclosed,
             persons=persons,
@@ -200,23 +237,57 @@ class Trace:
             assumed=asked.assumed,
         )
 
-    def _rank(self, bit: int) -> tuple[float, int, int, str]:
-        source = self._ties.sources[bit]
-        return -source.likelihood, -source.canaries, -source.rows, source.contract or source.case
+    def _likelihoods(self, persons: int) -> tuple[list[float], float]:
+        """How likely each recipient is, by its number, and how likely none of them; tells its sources theirs."""
+        sources, whose = self._ties.sources, self._ties.whose
+        places, held = self._together()
+        once = []
+        for (mask, together, canary, known), count in (Counter(self._drawn.values()) + self._strangers).items():
+            as_one = sum(1 << place for who, place in places.items() if together >> who & 1)
+            once.append(Pattern(mask | as_one, count, canary, known))
+        found, elsewhere = posterior(
+            once, [*(source.held for source in sources), *held], [*whose, *places], max(persons, 1), self.asked.assumed
+        )
+        likelihoods = [0.0] * len({*whose})
+        for who, likelihood in zip([*whose, *places], found, strict=True):
+            likelihoods[who] += likelihood
+        for source, likelihood in zip(sources, found, strict=False):
+            source.likelihood = likelihood
+        return likelihoods, elsewhere
 
-    def _recipients(self, order: Sequence[int]) -> list[Recipient]:
-        sources = self._ties.sources
-        bits: dict[str, list[int]] = {}
-        for bit in order:
-            bits.setdefault(sources[bit].who, []).append(bit)
-        whole = sum(count for key, count in self._all.items() if key[2])
+    def _rank(self, likelihoods: Sequence[float]) -> Callable[[int], tuple[float, float, int, int, str]]:
+        def rank(bit: int) -> tuple[float, float, int, int, str]:
+            source, whole = self._ties.sources[bit], likelihoods[self._ties.whose[bit]]
+            return -whole, -source.likelihood, -source.canaries, -source.rows, source.contract or source.case
+
+        return rank
+
+    def _recipients(self, order: Sequence[int], likelihoods: Sequence[float]) -> list[Recipient]:
+        names = {self._ties.whose[bit]: self._ties.sources[bit].who for bit in order}
+        whole = sum(count for key, count in self._all.items() if key[3])
         found = []
-        for name, own in bits.items():
-            mask = sum(1 << bit for bit in own)
-            rows = sum(count for key, count in self._all.items() if key[0] & mask)
-            likelihood = sum(sources[bit].likelihood for bit in own)
-            found.append(Recipient(name, rows, rows == whole, likelihood))
+        for who, name in names.items():
+            rows = sum(count for key, count in self._all.items() if key[1] >> who & 1)
+            found.append(Recipient(name, rows, rows == whole, likelihoods[who]))
         return sorted(found, key=lambda each: (-each.likelihood, -each.rows, each.name))
+
+
+class _Holdings:
+    """How many persons each of some holds; their ties come person by person."""
+
+    def __init__(self) -> None:
+        self._count: Counter[int] = Counter()
+        self._last: dict[int, int] = {}
+
+    def add(self, whose: int, person: int) -> None:
+        """A tie."""
+        if self._last.get(whose) != person:
+            self._last[whose] = person
+            self._count[whose] += 1
+
+    def of(self, whose: int) -> int:
+        """How many so far."""
+        return self._count[whose]
 
 
 def _bits(mask: int) -> Iterable[int]:

@@ -188,10 +188,8 @@ def summary(found: Summary) -> trace_pb2.TraceSummary:
 
 
 def _ppm(chance: float) -> int:
-    """A chance in millionths; what is possible and not certain is neither 0 nor a million."""
-    if chance in (0.0, 1.0):
-        return round(chance) * MILLION
-    return min(max(round(chance * MILLION), 1), MILLION - 1)
+    """A chance in millionths; nothing is told as certain."""
+    return min(max(round(chance * MILLION), 1), MILLION - 1) if chance else 0
 
 
 def _source(source: Source) -> trace_pb2.TraceSource:

@@ -285,10 +285,12 @@ def _draw(counted: Counted, path: Path) -> None:
 
 
 def _measure_chart(counted: Counted, names: Sequence[str], measure: str, published: Sequence[CountedCell]) -> Chart:
-    shown, divisor = _unit(measure, max((each.values[measure] for each in published), default=0))
+    # A cell whose noise left no events has no mean.
+    measured = [each for each in published if measure in each.values]
+    shown, divisor = _unit(measure, max((each.values[measure] for each in measured), default=0))
     rows = [
         (", ".join(each.key[name] for name in names) or "all", [round(each.values[measure] / divisor)])
-        for each in published
+        for each in measured
     ]
     said = counted.question
     within = _within(counted)

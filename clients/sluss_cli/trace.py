@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -182,6 +183,11 @@ def _print(session: Session, summary: pb.TraceSummary, rows: Sequence[pb.TracedR
     for source in summary.sources[:_SHOWN_SOURCES]:
         forms = ", ".join(f"{form.field} ({form.transform}) {form.values}" for form in source.forms)
         output.line(f"{source.contract_id or source.case_id}: {forms}{_due(source)}")
+    for recipient in several(summary):
+        output.line(
+            f"{recipient.recipient}, from one of its contracts or out of several: {recipient.rows} rows,"
+            f" {_percent(recipient.likelihood_ppm / _MILLION)}."
+        )
     output.line()
     _print_rows(session, summary, rows, leaked)
     if summary.sources:
@@ -207,6 +213,12 @@ def _line(source: pb.TraceSource, found: int) -> tuple[object, ...]:
         moment(source.last_at),
         _percent(source.likelihood_ppm / _MILLION),
     )
+
+
+def several(summary: pb.TraceSummary) -> list[pb.TraceRecipient]:
+    """Recipients that had received under several contracts: what each of them says is not all."""
+    contracts = Counter(source.recipient for source in summary.sources if source.recipient)
+    return [each for each in summary.recipients if contracts[each.recipient] > 1]
 
 
 def _due(source: pb.TraceSource) -> str:

@@ -132,6 +132,7 @@ def proven(
         body = orjson.loads(reply.answer)
         told = _cells(body)
         stated = _stated(body)
+        threshold, scales = int(body["threshold"]), {str(name): str(scale) for name, scale in body["scales"].items()}
     except (SlussError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReceiptInvalid(error.detail if isinstance(error, SlussError) else "the answer can't be read") from None
     digest = entries.base64url(hashlib.sha256(reply.answer).digest())
@@ -149,8 +150,8 @@ def proven(
     counted = Counted(
         told,
         body["question"],
-        body["threshold"],
-        body["scales"],
+        threshold,
+        scales,
         receipt.index,
         reply.spent_micro,
         reply.spent_delta_nano,
@@ -167,7 +168,7 @@ def _left(budget: pb.Budget, left: int) -> int:
 
 def _stated(body: Mapping[str, Any]) -> tuple[object, ...]:
     said = body["question"]
-    dict(said["filters"])
+    said["filters"].items()
     return said["event"], said["group_by"], said["first_day"], said["last_day"], said["quantities"], said["noise"]
 
 

@@ -209,6 +209,20 @@ def test_what_is_counted_before_the_turn_and_settled_after_it_is_spent_after_it(
     assert world.refused(other, country=3).reason is Reason.BUDGET_EXCEEDED
 
 
+def test_an_answer_about_days_whose_events_went_while_it_was_counted_is_not_kept(world, monkeypatch):
+    world.clock.now = datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC)
+    real = counting.count
+
+    def slowly(*given):
+        world.clock.now = datetime(2026, 12, 1, 0, 0, 1, tzinfo=UTC)
+        return real(*given)
+
+    monkeypatch.setattr(answering, "count", slowly)
+    told = world.refused(months=1)
+    assert (told.reason, told.metadata["field"]) == (Reason.INVALID_REQUEST, "first_day")
+    assert world.spent("everybody") == FREE
+
+
 def test_a_quarter_is_the_sum_of_its_months(world):
     contract = world.signed(micro=2 * EPSILON, period="quarter")
     world.ask(contract, country=0)
@@ -320,6 +334,19 @@ def test_a_restored_backup_spends_no_budget_twice(world, tmp_path, monkeypatch):
         assert world.ask(quarterly, country=2).budget.closed is False
     finally:
         world.engine.dispose()
+
+
+def test_a_backup_that_is_put_back_by_a_clock_that_is_behind_closes_the_ledgers_own_period(world):
+    contract = world.signed(micro=2 * EPSILON)
+    world.clock.now = datetime(2026, 12, 1, 0, 0, 1, tzinfo=UTC)
+    world.ask(contract, country=0)
+    with writing(world.engine) as connection:
+        budget.close(connection, int(NOVEMBER.timestamp() * 1_000_000))
+    for moment in (NOVEMBER, datetime(2026, 12, 31, tzinfo=UTC)):
+        world.clock.now = moment
+        assert "a backup was restored" in world.refused(contract, country=1).detail
+    world.clock.now = datetime(2027, 1, 1, tzinfo=UTC)
+    assert world.ask(contract, country=1).budget.closed is False
 
 
 # --- rows that somebody writes without a key ---------------------------------------------------------------

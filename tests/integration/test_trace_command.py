@@ -12,6 +12,7 @@ import grpc
 import orjson
 import pytest
 from sluss.v1 import ledger_pb2, person_pb2, trace_pb2, trace_pb2_grpc
+from sluss_cli import trace
 
 from tests.support import sluss_command
 from tests.support.broker import BrokerProcess, grant
@@ -106,6 +107,16 @@ def test_a_leaked_canary_names_its_contract(leak, tmp_path):
     assert "> 99.9 %" in leak.run("trace", "--file", file, *WHY).stdout
 
 
+def test_a_recipient_with_several_contracts_is_told_besides_them():
+    sources = [
+        trace_pb2.TraceSource(contract_id=f"C-2026-000{n}", recipient=f"subcontractor/{name}")
+        for n, name in enumerate(("acme", "beta", "acme"))
+    ]
+    recipients = [trace_pb2.TraceRecipient(recipient=f"subcontractor/{name}") for name in ("beta", "acme")]
+    summary = trace_pb2.TraceSummary(sources=sources, recipients=recipients)
+    assert [each.recipient for each in trace.several(summary)] == ["subcontractor/acme"]
+
+
 def test_canaries_are_listed_and_retired(leak):
     contract, client = leak.broker.live_contract(grant(fields=CONTACT))
     planted = leak.json("canary", "plant", contract, "--email-domain", "example.com", *WHY, by="operator/admin")
@@ -130,7 +141,7 @@ def test_other_chances_are_told_with_the_likelihoods_they_give(leak):
     assert told["assumed"] == {"noise": 0.2, "elsewhere": 0.5}
     usual = leak.json("trace", "p1@example.org", *WHY)
     assert told["likelihood_elsewhere"] > usual["likelihood_elsewhere"]
-    whole = sum(source["likelihood"] for source in told["sources"]) + told["likelihood_elsewhere"]
+    whole = sum(each["likelihood"] for each in told["recipients"]) + told["likelihood_elsewhere"]
     assert whole == pytest.approx(1, abs=1e-4)
 
 

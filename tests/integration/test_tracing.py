@@ -79,6 +79,83 @@ def test_a_leak_from_one_of_three_recipients_with_overlapping_persons_is_traced_
     assert abs(sum(s.likelihood for s in summary.sources) + summary.elsewhere - 1) < 1e-9
 
 
+def test_a_list_out_of_two_contracts_of_one_recipient_points_to_it_and_not_to_whoever_had_everybody(lite):
+    one, two, all_of_them = lite.contract("post"), lite.contract("post"), lite.contract("pay")
+    people = {f"p{number}@example.org": lite.person(f"p{number}@example.org") for number in range(60)}
+    emails = list(people)
+    lite.disclose("post", one, [people[email] for email in emails[:16]])
+    lite.disclose("post", two, [people[email] for email in emails[14:30]])
+    lite.disclose("pay", all_of_them, list(people.values()))
+    summary, _ = lite.trace(*emails[4:26])
+    first, second = summary.recipients
+    assert (first.name, first.rows, first.everything) == ("subcontractor/post", 22, True)
+    assert first.likelihood > 0.99
+    assert second.likelihood < 0.01
+    assert abs(first.likelihood + second.likelihood + summary.elsewhere - 1) < 1e-9
+    assert {summary.sources[bit].contract for bit in summary.order[:2]} == {one, two}
+    assert all(summary.sources[bit].likelihood < 0.01 for bit in summary.order)
+
+
+def test_a_row_that_a_recipient_had_in_parts_under_two_contracts_it_had_wholly(lite):
+    one, two = lite.contract("post"), lite.contract("post")
+    anna = lite.person("anna@example.org", phone="+46701234567")
+    lite.disclose("post", one, [anna])
+    lite.disclose("post", two, [anna], fields=("phone",))
+    summary, _ = lite.trace({"email": "anna@example.org", "phone": "+46701234567"})
+    assert [(source.rows, source.rows_partly) for source in summary.sources] == [(0, 1), (0, 1)]
+    assert (summary.received, summary.recipients[0].rows, summary.recipients[0].everything) == (1, 1, True)
+    assert summary.recipients[0].likelihood > 0.5
+
+
+def test_what_two_rows_say_of_a_person_counts_in_whatever_order_as_in_one(lite):
+    both, emails_only = lite.contract("post"), lite.contract("pay")
+    persons = [lite.person(f"p{n}@example.org", phone=f"+4670174061{n}") for n in range(4)]
+    lite.disclose("post", both, persons, fields=("email", "phone"))
+    lite.disclose("pay", emails_only, persons)
+    emails = [{"email": f"p{n}@example.org"} for n in range(4)]
+    phones = [{"phone": f"+4670174061{n}"} for n in range(4)]
+    in_one = [email | phone for email, phone in zip(emails, phones, strict=True)]
+
+    def likelihoods(rows):
+        summary, _ = lite.trace(*rows)
+        return {source.contract: source.likelihood for source in summary.sources}
+
+    assert likelihoods(in_one)[emails_only] == 0.0
+    assert likelihoods([*emails, *phones]) == likelihoods([*phones, *emails]) == likelihoods(in_one)
+
+
+def test_whoever_was_erased_is_not_on_record_and_makes_nobody_likelier(scene):
+    contract = scene.contract("post")
+    emails = [f"p{number}@example.org" for number in range(6)]
+    people = [scene.person(email) for email in emails]
+    scene.plant(contract)
+    scene.disclose("post", contract, people[:3])
+    before, _ = scene.trace(*emails[:3])
+    for person in people[3:]:
+        scene.world.desk.change(
+            scene.privacy.caller(), lambda c, person=person: erasing.erase(c, person, "R-2026-0001")
+        )
+    after, _ = scene.trace(*emails[:3])
+    assert (before.persons, after.persons) == (6, 3)
+    assert after.sources[0].likelihood < before.sources[0].likelihood
+
+
+def test_a_financial_value_can_not_be_guessed_by_a_list(lite):
+    person = lite.person("anna@example.org", payment__iban="SE4550000000058398257466")
+    lite.disclose("post", lite.contract("post"), [person])
+    guesses = [{"email": "anna@example.org", "payment.iban": f"{number:04}"} for number in range(7460, 7481)]
+    told = refused(lambda: lite.trace(*guesses))
+    assert (told.reason, told.metadata["field"]) == (Reason.INVALID_REQUEST, "rows")
+    assert "row 20: at most 20 values of payment.iban of one person" in told.detail
+    assert refused(lambda: lite.trace(*guesses[:20] * 15, guesses[20])).reason is Reason.INVALID_REQUEST
+    assert lite.world.entries(type="trace") == []
+    # A list in which each stands often, or many stand, is traced.
+    lite.person("bo@example.org")
+    others = [{**each, "email": "bo@example.org"} for each in guesses[10:]]
+    _, rows = lite.trace(*guesses[:15] * 20, *others)
+    assert rows[6].values[1][1] is Status.NOT_DISCLOSED
+
+
 def test_the_trace_is_in_the_ledger_and_tells_no_value(lite):
     contract = lite.contract("post")
     person = lite.person("anna@example.org")

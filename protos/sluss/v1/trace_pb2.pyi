@@ -95,6 +95,7 @@ class LeakedRow(_message.Message):
     def values(self) -> _containers.RepeatedCompositeFieldContainer[_person_pb2.FieldValue]:
         """1 to 16 values by field of the catalogue. One at least is of a field that persons are looked up by (`email`,
         `phone`, `customer_number` ...); the others may be in any form that a contract can grant: `full`, `last4`, `year`.
+        All rows may have up to 20 different values of a financial field for one person: more would be guesses.
         """
 
     def __init__(
@@ -268,7 +269,9 @@ class TraceSource(_message.Message):
     retain_until: _builtins.str
     """The latest day by which it had to delete one of them, `YYYY-MM-DD`; empty if none was set."""
     likelihood_ppm: _builtins.int
-    """How likely it is that the list comes from here, in millionths; a million is never reached."""
+    """How likely it is that the list comes from what was received under this alone, in millionths; a million is never
+    reached. A recipient with several contracts may be likelier than they are: see `recipients`.
+    """
     @_builtins.property
     def forms(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceForm]:
         """The fields and forms in which it had received them."""
@@ -343,11 +346,11 @@ class TraceRecipient(_message.Message):
     recipient: _builtins.str
     """`subcontractor/acme-pay`, or a legal case."""
     rows: _builtins.int
-    """Rows of which it had received every value that is on record, under one contract or another."""
+    """Rows of which it had received every value that is on record, under whatever contracts."""
     everything: _builtins.bool
     """Whether it had received all rows that were found."""
     likelihood_ppm: _builtins.int
-    """How likely it is that the list comes from it, in millionths."""
+    """How likely it is that the list comes from it, under one of its contracts or out of several, in millionths."""
     def __init__(
         self,
         *,

@@ -141,7 +141,9 @@ TEXT = default_catalogue_text()
     "name",
     ["ip", "ip_address", "last_ip", "cookie", "cookie_id", "device_code", "device", "mac", "imei", "user_agent",
      "browser", "session_id", "enhetskod", "kaka", "advertising_id", "fingerprint", "visitor.id", "uuid",
-     "ip24", "ip_prefix", "ipv4net", "subnet", "network_prefix", "truncated_ip", "cookie2", "serial_number"],
+     "ip24", "ip_prefix", "ipv4net", "subnet", "network_prefix", "truncated_ip", "cookie2", "serial_number",
+     "ipnummer", "ip_nr", "ipnr", "macadress", "serienr", "enhetsnummer", "tracking_id", "click_id", "gclid",
+     "client_addr", "remote_host", "x_forwarded_for", "meid", "adid"],
 )  # fmt: skip
 def test_a_technical_identifier_can_never_be_an_attribute(name):
     table = f'\n[[attribute]]\nname = "{name}"\ncategory = "usage"\nvalues = ["a"]\nen = "A"\nsv = "A"\n'
@@ -156,7 +158,8 @@ def test_a_technical_identifier_can_never_be_an_attribute(name):
 @pytest.mark.parametrize(
     "value",
     ["10.0.0.1", "10.0.0", "10.0.0.x", "10.0.x.x", "10.0.0.0-24", "10.0.0.0_8", "192.168.1.", "192.168.", "10.0-16",
-     "2001-db8-85a3", "2001-db8-85a3--8a2e", "fe80--1", "2001-db8--_32", "ab-cd-ef-01-02-03"],
+     "2001-db8-85a3", "2001-db8-85a3--8a2e", "fe80--1", "2001-db8--_32", "ab-cd-ef-01-02-03",
+     "10-0-0-1", "192_168_1_20"],
 )  # fmt: skip
 def test_an_address_that_is_cut_off_is_no_value_either(value):
     """POLICY 8: a truncated address may be kept of a person, but nobody is counted by it."""

@@ -30,6 +30,8 @@ ASKED = aggregates.question(
 )
 ANSWER = answers.draw(question(filters=(("country", ("NO", "SE")),)), {"persons": [1_000, 0, 0, 2_000, 0]})
 
+SAID = orjson.loads(ANSWER.data)
+
 
 def asked_in(data):
     """The digest of the question that an answer's bytes state, if they state any."""
@@ -95,6 +97,9 @@ def test_an_honest_answer_is_taken(reply):
         {"data": answers.draw(question(group_by=("country",)), {"persons": [0] * 250}).data},
         {"data": answers.draw(question(first_day=date(2026, 10, 2)), {"persons": [0] * 5}).data},
         {"data": orjson.dumps({"cells": []})},
+        {"data": orjson.dumps(SAID | {"threshold": None})},
+        {"data": orjson.dumps({name: said for name, said in SAID.items() if name != "scales"})},
+        {"data": orjson.dumps(SAID | {"question": SAID["question"] | {"filters": [["country", ["NO", "SE"]]]}})},
         {"data": b"not JSON"},
         {"data": b"[]"},
     ],
