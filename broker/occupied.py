@@ -36,7 +36,7 @@ def alone(folder: Home) -> Iterator[None]:
     Raises:
         SlussError: INVALID_REQUEST while a broker serves, or somebody else has the home alone.
     """
-    with _held(folder, fcntl.LOCK_EX, "the broker is running, or a restore: stop it first"):
+    with _held(folder, fcntl.LOCK_EX, "the broker is running, or a restore, or a destruction of keys: stop it first"):
         yield
 
 

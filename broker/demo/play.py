@@ -168,5 +168,5 @@ def _explore(tale: Tale) -> list[str]:
         f"sluss ledger show --type refusal --profile {tale.operator}",
         f"sluss ledger verify --profile {tale.acme}",
         f"sluss ledger verify --home {home} --checkpoint {tale.acme / 'checkpoint'}",
-        f"sluss open {folder / 'slice.sealed'} --profile {tale.acme}",
+        f"sluss open {tale.sealed} --profile {tale.acme}",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
@@ -65,7 +66,7 @@ def stolen(tale: Tale) -> None:
     ask = ("disclose", tale.contract, "--purpose", "billing.collection", "-f", "email", "--handle", tale.handles[2])
     tale.refused("RECIPIENT_KEY_MISSING", *ask, profile=tale.acme)
     tale.run("key", "rotate", profile=tale.acme)
-    tale.stage.run(*ask, profile=tale.acme)
+    tale.stage.run(*ask, "--sealed", tale.sealed, profile=tale.acme)
     facts = tale.run("compromise", "facts", told, profile=privacy).document
     must(int(facts["records"]) > 0, "the suspect window is empty")
     tale.found(
@@ -114,11 +115,24 @@ def _answered(tale: Tale, request: str, privacy: Path) -> None:
     listed = tale.run("obligation", "list", profile=tale.acme).document["obligations"]
     owed = [each["obligation_id"] for each in listed if each["kind"] == "erase"]
     must(len(owed) == 1, f"Acme owes {len(owed)} erasures")
+    _deleted(tale)
     tale.run("obligation", "attest", owed[0], "deleted", profile=tale.acme)
-    tale.teller.found("Acme has deleted it, and signed that with its own key")
+    tale.teller.found("Acme has deleted it from its files, and signed that with its own key")
     if tale.case:
         told = ("request", "told", request, tale.case, "--outcome", "told", "--reason", "by registered letter")
         tale.run(*told, profile=privacy)
+
+
+def _deleted(tale: Tale) -> None:
+    """Acme takes the person out of all that it keeps."""
+    tale.sealed.unlink()
+    with tale.slices.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    left = [row for row in rows if tale.handles[0] not in row]
+    must(len(left) < len(rows), "Acme's list did not have the person")
+    with tale.slices.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(left)
+    must(tale.value not in tale.slices.read_text(encoding="utf-8"), "Acme's list still has the person's address")
 
 
 def _done(tale: Tale, request: str, privacy: Path) -> dict[str, Any]:

@@ -110,6 +110,16 @@ class Tale:
         """The subcontractor."""
         return self.stage.folder / "acme-pay"
 
+    @property
+    def sealed(self) -> Path:
+        """A slice that Acme keeps as it came."""
+        return self.stage.folder / "slice.sealed"
+
+    @property
+    def slices(self) -> Path:
+        """What Acme got of everybody."""
+        return self.stage.folder / "acme-slices.csv"
+
     def run(self, *words: object, exits: int = 0, profile: Path | None = None) -> Step:
         """Runs a verb and shows its command."""
         step = self.stage.run(*words, exits=exits, profile=profile)
@@ -213,20 +223,19 @@ def a_slice(tale: Tale) -> None:
     )
     handles = tale.stage.run("person", "handles", tale.contract, *tale.people, profile=tale.internal).document
     tale.handles = [item["handle"] for item in handles["handles"]]
-    kept = tale.stage.folder / "slice.sealed"
     step = tale.run(
         "disclose", tale.contract, "--purpose", PURPOSE, "-f", FIELDS, "--handle", tale.handles[0],
-        "--sealed", kept, profile=tale.acme,
+        "--sealed", tale.sealed, profile=tale.acme,
     )  # fmt: skip
     opened = step.document["slices"][0]
     values, terms = opened["values"], opened["terms"]
     must(values.keys() == set(FIELDS.split(",")) - _absent(values), "a field came that was not asked for")
     must(len(values.get("payment.card_number", "")) <= LAST4, "the card number came in full")
-    sealed = disclosure_pb2.Disclosure.FromString(kept.read_bytes()[4:])
+    sealed = disclosure_pb2.Disclosure.FromString(tale.sealed.read_bytes()[4:])
     tale.teller.found(f"sealed: {len(sealed.slices[0])} bytes, {sealed.slices[0][:24].hex(' ', 4)} ...")
     tale.teller.table(("field", "opened by Acme", "form"), [(n, v, terms["fields"][n]) for n, v in values.items()])
     tale.value = values["email"]
-    _nowhere_in_the_clear(tale, tale.value, kept.read_bytes())
+    _nowhere_in_the_clear(tale, tale.value, tale.sealed.read_bytes())
     tale.found(
         f"entry {opened['entry_index']} in the ledger, proven by a receipt that Acme's client checked before it opened"
         f" anything; to be deleted by {terms['retain_until']}",
@@ -254,7 +263,7 @@ def everybody(tale: Tale) -> None:
         " receipt. What arrives is verified, opened and put into a file that only its owner can read; a stream that"
         " is cut off goes on with --resume."
     )
-    out = tale.stage.folder / "acme-slices.csv"
+    out = tale.slices
     words = ("disclose", tale.contract, "--purpose", PURPOSE, "-f", FIELDS, "--all", "--out", out)
     step = tale.run(*words, profile=tale.acme)
     slices, rate = step.document["slices"], round(step.document["slices"] / step.seconds)

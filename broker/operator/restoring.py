@@ -96,13 +96,22 @@ def put_back(settings: Settings, folder: Path, *, replace: bool, old: str = "") 
             backup.put_back(folder, settings.database_url, taken, prepare, within)
         return taken, carried
     staged = place.with_name(f".{place.name}.restored")
-    for leftover in _files(staged):
-        leftover.unlink(missing_ok=True)
-    with _workspace(settings) as within:
+    with _workspace(settings) as within, _filled(staged):
         backup.put_back(folder, f"sqlite:///{staged}", taken, prepare, within)
     _move(place, _aside(place, taken))
     _move(staged, place)
     return taken, carried
+
+
+@contextmanager
+def _filled(database: Path) -> Iterator[None]:
+    """While a database is filled that is not there yet: what was left of one goes first, and this one if it fails."""
+    _remove(database)
+    try:
+        yield
+    except BaseException:
+        _remove(database)
+        raise
 
 
 @contextmanager
@@ -232,6 +241,11 @@ def _move(database: Path, to: Path) -> None:
     for file, moved in zip(_files(database), _files(to), strict=True):
         if file.exists():
             file.rename(moved)
+
+
+def _remove(database: Path) -> None:
+    for file in _files(database):
+        file.unlink(missing_ok=True)
 
 
 def _files(database: Path) -> list[Path]:

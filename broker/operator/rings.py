@@ -192,7 +192,7 @@ def require_openable(engine: Engine, provider: FileProvider) -> None:
 
 def _require_rotating(name: str) -> None:
     if name not in ROTATING:
-        raise SlussError(Reason.INVALID_REQUEST, f"no key ring {name!r} that rotates")
+        raise SlussError(Reason.INVALID_REQUEST, f"no key ring {name!r} that rotates: {', '.join(ROTATING)}")
 
 
 def _require_unused(engine: Engine, going: dict[str, list[int]]) -> None:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 CHOSEN: Final = frozenset({PurposeKind.SECONDARY_OWN, PurposeKind.SECONDARY_THIRD_PARTY})
 SOURCE: Final = "person-request"
 """The source of what is recorded because of a request."""
-FIELDS: Final = ", "
-"""Between the names of fields."""
+BETWEEN: Final = ", "
+"""Between the names of fields or purposes in a timeline's text."""
 WHOLE: Final = "nothing is masked"
 MASKED: Final = "financial values are masked"
 """What the timeline says of an export, and the ledger commits to."""
@@ -167,7 +167,7 @@ def correct(change: Change, asked: Correction, known: Sequence[Disclosed] = ()) 
     held, _ = create(change, facts, Words(asked.person, "", "", ""), "")
     etag = update(change, replace(asked, cause=held.id), known)
     moved = replace(held, facts=replace(facts, fulfilled=today), owed=progress(change.connection, held.id))
-    write(change, moved, rules.Step.RECTIFY, FIELDS.join(sorted(named)))
+    write(change, moved, rules.Step.RECTIFY, BETWEEN.join(sorted(named)))
     return etag
 
 
@@ -175,7 +175,7 @@ def _is_told(view: View, person: int, named: set[str]) -> bool:
     """Whether a request is there for recipients of these fields, and the record is as it was when it was opened."""
     changed = rfc3339(persons.active(view.connection, person).updated_at)
     return any(
-        event.event == rules.Step.RECTIFY and event.at >= changed and named <= set(event.text.split(FIELDS))
+        event.event == rules.Step.RECTIFY and event.at >= changed and named <= set(event.text.split(BETWEEN))
         for held in of_person(view, person)
         if held.facts.channel == CORRECTION
         for event in timeline(view, held)
@@ -223,7 +223,7 @@ def record_objection(change: Change, call: Call, purposes: Sequence[str], channe
 
 def _noted(about: Sequence[str], note: str) -> str:
     """The timeline's text: what it was done for, then the note."""
-    return ": ".join(filter(None, (", ".join(about), note)))
+    return ": ".join(filter(None, (BETWEEN.join(about), note)))
 
 
 def _require_choices(change: Change, purposes: Sequence[str]) -> None:

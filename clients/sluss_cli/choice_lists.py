@@ -432,7 +432,7 @@ def export(
             out.unlink(missing_ok=True)
             raise
     session.output.result({"file": str(out), "choices": count})
-    session.output.line(f"{count} choices in force are in {out}.")
+    session.output.line(f"{counted(count, 'choice in force is', 'choices in force are')} in {out}.")
 
 
 def _exported(

@@ -217,7 +217,7 @@ def extend(
     deadline: Annotated[str, typer.Option("--deadline", help="The later day to answer by.", metavar="DAY")],
     reason: Annotated[str, typer.Option("--reason", help="Why; sealed.", metavar="TEXT")],
 ) -> None:
-    """Extend the deadline, with a reason."""
+    """Extend the deadline before it has passed; whoever is on record is told the later day over the outbox."""
     request = pb.ChangeComplaintRequest(complaint_id=complaint, due_on=day(deadline, "--deadline"), note=reason)
     _tell_them(session, _change(session, request))
 

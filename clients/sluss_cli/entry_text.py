@@ -97,8 +97,9 @@ def _catalogue(entry: Mapping[str, Any]) -> str:
 
 
 def _key_ring(entry: Mapping[str, Any]) -> str:
-    done = "was added" if entry["event"] == "rotated" else "was destroyed: what is kept under it opens no more"
-    return f"version {entry['version']} of the key ring {entry['ring']} {done}, by {entry['by']}"
+    added = entry["event"] == "rotated"
+    done, means = ("added", "") if added else ("destroyed", ": what is kept under it opens no more")
+    return f"version {entry['version']} of the key ring {entry['ring']} was {done} by {entry['by']}{means}"
 
 
 def _policy(entry: Mapping[str, Any]) -> str:

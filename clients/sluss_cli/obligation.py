@@ -1,15 +1,15 @@
 """`sluss obligation`: what recipients owe. They list, watch and answer it; the company sees what is overdue."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Annotated, Any
 
 import typer
-from google.protobuf.json_format import MessageToDict
 from sluss.v1 import obligation_pb2 as pb
 from sluss_client.errors import Aborted, ResourceExhausted, TransportError
 from sluss_client.obligations import Obligation
 from sluss_client.obligations import read as read_obligation
+from sluss_legal.plain import plain
 
 from broker.obligations.statement import SIGNED, is_signed
 from broker.sealing import handle_text
@@ -134,29 +134,40 @@ def watch(
     count: Count = 0,
 ) -> None:
     """Print what this subcontractor owes, then what is new, as it comes. A broken stream is taken up where it broke."""
-    again, token, left = Again(session.output, seconds), "", count
+    again = Again(session.output, seconds)
     try:
-        while not again.is_over:
-            error: Exception | None = None
-            try:
-                for found, resume in session.subcontractor.watch_obligations(resume=token, timeout_s=again.left_s):
-                    again.heard()
-                    if found is None and not token:
-                        session.output.note("That is all so far; waiting for more.")
-                    token = resume
-                    if found is not None:
-                        session.output.result(document(found.message))
-                        session.output.line(_line(found))
-                        left -= 1
-                        if not left:
-                            return
-            except (TransportError, Aborted, ResourceExhausted) as broken:
-                error = broken
-            if not again.is_over:
-                again.pause(error)
+        again.follow(_Watch(session, count), TransportError, Aborted, ResourceExhausted)
     except KeyboardInterrupt:
         if not again.is_over:
             session.output.note("Stopped.")
+
+
+class _Watch:
+    """Obligations as they come, over all the streams that it takes."""
+
+    def __init__(self, session: Session, count: int) -> None:
+        self._session = session
+        self._left = count
+        self._resume = ""
+        self._caught_up = False
+        self.is_done = False
+
+    def replies(self, timeout_s: float | None) -> Iterator[None]:
+        """The replies of one stream, printed."""
+        output = self._session.output
+        stream = self._session.subcontractor.watch_obligations(resume=self._resume, timeout_s=timeout_s)
+        for found, self._resume in stream:
+            yield
+            if found is not None:
+                output.result(document(found.message))
+                output.line(_line(found))
+                self._left -= 1
+                self.is_done = not self._left
+                if self.is_done:
+                    return
+            elif not self._caught_up:
+                self._caught_up = True
+                output.note("That is all so far; waiting for more.")
 
 
 @verb(app, "acknowledge", examples=("sluss obligation acknowledge O-2026-0001",))
@@ -296,11 +307,7 @@ def report(
 
 def document(obligation: pb.Obligation) -> Mapping[str, Any]:
     """An obligation for programs: handles as text, digests in hexadecimal."""
-    found: dict[str, Any] = MessageToDict(
-        obligation, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    for name in ("first_entry", "last_entry", "answer_entry"):
-        found[name] = getattr(obligation, name)
+    found = plain(obligation)
     found["handle"] = handle_text(obligation.handle) if obligation.handle else ""
     found["owed"], found["salt"] = obligation.owed.hex(), obligation.salt.hex()
     return found

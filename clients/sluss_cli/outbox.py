@@ -107,18 +107,7 @@ def watch(
     """
     kinds = [_number(pb.OutboxKind, _KIND, each, "kind") for each in kind or ()]
     request = pb.WatchOutboxRequest(consumer=consumer, kinds=kinds, skip_earlier=skip_earlier)  # type: ignore[arg-type] # checked
-    again, watch = Again(session.output, seconds), _Watch(session, request, count, acknowledge=acknowledge)
-    while not again.is_over:
-        error: Exception | None = None
-        try:
-            for _ in watch.replies(again.left_s):
-                again.heard()
-            if watch.is_done:
-                return
-        except grpc.RpcError as broken:
-            error = broken
-        if not again.is_over:
-            again.pause(error)
+    Again(session.output, seconds).follow(_Watch(session, request, count, acknowledge=acknowledge), grpc.RpcError)
 
 
 class _Watch:

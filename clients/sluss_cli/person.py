@@ -205,7 +205,11 @@ def update(
     source: Source = "update",
     rectification: Annotated[
         bool,
-        typer.Option("--rectification", help="What was on record was wrong: whoever received it has to correct it."),
+        typer.Option(
+            "--rectification",
+            help="What was on record was wrong: whoever received it has to correct it, or is told by people (`sluss"
+            " request list --open`).",
+        ),
     ] = False,
     etag: Annotated[
         str, typer.Option(help="Refuse if the record has changed since this etag of `person show`.", metavar="ETAG")

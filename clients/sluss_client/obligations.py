@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 DELETED: Final = "deleted"
 CORRECTED: Final = "corrected"
-NEVER_HELD: Final = "never_held_any_more"
 SETTLED: Final = frozenset({"answered", "not_confirmed"})
 FIRST_RETRY_S: Final = 5.0
 LONGEST_RETRY_S: Final = 600.0

@@ -171,10 +171,11 @@ def test_bytes_from_before_an_erasure_open_no_more_once_the_rings_have_rotated(t
             Vault(FileProvider(folder.rings).rings).open_record(stolen)
         assert caught.value.reason is Reason.KEYS_UNAVAILABLE
         # So does everything of the backup from before, and a restore says it before it changes anything.
-        database = (broker.home / "sluss.db").read_bytes()
+        database, files = (broker.home / "sluss.db").read_bytes(), set(broker.home.iterdir())
         ended = run("restore", tmp_path / "before", "--replace", "--home", broker.home, exits=4)
         assert "version 1 of the ring records" in ended.err
         assert (broker.home / "sluss.db").read_bytes() == database
+        assert set(broker.home.iterdir()) == files
         broker.start()
         shown = broker.persons().GetPerson(person_pb2.GetPersonRequest(person_id=stayed), timeout=10)
         assert shown.person_id == stayed

@@ -14,6 +14,7 @@ from tests.support.nursery import start
 
 WAIT_S = 60
 INTERNAL, ACME = "internal/import", "subcontractor/acme"
+ALL = "That is all so far"
 
 
 class Watching:
@@ -24,9 +25,12 @@ class Watching:
         with self._out.open("wb") as out:
             self._process = start([*words, "--profile", broker.profile(name), "--json"], out, {})
 
+    def text(self):
+        return self._out.read_text()
+
     def documents(self):
         """The documents so far; a last one may still be on its way, and there are notes between them."""
-        text, found = self._out.read_text(), []
+        text, found = self.text(), []
         while (begin := text.find("{")) >= 0:
             try:
                 said, end = json.JSONDecoder().raw_decode(text[begin:])
@@ -36,10 +40,10 @@ class Watching:
             text = text[begin + end :]
         return found
 
-    def until_there_are(self, count):
+    def until(self, holds):
         end = time.monotonic() + WAIT_S
-        while len(self.documents()) < count:
-            assert self._process.poll() is None, self._out.read_text()
+        while not holds():
+            assert self._process.poll() is None, self.text()
             assert time.monotonic() < end
             time.sleep(0.05)
 
@@ -56,7 +60,8 @@ def test_a_watch_goes_on_when_the_broker_is_back(broker, ends):
         Watching(broker, ACME, "obligation", "watch", "--count", "2"),
     ]
     for each in watches:
-        each.until_there_are(1)
+        each.until(each.documents)
+    watches[1].until(lambda: ALL in watches[1].text())
     getattr(broker, ends)()
     broker.start()
     broker.register(email="last@example.com")
@@ -65,6 +70,7 @@ def test_a_watch_goes_on_when_the_broker_is_back(broker, ends):
     messages, obligations = (each.documents() for each in watches)
     assert len({each["id"] for each in messages}) == 2
     assert [each["kind"] for each in obligations] == ["delete_by", "correct"]
+    assert watches[1].text().count(ALL) == 1
 
 
 def test_a_watch_of_a_broker_that_is_not_there_says_so(broker):

@@ -94,7 +94,7 @@ ENTRIES = {
     "catalogue": (entry.catalogue(NOW, D, "operator/ops"), ["catalogue", "operator/ops"]),
     "key_ring": (
         entry.key_ring(NOW, "destroyed", "records", 1, "operator/host"),
-        ["version 1 of the key ring records was destroyed", "opens no more", "operator/host"],
+        ["version 1 of the key ring records was destroyed by operator/host", "opens no more"],
     ),
     "policy": (entry.policy(NOW, "2026-02", NOW, D, "operator/ops"), ["2026-02", "operator/ops"]),
     "acceptance": (
