@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import and_, func, or_, select, union
 
 from broker.clock import SECOND
+from broker.errors import Reason, SlussError
 from broker.held import held
 from broker.ledger import entry
 from broker.legal import hiding
@@ -274,12 +275,18 @@ def in_window(view: View, file: File, after: int = -1) -> ColumnElement[bool]:
 
     Where they stand is looked up, or the whole ledger would be read. Times ascend with the indexes, but for the clocks
     of machines: behind an entry of well after the window there is none of it.
+
+    Raises:
+        SlussError: LEDGER_INCONSISTENT, where an entry that is looked at is missing.
     """
     begin, end = file.body["suspect_from"], file.body["suspect_until"]
     size = (view.connection.execute(select(func.max(ENTRY.c.id))).scalar_one() or 0) + 1
 
     def at(index: int) -> int:
-        return int(view.connection.execute(select(ENTRY.c.at).where(ENTRY.c.id == index)).scalar_one())
+        found = view.connection.execute(select(ENTRY.c.at).where(ENTRY.c.id == index)).scalar_one_or_none()
+        if found is None:
+            raise SlussError(Reason.LEDGER_INCONSISTENT, f"entry {index} is missing")
+        return int(found)
 
     first = bisect_left(range(size), begin - SLACK_US, key=at)
     last = bisect_right(range(size), end + SLACK_US, lo=first, key=at)

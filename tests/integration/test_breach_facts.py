@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
+import sqlite3
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +14,7 @@ import pytest
 from babel.messages.extract import extract_from_file
 from sluss.v1 import compromise_pb2 as pb
 from sluss.v1 import compromise_pb2_grpc, legal_pb2
-from sluss_client.errors import PermissionDenied
+from sluss_client.errors import LedgerInconsistent, PermissionDenied, from_rpc_error
 from sluss_legal.documents import breach
 from sluss_legal.tongue import tongue_of
 
@@ -236,3 +238,15 @@ def test_the_answers_of_a_stolen_credential_are_in_its_window_and_no_others(brok
 def test_of_a_stolen_password_the_person_is_told(broker):
     person = broker.register(email="losen@example.com")
     assert concerned(broker, reported(broker, person_id=person).report_id) == [[person]]
+
+
+def test_a_ledger_with_an_entry_missing_gives_no_facts_and_says_so(tmp_path):
+    with BrokerProcess(tmp_path / "home") as broker:
+        made = reported(broker, person_id=broker.register(email="asa@example.com"))
+        with contextlib.closing(sqlite3.connect(broker.home / "sluss.db")) as store, store:
+            (size,) = store.execute("SELECT max(id) + 1 FROM ledger_entry").fetchone()
+            store.execute("DELETE FROM ledger_entry WHERE id = ?", (size // 2,))
+        with pytest.raises(grpc.RpcError) as caught:
+            stub(broker).GetFactsSheet(pb.GetFactsSheetRequest(report_id=made.report_id), timeout=10)
+        assert isinstance(from_rpc_error(caught.value), LedgerInconsistent)
+        assert f"entry {size // 2} is missing" in caught.value.details()
