@@ -39,7 +39,7 @@ def at(day, hour=12):
     return f"{day.isoformat()}T{hour:02d}:00:00.000000Z"
 
 
-def counted(budget=4_000_000, min_persons=50, dimensions=("advertisement", "country"), purpose=PURPOSE, delta=0):
+def counted(budget=4_000_000, min_persons=20, dimensions=("advertisement", "country"), purpose=PURPOSE, delta=0):
     """A grant to count."""
     return contract_pb2.Grant(
         purpose=purpose,
@@ -440,7 +440,7 @@ def test_the_command_asks_and_draws(broker, run, tmp_path):
     shown = run(*words)
     assert shown.exit_code == 0, shown.output
     assert "spring_trial" in shown.stdout
-    assert "cells, behind which, with the noise, fewer than 50 persons may be" in shown.stdout
+    assert "cells, behind which, with the noise, fewer than 20 persons may be" in shown.stdout
     assert "epsilon 0.75 of 4 spent" in shown.stdout
     assert "it moves 19 of 20 numbers by at most: events 180, persons 36, seconds " in shown.stdout
     found = json.loads(run(*words, "--json").stdout)

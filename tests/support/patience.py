@@ -5,6 +5,7 @@ Only for tests of who wins: these answers promise that nothing was done, and tes
 
 from __future__ import annotations
 
+import os
 import time
 
 import grpc
@@ -14,6 +15,14 @@ from broker.errors import Reason, SlussError
 
 NOT_DONE = frozenset({Reason.LEDGER_UNAVAILABLE, Reason.OVERLOADED})
 PATIENCE_S = 60
+
+
+def is_crowded():
+    """Whether others use the machine so much that a measured time tells of them: three times what it can run at once.
+
+    A promise about time may be tried again then, and only then; on a machine of one's own the first try counts.
+    """
+    return os.getloadavg()[0] > 3 * len(os.sched_getaffinity(0))
 
 
 def patiently(work, *arguments):

@@ -17,6 +17,8 @@ from sluss_cli.problems import Problem
 from sluss_cli.session import Session
 from sluss_client.keys import KeyStore
 
+from tests.support.patience import is_crowded
+
 HANDLE = "h_AAAAAAAAAAAAAAAAAAAAAA"
 ASK = ("disclose", "C-2026-0001", "--purpose", "billing", "-f", "email")
 
@@ -328,15 +330,15 @@ def test_silence_of_the_broker_is_told_within_two_seconds(profile, tmp_path, way
             assert waiting.wait(10) == Exit.INTERRUPTED
         assert "No connection to 127.0.0.1:" in first
         assert ("--resume" in rest) is ("--all" in way)
-        if took < STARTS_S + 2:
-            return
-    raise AssertionError(took)
+        if took < STARTS_S + 2 or not is_crowded():
+            break
+    assert took < STARTS_S + 2
 
 
 STARTS_S = 2
 """Seconds in which Python has loaded the command, on a busy machine."""
 ATTEMPTS = 3
-"""A machine can be busier than that; the command is not slower three times for it."""
+"""On a machine that others crowd; on one of our own the first counts."""
 
 
 def test_profile_that_is_missing_leaves_no_file_of_a_stream(sluss, tmp_path):
