@@ -7,7 +7,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.console.consoles import CHROMIUM, FLAGS, NO_CHROMIUM, WIDE, Console, Visitor
 from tests.support.legal_team import Team
-from tests.support.memory_legal import serving
+from tests.support.memory_legal_service import serving
 from tests.support.nursery import start_anew_telling
 
 

@@ -5,7 +5,7 @@ from sluss_client.profile import Profile
 
 from tests.support import sluss_command
 from tests.support.legal_team import Team
-from tests.support.memory_legal import serving
+from tests.support.memory_legal_service import serving
 
 
 @pytest.fixture
